@@ -1,0 +1,7 @@
+//! The shared core of Kiểu Mẫu.
+//!
+//! In reading order: [`id`], [`invalid`] and [`position`] are the small words; the nouns of the work follow.
+
+pub mod id;
+pub mod invalid;
+pub mod position;
