@@ -60,7 +60,10 @@ pub struct Invalid {
 impl Invalid {
     /// `rule` is broken at `field`.
     pub fn new(field: impl Into<String>, rule: Rule) -> Self {
-        Self { field: field.into(), rule }
+        Self {
+            field: field.into(),
+            rule,
+        }
     }
 }
 
@@ -109,7 +112,8 @@ pub fn text(field: &str, text: &str, limit: usize) -> Result<(), Invalid> {
         return Err(Invalid::new(field, Rule::TooLong));
     }
     let forbidden = |c: char| {
-        (c.is_control() && !matches!(c, '\n' | '\t' | '\r')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        (c.is_control() && !matches!(c, '\n' | '\t' | '\r'))
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     if text.contains(forbidden) {
         return Err(Invalid::new(field, Rule::ForbiddenCharacter));
@@ -123,14 +127,26 @@ mod tests {
 
     #[test]
     fn a_megabyte_a_nul_and_a_direction_override_are_refused() {
-        assert_eq!(text("note", &"x".repeat(1 << 20), 2_000), Err(Invalid::new("note", Rule::TooLong)));
-        assert_eq!(text("note", "a\0b", 2_000), Err(Invalid::new("note", Rule::ForbiddenCharacter)));
-        assert_eq!(text("note", "a\u{202e}b", 2_000), Err(Invalid::new("note", Rule::ForbiddenCharacter)));
+        assert_eq!(
+            text("note", &"x".repeat(1 << 20), 2_000),
+            Err(Invalid::new("note", Rule::TooLong))
+        );
+        assert_eq!(
+            text("note", "a\0b", 2_000),
+            Err(Invalid::new("note", Rule::ForbiddenCharacter))
+        );
+        assert_eq!(
+            text("note", "a\u{202e}b", 2_000),
+            Err(Invalid::new("note", Rule::ForbiddenCharacter))
+        );
     }
 
     #[test]
     fn vietnamese_line_breaks_and_emoji_are_kept() {
-        assert_eq!(text("note", "Nhắc nhở 3 hộ\nlấn chiếm vỉa hè 👍", 2_000), Ok(()));
+        assert_eq!(
+            text("note", "Nhắc nhở 3 hộ\nlấn chiếm vỉa hè 👍", 2_000),
+            Ok(())
+        );
     }
 
     #[test]

@@ -34,9 +34,15 @@ impl Position {
         if !on_earth || (lat == 0.0 && lon == 0.0) {
             return Err(Invalid::new("position", Rule::OffTheMap));
         }
-        #[expect(clippy::cast_possible_truncation, reason = "checked to lie within ±180e7, which an i32 holds")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "checked to lie within ±180e7, which an i32 holds"
+        )]
         let e7 = |degrees: f64| (degrees * 1e7).round() as i32;
-        Ok(Self { lat_e7: e7(lat), lon_e7: e7(lon) })
+        Ok(Self {
+            lat_e7: e7(lat),
+            lon_e7: e7(lon),
+        })
     }
 
     /// Latitude in degrees.
@@ -86,7 +92,10 @@ mod tests {
     #[test]
     fn zero_zero_nan_and_a_latitude_of_91_are_off_the_map() {
         for (lat, lon) in [(0.0, 0.0), (f64::NAN, 105.0), (91.0, 105.0), (18.0, 181.0)] {
-            assert_eq!(Position::from_degrees(lat, lon), Err(Invalid::new("position", Rule::OffTheMap)));
+            assert_eq!(
+                Position::from_degrees(lat, lon),
+                Err(Invalid::new("position", Rule::OffTheMap))
+            );
         }
     }
 
