@@ -5,4 +5,6 @@
 pub mod hash;
 pub mod id;
 pub mod invalid;
+pub mod person;
 pub mod position;
+pub mod problem;

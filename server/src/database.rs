@@ -1,0 +1,104 @@
+//! The database behind the server: SQLite in a folder, or PostgreSQL by URL, one SQL text for both.
+//!
+//! SQLite gets one writer and several readers (WAL, `synchronous=FULL`: an answer means it is on the disk); PostgreSQL one
+//! pool for both. What a transaction writes is one story: the record, its audit row, its log leaf.
+
+use sqlx::{
+    AnyPool, Transaction,
+    any::{Any, AnyPoolOptions},
+};
+use std::path::Path;
+
+/// Which database it is. SQL that needs to know is a defect, but for how a transaction begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// SQLite in a file.
+    Sqlite,
+    /// PostgreSQL by URL.
+    Postgres,
+}
+
+/// The open database.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// For reading outside a transaction.
+    pub read: AnyPool,
+    write: AnyPool,
+    backend: Backend,
+}
+
+/// A transaction on either database.
+pub type Tx = Transaction<'static, Any>;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+impl Database {
+    /// Opens the database at `url` (`postgres://…`), or the SQLite file `kieumau.db` in `folder`, and migrates it.
+    ///
+    /// # Errors
+    /// What the database says; opening never deletes.
+    pub async fn open(url: Option<&str>, folder: &Path) -> Result<Self, sqlx::Error> {
+        sqlx::any::install_default_drivers();
+        let database = match url {
+            Some(url) => {
+                let pool = AnyPoolOptions::new()
+                    .max_connections(16)
+                    .connect(url)
+                    .await?;
+                Self {
+                    read: pool.clone(),
+                    write: pool,
+                    backend: Backend::Postgres,
+                }
+            }
+            None => Self::sqlite(folder).await?,
+        };
+        MIGRATIONS.run(&database.write).await?;
+        Ok(database)
+    }
+
+    async fn sqlite(folder: &Path) -> Result<Self, sqlx::Error> {
+        let url = format!("sqlite://{}/kieumau.db?mode=rwc", folder.display());
+        let pool = |connections| {
+            AnyPoolOptions::new()
+                .max_connections(connections)
+                .after_connect(|connection, _| {
+                    Box::pin(async move {
+                        for pragma in [
+                            "pragma journal_mode = wal",
+                            "pragma synchronous = full",
+                            "pragma foreign_keys = on",
+                            "pragma busy_timeout = 10000",
+                        ] {
+                            sqlx::query(pragma).execute(&mut *connection).await?;
+                        }
+                        Ok(())
+                    })
+                })
+        };
+        let write = pool(1).connect(&url).await?;
+        let read = pool(4).connect(&url).await?;
+        Ok(Self {
+            read,
+            write,
+            backend: Backend::Sqlite,
+        })
+    }
+
+    /// Begins a writing transaction. On SQLite it takes the write lock at once: a read lock that grows into a write lock
+    /// fails when another writer came between.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn begin(&self) -> Result<Tx, sqlx::Error> {
+        match self.backend {
+            Backend::Sqlite => self.write.begin_with("begin immediate").await,
+            Backend::Postgres => self.write.begin().await,
+        }
+    }
+
+    /// Which database it is.
+    pub const fn backend(&self) -> Backend {
+        self.backend
+    }
+}
