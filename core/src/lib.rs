@@ -6,3 +6,4 @@ pub mod hash;
 pub mod id;
 pub mod invalid;
 pub mod position;
+pub mod track;
