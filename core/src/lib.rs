@@ -7,3 +7,4 @@ pub mod id;
 pub mod invalid;
 pub mod position;
 pub mod track;
+pub mod track_file;

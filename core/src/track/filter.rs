@@ -42,6 +42,8 @@ pub enum Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dropped {
+    /// A point of a track file without a time; no fix can be made of it, so no filter ever sees it.
+    WithoutTime,
     /// Before the year 2000 or after 2100.
     OutOfTime,
     /// Off the Earth, or exactly 0,0.
@@ -63,6 +65,7 @@ impl Dropped {
     #[must_use]
     pub const fn rule(self) -> Option<Rule> {
         match self {
+            Self::WithoutTime => Some(Rule::WithoutTimes),
             Self::OutOfTime => Some(Rule::OutOfTime),
             Self::OffTheMap => Some(Rule::OffTheMap),
             Self::WithoutAccuracy => Some(Rule::WithoutAccuracy),
