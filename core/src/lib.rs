@@ -5,6 +5,7 @@
 pub mod hash;
 pub mod id;
 pub mod invalid;
+pub mod period;
 pub mod position;
 pub mod track;
 pub mod track_file;
