@@ -2,6 +2,8 @@
 //!
 //! In reading order: [`id`], [`invalid`] and [`position`] are the small words; the nouns of the work follow.
 
+pub mod catalogue;
+pub mod criterion;
 pub mod hash;
 pub mod id;
 pub mod invalid;
