@@ -3,7 +3,7 @@
 
 use crate::{
     attachment::Attachment,
-    catalogue::Catalogue,
+    catalogue::{Catalogue, List},
     criterion::CriterionNumber,
     document::{Kind, Record},
     id::{AttachmentId, EvidenceId, PersonId},
@@ -92,7 +92,7 @@ impl NewEvidence {
     fn check(&self) -> Result<(), Invalid> {
         let catalogue = Catalogue::placeholder();
         let kind = catalogue
-            .evidence_kind(&self.evidence_kind)
+            .item(List::EvidenceKinds, &self.evidence_kind)
             .ok_or_else(|| Invalid::new("evidence_kind", Rule::Unknown))?;
         if self.summary.trim().is_empty() {
             return Err(Invalid::new("summary", Rule::Required));
@@ -189,8 +189,8 @@ impl EvidenceFile {
             self.items.values().any(|item| item.withdrawn_at_ms.is_none() && item.evidence_kind == code)
         };
         let criterion = Catalogue::placeholder().criterion(criterion);
-        let required = criterion.map(|criterion| criterion.required_evidence.as_slice()).unwrap_or_default();
-        required.iter().filter(|code| !shown(code)).cloned().collect()
+        let required = criterion.map(|criterion| criterion.evidence.as_slice()).unwrap_or_default();
+        required.iter().map(|required| &required.kind).filter(|code| !shown(code)).cloned().collect()
     }
 }
 
@@ -202,7 +202,7 @@ mod tests {
 
     fn decision() -> NewEvidence {
         NewEvidence {
-            evidence_kind: "quyet-dinh".into(),
+            evidence_kind: "decision".into(),
             summary: "Về việc kiện toàn tổ tuần tra".into(),
             document_number: Some("12/QĐ-CAP".into()),
             issued_on: Some("2026-03-31".into()),
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn a_photo_needs_a_summary_only() {
         let photo =
-            NewEvidence { evidence_kind: "anh".into(), summary: "Vỉa hè Lê Lợi".into(), ..NewEvidence::default() };
+            NewEvidence { evidence_kind: "photo".into(), summary: "Vỉa hè Lê Lợi".into(), ..NewEvidence::default() };
         assert!(EvidenceFile::default().file(STAMP, photo).is_ok());
     }
 

@@ -1,7 +1,7 @@
 //! An observation (vụ việc): what a patrol saw and did about it. Counts and categories; no field asks for a citizen.
 
 use crate::{
-    catalogue::Catalogue,
+    catalogue::{Catalogue, List},
     id::PersonId,
     invalid::{self, Invalid, Rule},
     position::Position,
@@ -123,15 +123,15 @@ impl NewObservation {
 
     fn check(&self) -> Result<(), Invalid> {
         let catalogue = Catalogue::placeholder();
-        if catalogue.category(&self.category).is_none() {
+        if catalogue.item(List::Categories, &self.category).is_none() {
             return Err(Invalid::new("category", Rule::Unknown));
         }
-        if catalogue.count_unit(&self.count_unit).is_none() {
+        if catalogue.item(List::CountUnits, &self.count_unit).is_none() {
             return Err(Invalid::new("count_unit", Rule::Unknown));
         }
         within("count", self.count, 1, COUNT_LIMIT)?;
         for measure in &self.measures_taken {
-            if catalogue.measure_taken(measure).is_none() {
+            if catalogue.item(List::MeasuresTaken, measure).is_none() {
                 return Err(Invalid::new("measures_taken", Rule::Unknown));
             }
         }
@@ -232,14 +232,14 @@ mod tests {
 
     #[test]
     fn an_observation_takes_no_more_than_category_count_and_unit() {
-        let new = NewObservation::of("trat-tu-do-thi", 3, "truong-hop");
+        let new = NewObservation::of("urban-order", 3, "case");
         let observation = Observation::record(STAMP, new).expect("three taps are enough");
         assert_eq!((observation.count, observation.happened_at_ms), (3, 5));
     }
 
     #[test]
     fn each_broken_rule_names_its_field() {
-        let good = NewObservation::of("trat-tu-do-thi", 3, "truong-hop");
+        let good = NewObservation::of("urban-order", 3, "case");
         for (new, field, rule) in [
             (NewObservation { category: "ngoai-hanh-tinh".into(), ..good.clone() }, "category", Rule::Unknown),
             (NewObservation { count: 0, ..good.clone() }, "count", Rule::TooSmall),

@@ -6,7 +6,7 @@
 
 use crate::{
     attachment::Attachment,
-    catalogue::Catalogue,
+    catalogue::{Catalogue, List},
     document::{Kind, Record},
     id::{AttachmentId, CheckpointId, ObservationId, PauseId, PersonId, VisitId},
     invalid::{self, Invalid, Rule},
@@ -167,8 +167,8 @@ impl PatrolLog {
             return Err(Invalid::new("team", Rule::TooLarge));
         }
         let catalogue = Catalogue::placeholder();
-        counts("forces", &new.forces, |code| catalogue.force(code).is_some())?;
-        counts("vehicles", &new.vehicles, |code| catalogue.vehicle(code).is_some())?;
+        counts("forces", &new.forces, |code| catalogue.item(List::Forces, code).is_some())?;
+        counts("vehicles", &new.vehicles, |code| catalogue.item(List::Vehicles, code).is_some())?;
         let leader = new.leader.unwrap_or(stamp.by);
         self.title = Some(new.title);
         self.started_at_ms = Some(stamp.at_ms);
@@ -419,9 +419,9 @@ mod tests {
     #[test]
     fn a_count_below_zero_names_its_force() {
         let mut patrol = PatrolLog::default();
-        let forces = BTreeMap::from([("dan-quan".to_owned(), -1)]);
+        let forces = BTreeMap::from([("militia".to_owned(), -1)]);
         let new = NewPatrol { title: "Ca đêm".to_owned(), forces, ..NewPatrol::default() };
-        assert_eq!(patrol.start(at(AN, 1), new), Err(Invalid::new("forces.dan-quan", Rule::TooSmall)));
+        assert_eq!(patrol.start(at(AN, 1), new), Err(Invalid::new("forces.militia", Rule::TooSmall)));
         assert_eq!(patrol, PatrolLog::default());
     }
 }
