@@ -3,6 +3,7 @@
 //! In reading order: [`id`], [`invalid`] and [`position`] are the small words; the nouns of the work follow.
 
 pub mod hash;
+pub mod header;
 pub mod id;
 pub mod invalid;
 pub mod position;
