@@ -6,4 +6,5 @@ pub mod hash;
 pub mod header;
 pub mod id;
 pub mod invalid;
+pub mod jws;
 pub mod position;
