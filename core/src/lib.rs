@@ -8,3 +8,4 @@ pub mod id;
 pub mod invalid;
 pub mod jws;
 pub mod position;
+pub mod seal;
