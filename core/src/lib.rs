@@ -7,5 +7,6 @@ pub mod header;
 pub mod id;
 pub mod invalid;
 pub mod jws;
+pub mod log;
 pub mod position;
 pub mod seal;
