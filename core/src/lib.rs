@@ -9,4 +9,5 @@ pub mod invalid;
 pub mod jws;
 pub mod log;
 pub mod position;
+pub mod receipt;
 pub mod seal;
