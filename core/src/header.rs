@@ -6,7 +6,7 @@
 //! phone) is decided elsewhere. Numbers must be in their shortest form, so that one change has one spelling, and
 //! nothing is allocated that the input's own length has not paid for.
 //!
-//! Layout: <https://automerge.org/automerge-binary-format-spec/#_change_chunk>.
+//! Layout: <https://automerge.org/automerge-binary-format-spec/>.
 
 use crate::hash::Sha256;
 use std::fmt;
