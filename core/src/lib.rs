@@ -1,10 +1,37 @@
-//! The shared core of Kiểu Mẫu.
+//! The shared core of Kiểu Mẫu: what an officer records, how it becomes changes of documents, and how it is proven and carried.
 //!
-//! In reading order: [`id`], [`invalid`] and [`position`] are the small words; the nouns of the work follow.
+//! In reading order: [`id`], [`hash`], [`invalid`], [`position`] and [`stamp`] are the small words. The nouns of the work are
+//! [`patrol`], [`observation`], [`track`], [`evidence`], [`attachment`], [`review`], [`catalogue`], [`criterion`], [`period`],
+//! [`person`] and [`reference`](mod@reference). [`document`] makes them Automerge documents; [`header`], [`seal`], [`log`] and
+//! [`receipt`] prove who said what; [`wire`] and [`exchange`] carry it. With the feature `phone`, the module `phone` keeps it
+//! in an encrypted file and talks to the server. Nothing outside `phone` reads a disk, a clock or a socket.
 
+pub mod attachment;
+pub mod catalogue;
+pub mod criterion;
+pub mod document;
+pub mod enrolment;
+pub mod evidence;
+pub mod exchange;
 pub mod hash;
+pub mod header;
 pub mod id;
 pub mod invalid;
+pub mod jws;
+pub mod log;
+pub mod observation;
+pub mod patrol;
+pub mod period;
 pub mod person;
+#[cfg(feature = "phone")]
+pub mod phone;
 pub mod position;
 pub mod problem;
+pub mod receipt;
+pub mod reference;
+pub mod review;
+pub mod seal;
+pub mod stamp;
+pub mod track;
+pub mod track_file;
+pub mod wire;

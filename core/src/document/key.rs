@@ -6,10 +6,13 @@
 
 use crate::{
     criterion::CriterionNumber,
+    hash::Sha256,
     id::{DocumentId, UnitId},
     invalid::{Invalid, Rule},
     period::Period,
+    seal::{Seal, SealError, Signer},
 };
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 use uuid::Uuid;
@@ -138,6 +141,23 @@ impl Key {
     #[must_use]
     pub fn reviewed(&self) -> Option<DocumentId> {
         self.name.parse().ok().filter(|_| self.kind == Kind::Review)
+    }
+
+    /// Seals `change` of this document.
+    #[must_use]
+    pub fn seal(&self, signing_key: &SigningKey, signer: Signer, change: Sha256) -> Seal {
+        Seal::sign(signing_key, signer, self.document(), change, self.kind.word(), self.unit, &self.name)
+    }
+
+    /// Whether `seal` is of this document and by this key.
+    ///
+    /// # Errors
+    /// See [`Seal::verify`].
+    pub fn verify(&self, seal: &Seal, verifying_key: &VerifyingKey) -> Result<(), SealError> {
+        if seal.document != self.document() {
+            return Err(SealError::Signature);
+        }
+        seal.verify(verifying_key, self.kind.word(), self.unit, &self.name)
     }
 
     /// UUIDv5 of unit and name in the kind's namespace.

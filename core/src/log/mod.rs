@@ -1,0 +1,10 @@
+//! The log: an append-only Merkle tree of what the server accepted, so that it cannot forget or rewrite unnoticed.
+//!
+//! [`admission`] says what comes in, [`leaf`] is what one entry says, [`merkle`] the tree and its proofs, [`head`] the signed statement about its size and
+//! root. All of it is data in, data out: nodes are read through a closure and handed back to be stored, so that the same
+//! code runs in the server's transaction, in an offline verifier and in a simulator.
+
+pub mod admission;
+pub mod head;
+pub mod leaf;
+pub mod merkle;

@@ -1,0 +1,249 @@
+//! Receipts: the server's signed word that it holds a document up to certain heads, and certain files.
+//!
+//! A phone shows *Đã gửi* only when a receipt covers the document's present heads **and** every attachment; that
+//! comparison is [`Receipt::covers`], written once, here. A receipt says *received*, not *understood* and not *true*. It is
+//! bound to the log by epoch, leaf and root, so that a server which later denies it contradicts its own tree.
+
+use crate::{
+    hash::Sha256,
+    id::{DocumentId, PhoneId},
+    jws::{self, JwsError},
+    log::head::Epoch,
+};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+
+/// The type of a signed receipt.
+pub const TYP: &str = "kieumau-receipt+jws";
+
+/// The most heads and attachments, together, that one receipt names.
+pub const MAX_HASHES: usize = 512;
+
+/// The longest receipt that is read, bytes. More than other tokens may have: each hash costs 90 bytes of base64url.
+const MAX_BYTES: usize = 64 << 10;
+
+/// What the server holds. `heads` and `attachments` ascend and name nothing twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The document.
+    pub document: DocumentId,
+    /// Its heads; held with their whole ancestry.
+    pub heads: Vec<Sha256>,
+    /// The SHA-256 of each file that is held whole.
+    pub attachments: Vec<Sha256>,
+    /// The log's epoch, which leaf and size count in.
+    pub epoch: Epoch,
+    /// The newest leaf that brought any of this.
+    pub leaf_index: u64,
+    /// The log's size when the receipt was given, above `leaf_index`.
+    pub tree_size: u64,
+    /// The root of the tree of that size.
+    pub root: Sha256,
+    /// When: Unix milliseconds, the server's clock.
+    pub received_at_ms: i64,
+    /// The phone that asked.
+    pub phone: PhoneId,
+}
+
+/// Why there is no receipt, or why one is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum ReceiptError {
+    /// The token is not the server's.
+    #[error(transparent)]
+    Token(#[from] JwsError),
+    /// More than [`MAX_HASHES`].
+    #[error("receipt-too-many")]
+    TooMany,
+    /// No heads, hashes out of order or one twice, or a leaf beyond the tree: nothing a server says.
+    #[error("receipt-malformed")]
+    Malformed,
+}
+
+impl Receipt {
+    /// The receipt as a token, signed by the receipt key.
+    ///
+    /// # Errors
+    /// `TooMany`, `Malformed`: what [`Receipt::verify`] would refuse is not signed.
+    pub fn sign(&self, key: &SigningKey) -> Result<String, ReceiptError> {
+        self.check()?;
+        Ok(jws::sign(key, TYP, &jws::kid(&key.verifying_key()), self))
+    }
+
+    /// The receipt that `token` says, if the key that `key` finds under its name signed it.
+    ///
+    /// # Errors
+    /// Any: the token is then worth nothing.
+    pub fn verify(
+        token: &str,
+        key: impl FnOnce(&str) -> Option<VerifyingKey>,
+    ) -> Result<Self, ReceiptError> {
+        let receipt: Self = jws::verify_up_to(MAX_BYTES, token, TYP, key)?;
+        receipt.check()?;
+        Ok(receipt)
+    }
+
+    fn check(&self) -> Result<(), ReceiptError> {
+        if self.heads.len() + self.attachments.len() > MAX_HASHES {
+            return Err(ReceiptError::TooMany);
+        }
+        let ascending = |hashes: &[Sha256]| hashes.is_sorted_by(|a, b| a < b);
+        if self.heads.is_empty()
+            || !ascending(&self.heads)
+            || !ascending(&self.attachments)
+            || self.leaf_index >= self.tree_size
+        {
+            return Err(ReceiptError::Malformed);
+        }
+        Ok(())
+    }
+
+    /// Whether this says that the document is held at exactly these heads, with all these attachments (it may hold more
+    /// of them). The order of either does not matter.
+    #[must_use]
+    pub fn covers(&self, document: DocumentId, heads: &[Sha256], attachments: &[Sha256]) -> bool {
+        let mut heads = heads.to_vec();
+        heads.sort_unstable();
+        heads.dedup();
+        self.document == document
+            && self.heads == heads
+            && attachments
+                .iter()
+                .all(|attachment| self.attachments.binary_search(attachment).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document() -> DocumentId {
+        DocumentId::from_bytes([1; 16])
+    }
+
+    fn hash(number: u8) -> Sha256 {
+        Sha256([number; 32])
+    }
+
+    fn key() -> SigningKey {
+        SigningKey::from_bytes(&[1; 32])
+    }
+
+    fn receipt() -> Receipt {
+        Receipt {
+            document: document(),
+            heads: vec![hash(1), hash(2)],
+            attachments: vec![hash(7), hash(8)],
+            epoch: Epoch([5; 16]),
+            leaf_index: 41,
+            tree_size: 42,
+            root: hash(9),
+            received_at_ms: 1_772_323_200_000,
+            phone: PhoneId::from_bytes([3; 16]),
+        }
+    }
+
+    fn read(token: &str) -> Result<Receipt, ReceiptError> {
+        Receipt::verify(token, |_| Some(key().verifying_key()))
+    }
+
+    #[test]
+    fn a_receipt_is_read_back_as_it_was_given() {
+        let token = receipt().sign(&key()).expect("well formed");
+        assert_eq!(read(&token), Ok(receipt()));
+    }
+
+    #[test]
+    fn a_receipt_by_another_key_or_of_another_type_is_refused() {
+        let other = SigningKey::from_bytes(&[2; 32]);
+        let token = receipt().sign(&other).expect("well formed");
+        assert_eq!(read(&token), Err(ReceiptError::Token(JwsError::Signature)));
+        let token = jws::sign(&key(), crate::log::head::TYP, "a", &receipt());
+        assert_eq!(read(&token), Err(ReceiptError::Token(JwsError::Type)));
+    }
+
+    #[test]
+    fn a_receipt_covers_exactly_its_heads_in_any_order() {
+        let covers = |heads: &[Sha256]| receipt().covers(document(), heads, &[]);
+        assert!(covers(&[hash(1), hash(2)]));
+        assert!(covers(&[hash(2), hash(1)]));
+        assert!(!covers(&[hash(1)]), "one head was merged away");
+        assert!(
+            !covers(&[hash(1), hash(2), hash(3)]),
+            "one was written since"
+        );
+        assert!(!covers(&[hash(1), hash(3)]));
+        assert!(!covers(&[]));
+    }
+
+    #[test]
+    fn a_receipt_covers_every_attachment_or_nothing() {
+        let heads = [hash(1), hash(2)];
+        let covers = |attachments: &[Sha256]| receipt().covers(document(), &heads, attachments);
+        assert!(covers(&[]));
+        assert!(covers(&[hash(8)]));
+        assert!(covers(&[hash(8), hash(7)]));
+        assert!(!covers(&[hash(7), hash(6)]), "one photo has not arrived");
+        let fewer = Receipt {
+            attachments: vec![hash(7)],
+            ..receipt()
+        };
+        assert!(!fewer.covers(document(), &heads, &[hash(7), hash(8)]));
+    }
+
+    #[test]
+    fn a_receipt_for_another_document_covers_nothing() {
+        let other = DocumentId::from_bytes([2; 16]);
+        assert!(!receipt().covers(other, &[hash(1), hash(2)], &[]));
+    }
+
+    #[test]
+    fn what_no_server_says_is_neither_signed_nor_believed() {
+        let malformed = [
+            Receipt {
+                heads: Vec::new(),
+                ..receipt()
+            },
+            Receipt {
+                heads: vec![hash(2), hash(1)],
+                ..receipt()
+            },
+            Receipt {
+                attachments: vec![hash(7), hash(7)],
+                ..receipt()
+            },
+            Receipt {
+                leaf_index: 42,
+                ..receipt()
+            },
+        ];
+        for receipt in malformed {
+            assert_eq!(receipt.sign(&key()), Err(ReceiptError::Malformed));
+            let token = jws::sign(&key(), TYP, "a", &receipt);
+            assert_eq!(read(&token), Err(ReceiptError::Malformed));
+        }
+    }
+
+    #[test]
+    fn a_receipt_with_as_many_hashes_as_allowed_is_read_and_one_more_is_refused() {
+        let numbered = |count: usize| {
+            let mut hashes: Vec<_> = (0..count).map(|n| Sha256::of(&n.to_be_bytes())).collect();
+            hashes.sort_unstable();
+            hashes
+        };
+        let full = Receipt {
+            attachments: numbered(MAX_HASHES - 2),
+            ..receipt()
+        };
+        let token = full.sign(&key()).expect("well formed");
+        assert!(
+            token.len() > jws::MAX_TOKEN_BYTES,
+            "it needs the longer limit"
+        );
+        assert_eq!(read(&token), Ok(full));
+        let over = Receipt {
+            attachments: numbered(MAX_HASHES - 1),
+            ..receipt()
+        };
+        assert_eq!(over.sign(&key()), Err(ReceiptError::TooMany));
+    }
+}
