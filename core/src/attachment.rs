@@ -61,7 +61,21 @@ impl MediaType {
             _ if size_bytes > SIZE_LIMIT_BYTES => broken(Rule::TooLarge),
             [0xff, 0xd8, 0xff, ..] => Ok(Self::Jpeg),
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Ok(Self::Png),
-            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Self::Webp),
+            [
+                b'R',
+                b'I',
+                b'F',
+                b'F',
+                _,
+                _,
+                _,
+                _,
+                b'W',
+                b'E',
+                b'B',
+                b'P',
+                ..,
+            ] => Ok(Self::Webp),
             [b'%', b'P', b'D', b'F', b'-', ..] => Ok(Self::Pdf),
             _ => broken(Rule::WrongKind),
         }
@@ -85,16 +99,28 @@ mod tests {
 
     #[test]
     fn a_file_is_what_its_first_bytes_say() {
-        assert_eq!(MediaType::of(b"\xff\xd8\xff\xe0rest", 8), Ok(MediaType::Jpeg));
+        assert_eq!(
+            MediaType::of(b"\xff\xd8\xff\xe0rest", 8),
+            Ok(MediaType::Jpeg)
+        );
         assert_eq!(MediaType::of(b"%PDF-1.7", 8), Ok(MediaType::Pdf));
         for page in [&b"<svg xmlns="[..], b"<!DOCTYPE html>", b"not a photo"] {
-            assert_eq!(MediaType::of(page, 12), Err(Invalid::new("attachment", Rule::WrongKind)));
+            assert_eq!(
+                MediaType::of(page, 12),
+                Err(Invalid::new("attachment", Rule::WrongKind))
+            );
         }
     }
 
     #[test]
     fn an_empty_file_and_one_of_200_megabytes_are_refused() {
-        assert_eq!(MediaType::of(b"", 0), Err(Invalid::new("attachment", Rule::Empty)));
-        assert_eq!(MediaType::of(b"\xff\xd8\xff", 200 << 20), Err(Invalid::new("attachment", Rule::TooLarge)));
+        assert_eq!(
+            MediaType::of(b"", 0),
+            Err(Invalid::new("attachment", Rule::Empty))
+        );
+        assert_eq!(
+            MediaType::of(b"\xff\xd8\xff", 200 << 20),
+            Err(Invalid::new("attachment", Rule::TooLarge))
+        );
     }
 }

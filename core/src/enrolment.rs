@@ -90,7 +90,10 @@ impl std::fmt::Debug for NewPhone {
 /// Codes are read aloud and typed: case, spaces and dashes say nothing.
 #[must_use]
 pub fn normal_code(code: &str) -> String {
-    code.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect()
+    code.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_uppercase())
+        .collect()
 }
 
 fn signed(code: &str, public_key: &[u8; 32]) -> Vec<u8> {
@@ -118,12 +121,17 @@ impl NewPhone {
     pub fn verified_key(&self) -> Result<VerifyingKey, Invalid> {
         let bad_key = || Invalid::new("public_key", Rule::Malformed);
         let bad_proof = || Invalid::new("proof", Rule::Malformed);
-        let bytes = URL_SAFE_NO_PAD.decode(&self.public_key).map_err(|_| bad_key())?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(&self.public_key)
+            .map_err(|_| bad_key())?;
         let bytes: [u8; 32] = bytes.try_into().map_err(|_| bad_key())?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| bad_key())?;
-        let proof = URL_SAFE_NO_PAD.decode(&self.proof).map_err(|_| bad_proof())?;
+        let proof = URL_SAFE_NO_PAD
+            .decode(&self.proof)
+            .map_err(|_| bad_proof())?;
         let proof = Signature::from_slice(&proof).map_err(|_| bad_proof())?;
-        key.verify_strict(&signed(&self.code, &bytes), &proof).map_err(|_| bad_proof())?;
+        key.verify_strict(&signed(&self.code, &bytes), &proof)
+            .map_err(|_| bad_proof())?;
         Ok(key)
     }
 }
@@ -179,10 +187,31 @@ mod tests {
         let new = NewPhone::sign(&key, "abcde fghjk", "1.0");
         assert_eq!(new.verified_key(), Ok(key.verifying_key()));
         // Read aloud and typed again it is the same code.
-        assert!(NewPhone { code: "ABCDE-FGHJK".into(), ..new.clone() }.verified_key().is_ok());
+        assert!(
+            NewPhone {
+                code: "ABCDE-FGHJK".into(),
+                ..new.clone()
+            }
+            .verified_key()
+            .is_ok()
+        );
         let bad = Err(Invalid::new("proof", Rule::Malformed));
-        assert_eq!(NewPhone { code: "ABCDE-FGHJL".into(), ..new.clone() }.verified_key(), bad);
+        assert_eq!(
+            NewPhone {
+                code: "ABCDE-FGHJL".into(),
+                ..new.clone()
+            }
+            .verified_key(),
+            bad
+        );
         let other = NewPhone::sign(&SigningKey::from_bytes(&[2; 32]), "ABCDE-FGHJK", "1.0");
-        assert_eq!(NewPhone { public_key: other.public_key, ..new }.verified_key(), bad);
+        assert_eq!(
+            NewPhone {
+                public_key: other.public_key,
+                ..new
+            }
+            .verified_key(),
+            bad
+        );
     }
 }

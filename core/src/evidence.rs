@@ -154,7 +154,10 @@ impl EvidenceFile {
     /// `Unknown` at `evidence` if there is none of that id; the rules of `new`.
     pub fn edit(&mut self, stamp: Stamp, id: EvidenceId, new: NewEvidence) -> Result<(), Invalid> {
         new.check()?;
-        let item = self.items.get_mut(&id).ok_or_else(|| Invalid::new("evidence", Rule::Unknown))?;
+        let item = self
+            .items
+            .get_mut(&id)
+            .ok_or_else(|| Invalid::new("evidence", Rule::Unknown))?;
         item.evidence_kind = new.evidence_kind;
         item.summary = new.summary;
         item.document_number = new.document_number;
@@ -162,7 +165,9 @@ impl EvidenceFile {
         item.issued_by = new.issued_by;
         item.signed_by = new.signed_by;
         item.note = new.note;
-        item.withdrawn_at_ms = new.withdrawn.then(|| item.withdrawn_at_ms.unwrap_or(stamp.at_ms));
+        item.withdrawn_at_ms = new
+            .withdrawn
+            .then(|| item.withdrawn_at_ms.unwrap_or(stamp.at_ms));
         item.edited_by = Some(stamp.by);
         Ok(())
     }
@@ -171,9 +176,18 @@ impl EvidenceFile {
     ///
     /// # Errors
     /// `Required` without an item; `Unknown` for one that is not there.
-    pub fn attach(&mut self, stamp: Stamp, attachment: Attachment) -> Result<AttachmentId, Invalid> {
-        let item = attachment.item.as_deref().ok_or_else(|| Invalid::new("item", Rule::Required))?;
-        let item: EvidenceId = item.parse().map_err(|_| Invalid::new("item", Rule::Malformed))?;
+    pub fn attach(
+        &mut self,
+        stamp: Stamp,
+        attachment: Attachment,
+    ) -> Result<AttachmentId, Invalid> {
+        let item = attachment
+            .item
+            .as_deref()
+            .ok_or_else(|| Invalid::new("item", Rule::Required))?;
+        let item: EvidenceId = item
+            .parse()
+            .map_err(|_| Invalid::new("item", Rule::Malformed))?;
         if !self.items.contains_key(&item) {
             return Err(Invalid::new("item", Rule::Unknown));
         }
@@ -186,11 +200,20 @@ impl EvidenceFile {
     #[must_use]
     pub fn missing(&self, criterion: CriterionNumber) -> Vec<String> {
         let shown = |code: &str| {
-            self.items.values().any(|item| item.withdrawn_at_ms.is_none() && item.evidence_kind == code)
+            self.items
+                .values()
+                .any(|item| item.withdrawn_at_ms.is_none() && item.evidence_kind == code)
         };
         let criterion = Catalogue::placeholder().criterion(criterion);
-        let required = criterion.map(|criterion| criterion.evidence.as_slice()).unwrap_or_default();
-        required.iter().map(|required| &required.kind).filter(|code| !shown(code)).cloned().collect()
+        let required = criterion
+            .map(|criterion| criterion.evidence.as_slice())
+            .unwrap_or_default();
+        required
+            .iter()
+            .map(|required| &required.kind)
+            .filter(|code| !shown(code))
+            .cloned()
+            .collect()
     }
 }
 
@@ -198,7 +221,11 @@ impl EvidenceFile {
 mod tests {
     use super::*;
 
-    const STAMP: Stamp = Stamp { by: PersonId::from_bytes([1; 16]), at_ms: 5, random: [0; 10] };
+    const STAMP: Stamp = Stamp {
+        by: PersonId::from_bytes([1; 16]),
+        at_ms: 5,
+        random: [0; 10],
+    };
 
     fn decision() -> NewEvidence {
         NewEvidence {
@@ -217,26 +244,68 @@ mod tests {
         let mut file = EvidenceFile::default();
         assert!(file.file(STAMP, decision()).is_ok());
         for (new, field) in [
-            (NewEvidence { document_number: None, ..decision() }, "document_number"),
-            (NewEvidence { issued_on: None, ..decision() }, "issued_on"),
-            (NewEvidence { issued_by: None, ..decision() }, "issued_by"),
-            (NewEvidence { signed_by: None, ..decision() }, "signed_by"),
-            (NewEvidence { summary: " ".into(), ..decision() }, "summary"),
+            (
+                NewEvidence {
+                    document_number: None,
+                    ..decision()
+                },
+                "document_number",
+            ),
+            (
+                NewEvidence {
+                    issued_on: None,
+                    ..decision()
+                },
+                "issued_on",
+            ),
+            (
+                NewEvidence {
+                    issued_by: None,
+                    ..decision()
+                },
+                "issued_by",
+            ),
+            (
+                NewEvidence {
+                    signed_by: None,
+                    ..decision()
+                },
+                "signed_by",
+            ),
+            (
+                NewEvidence {
+                    summary: " ".into(),
+                    ..decision()
+                },
+                "summary",
+            ),
         ] {
-            assert_eq!(file.file(STAMP, new), Err(Invalid::new(field, Rule::Required)));
+            assert_eq!(
+                file.file(STAMP, new),
+                Err(Invalid::new(field, Rule::Required))
+            );
         }
     }
 
     #[test]
     fn a_photo_needs_a_summary_only() {
-        let photo =
-            NewEvidence { evidence_kind: "photo".into(), summary: "Vỉa hè Lê Lợi".into(), ..NewEvidence::default() };
+        let photo = NewEvidence {
+            evidence_kind: "photo".into(),
+            summary: "Vỉa hè Lê Lợi".into(),
+            ..NewEvidence::default()
+        };
         assert!(EvidenceFile::default().file(STAMP, photo).is_ok());
     }
 
     #[test]
     fn a_date_that_is_none_is_malformed() {
-        let new = NewEvidence { issued_on: Some("31/03/2026".into()), ..decision() };
-        assert_eq!(EvidenceFile::default().file(STAMP, new), Err(Invalid::new("issued_on", Rule::Malformed)));
+        let new = NewEvidence {
+            issued_on: Some("31/03/2026".into()),
+            ..decision()
+        };
+        assert_eq!(
+            EvidenceFile::default().file(STAMP, new),
+            Err(Invalid::new("issued_on", Rule::Malformed))
+        );
     }
 }

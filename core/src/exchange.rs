@@ -89,7 +89,16 @@ impl Exchange {
     /// A sync that gives up after `tries` failures in a row.
     #[must_use]
     pub const fn new(tries: u32) -> Self {
-        Self { tries, failures: 0, renewals: 0, rest: None, ended: None, asked: false, pulled: false, last: None }
+        Self {
+            tries,
+            failures: 0,
+            renewals: 0,
+            rest: None,
+            ended: None,
+            asked: false,
+            pulled: false,
+            last: None,
+        }
     }
 
     /// What to do now.
@@ -141,10 +150,14 @@ impl Exchange {
 /// Full jitter: anything from nothing to a bound that doubles, so that 200 phones that lost the server at once do not come
 /// back at once. The server's own wish comes on top.
 fn rest(failures: u32, failure: Failure, random: f64) -> Duration {
-    let bound = FIRST_REST.saturating_mul(1 << failures.min(16)).min(LONGEST_REST);
+    let bound = FIRST_REST
+        .saturating_mul(1 << failures.min(16))
+        .min(LONGEST_REST);
     let jitter = bound.mul_f64(random.clamp(0.0, 1.0));
     match failure {
-        Failure::Busy { retry_after: Some(wish) } => wish.min(LONGEST_REST) + jitter,
+        Failure::Busy {
+            retry_after: Some(wish),
+        } => wish.min(LONGEST_REST) + jitter,
         _ => jitter,
     }
 }
@@ -153,14 +166,25 @@ fn rest(failures: u32, failure: Failure, random: f64) -> Duration {
 mod tests {
     use super::*;
 
-    const WENT: Answer = Answer::Went { news: false, more: false };
-    const IN: Situation =
-        Situation { signed_in: true, unsent_changes: false, unsent_files: false, unconfirmed: false };
+    const WENT: Answer = Answer::Went {
+        news: false,
+        more: false,
+    };
+    const IN: Situation = Situation {
+        signed_in: true,
+        unsent_changes: false,
+        unsent_files: false,
+        unconfirmed: false,
+    };
 
     #[test]
     fn one_observation_costs_one_push_and_one_pull() {
         let mut exchange = Exchange::new(3);
-        let unsent = Situation { unsent_changes: true, unconfirmed: true, ..IN };
+        let unsent = Situation {
+            unsent_changes: true,
+            unconfirmed: true,
+            ..IN
+        };
         assert_eq!(exchange.step(unsent), Step::Push);
         exchange.answered(WENT, 0.5);
         assert_eq!(exchange.step(IN), Step::Pull);
@@ -171,13 +195,30 @@ mod tests {
     #[test]
     fn text_goes_before_photos_and_a_receipt_is_asked_after_them() {
         let mut exchange = Exchange::new(3);
-        let all = Situation { unsent_changes: true, unsent_files: true, unconfirmed: true, ..IN };
+        let all = Situation {
+            unsent_changes: true,
+            unsent_files: true,
+            unconfirmed: true,
+            ..IN
+        };
         assert_eq!(exchange.step(all), Step::Push);
         exchange.answered(WENT, 0.5);
-        let file = Situation { unsent_changes: false, ..all };
+        let file = Situation {
+            unsent_changes: false,
+            ..all
+        };
         assert_eq!(exchange.step(file), Step::Upload);
-        exchange.answered(Answer::Went { news: true, more: false }, 0.5);
-        let confirm = Situation { unsent_files: false, ..file };
+        exchange.answered(
+            Answer::Went {
+                news: true,
+                more: false,
+            },
+            0.5,
+        );
+        let confirm = Situation {
+            unsent_files: false,
+            ..file
+        };
         assert_eq!(exchange.step(confirm), Step::Pull);
         exchange.answered(WENT, 0.5);
         assert_eq!(exchange.step(confirm), Step::Push);
@@ -215,7 +256,15 @@ mod tests {
         exchange.answered(Answer::Failed(Failure::Unreachable), 1.0);
         assert_eq!(exchange.step(IN), Step::GiveUp(Failure::Unreachable));
         assert_eq!(rest(1, Failure::Unreachable, 0.0), Duration::ZERO);
-        assert!(rest(60, Failure::Busy { retry_after: Some(Duration::from_secs(5)) }, 1.0) <= 2 * LONGEST_REST);
+        assert!(
+            rest(
+                60,
+                Failure::Busy {
+                    retry_after: Some(Duration::from_secs(5))
+                },
+                1.0
+            ) <= 2 * LONGEST_REST
+        );
     }
 
     #[test]

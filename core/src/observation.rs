@@ -136,8 +136,18 @@ impl NewObservation {
             }
         }
         within("fine_vnd", self.fine_vnd.unwrap_or(0), 0, FINE_LIMIT_VND)?;
-        within("exhibits_held", self.exhibits_held.unwrap_or(0), 0, COUNT_LIMIT)?;
-        within("vehicles_held", self.vehicles_held.unwrap_or(0), 0, COUNT_LIMIT)?;
+        within(
+            "exhibits_held",
+            self.exhibits_held.unwrap_or(0),
+            0,
+            COUNT_LIMIT,
+        )?;
+        within(
+            "vehicles_held",
+            self.vehicles_held.unwrap_or(0),
+            0,
+            COUNT_LIMIT,
+        )?;
         for (field, text, limit) in [
             ("record_number", &self.record_number, REFERENCE_LIMIT),
             ("handed_over_to", &self.handed_over_to, REFERENCE_LIMIT),
@@ -207,20 +217,29 @@ impl Observation {
             self.lat_e7 = Some(position.lat_e7);
             self.lon_e7 = Some(position.lon_e7);
         }
-        self.measures_taken = new.measures_taken.into_iter().map(|code| (code, true)).collect();
+        self.measures_taken = new
+            .measures_taken
+            .into_iter()
+            .map(|code| (code, true))
+            .collect();
         self.fine_vnd = new.fine_vnd;
         self.exhibits_held = new.exhibits_held;
         self.vehicles_held = new.vehicles_held;
         self.record_number = new.record_number;
         self.handed_over_to = new.handed_over_to;
         self.note = new.note;
-        self.withdrawn_at_ms = new.withdrawn.then(|| self.withdrawn_at_ms.unwrap_or(stamp.at_ms));
+        self.withdrawn_at_ms = new
+            .withdrawn
+            .then(|| self.withdrawn_at_ms.unwrap_or(stamp.at_ms));
     }
 
     /// Where it was, if known.
     #[must_use]
     pub fn position(&self) -> Option<Position> {
-        Some(Position { lat_e7: self.lat_e7?, lon_e7: self.lon_e7? })
+        Some(Position {
+            lat_e7: self.lat_e7?,
+            lon_e7: self.lon_e7?,
+        })
     }
 }
 
@@ -228,7 +247,11 @@ impl Observation {
 mod tests {
     use super::*;
 
-    const STAMP: Stamp = Stamp { by: PersonId::from_bytes([1; 16]), at_ms: 5, random: [0; 10] };
+    const STAMP: Stamp = Stamp {
+        by: PersonId::from_bytes([1; 16]),
+        at_ms: 5,
+        random: [0; 10],
+    };
 
     #[test]
     fn an_observation_takes_no_more_than_category_count_and_unit() {
@@ -241,15 +264,67 @@ mod tests {
     fn each_broken_rule_names_its_field() {
         let good = NewObservation::of("urban-order", 3, "case");
         for (new, field, rule) in [
-            (NewObservation { category: "ngoai-hanh-tinh".into(), ..good.clone() }, "category", Rule::Unknown),
-            (NewObservation { count: 0, ..good.clone() }, "count", Rule::TooSmall),
-            (NewObservation { count: -1, ..good.clone() }, "count", Rule::TooSmall),
-            (NewObservation { count: COUNT_LIMIT + 1, ..good.clone() }, "count", Rule::TooLarge),
-            (NewObservation { fine_vnd: Some(-1), ..good.clone() }, "fine_vnd", Rule::TooSmall),
-            (NewObservation { note: Some("x".repeat(1 << 20)), ..good.clone() }, "note", Rule::TooLong),
-            (NewObservation { measures_taken: vec!["phép thuật".into()], ..good }, "measures_taken", Rule::Unknown),
+            (
+                NewObservation {
+                    category: "ngoai-hanh-tinh".into(),
+                    ..good.clone()
+                },
+                "category",
+                Rule::Unknown,
+            ),
+            (
+                NewObservation {
+                    count: 0,
+                    ..good.clone()
+                },
+                "count",
+                Rule::TooSmall,
+            ),
+            (
+                NewObservation {
+                    count: -1,
+                    ..good.clone()
+                },
+                "count",
+                Rule::TooSmall,
+            ),
+            (
+                NewObservation {
+                    count: COUNT_LIMIT + 1,
+                    ..good.clone()
+                },
+                "count",
+                Rule::TooLarge,
+            ),
+            (
+                NewObservation {
+                    fine_vnd: Some(-1),
+                    ..good.clone()
+                },
+                "fine_vnd",
+                Rule::TooSmall,
+            ),
+            (
+                NewObservation {
+                    note: Some("x".repeat(1 << 20)),
+                    ..good.clone()
+                },
+                "note",
+                Rule::TooLong,
+            ),
+            (
+                NewObservation {
+                    measures_taken: vec!["phép thuật".into()],
+                    ..good
+                },
+                "measures_taken",
+                Rule::Unknown,
+            ),
         ] {
-            assert_eq!(Observation::record(STAMP, new), Err(Invalid::new(field, rule)));
+            assert_eq!(
+                Observation::record(STAMP, new),
+                Err(Invalid::new(field, rule))
+            );
         }
     }
 }

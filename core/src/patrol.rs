@@ -99,8 +99,28 @@ pub struct TrackChunk {
     /// Whose phone recorded it.
     pub by: PersonId,
     /// The fixes as [`track::pack`] writes them.
-    #[autosurgeon(with = "autosurgeon::bytes")]
+    #[autosurgeon(with = "packed")]
     pub fixes: Vec<u8>,
+}
+
+/// Packed fixes are one byte string: as a list, each byte would be an operation.
+mod packed {
+    use autosurgeon::{Hydrate as _, HydrateError, ReadDoc, Reconciler, bytes::ByteVec};
+
+    pub(super) fn reconcile<R: Reconciler>(
+        bytes: &[u8],
+        mut reconciler: R,
+    ) -> Result<(), R::Error> {
+        reconciler.bytes(bytes)
+    }
+
+    pub(super) fn hydrate<D: ReadDoc>(
+        document: &D,
+        object: &automerge::ObjId,
+        prop: autosurgeon::Prop<'_>,
+    ) -> Result<Vec<u8>, HydrateError> {
+        ByteVec::hydrate(document, object, prop).map(Vec::from)
+    }
 }
 
 /// A checkpoint reached.
@@ -167,14 +187,23 @@ impl PatrolLog {
             return Err(Invalid::new("team", Rule::TooLarge));
         }
         let catalogue = Catalogue::placeholder();
-        counts("forces", &new.forces, |code| catalogue.item(List::Forces, code).is_some())?;
-        counts("vehicles", &new.vehicles, |code| catalogue.item(List::Vehicles, code).is_some())?;
+        counts("forces", &new.forces, |code| {
+            catalogue.item(List::Forces, code).is_some()
+        })?;
+        counts("vehicles", &new.vehicles, |code| {
+            catalogue.item(List::Vehicles, code).is_some()
+        })?;
         let leader = new.leader.unwrap_or(stamp.by);
         self.title = Some(new.title);
         self.started_at_ms = Some(stamp.at_ms);
         self.started_by = Some(stamp.by);
         self.leader = Some(leader);
-        self.team.extend([leader, stamp.by].into_iter().chain(new.team).map(|person| (person, stamp.at_ms)));
+        self.team.extend(
+            [leader, stamp.by]
+                .into_iter()
+                .chain(new.team)
+                .map(|person| (person, stamp.at_ms)),
+        );
         self.forces = new.forces;
         self.vehicles = new.vehicles;
         Ok(())
@@ -201,7 +230,14 @@ impl PatrolLog {
             return Err(Invalid::new("pause", Rule::Already));
         }
         let id = PauseId::fresh(stamp.at_ms, stamp.random);
-        self.pauses.insert(id, Pause { from_ms: stamp.at_ms, until_ms: None, by: stamp.by });
+        self.pauses.insert(
+            id,
+            Pause {
+                from_ms: stamp.at_ms,
+                until_ms: None,
+                by: stamp.by,
+            },
+        );
         Ok(id)
     }
 
@@ -246,9 +282,17 @@ impl PatrolLog {
     ///
     /// # Errors
     /// `Unknown` if there is none of that id; `NotOnTheTeam`, and the rules of [`NewObservation`].
-    pub fn edit_observation(&mut self, stamp: Stamp, id: ObservationId, new: NewObservation) -> Result<(), Invalid> {
+    pub fn edit_observation(
+        &mut self,
+        stamp: Stamp,
+        id: ObservationId,
+        new: NewObservation,
+    ) -> Result<(), Invalid> {
         self.on_the_team(stamp.by)?;
-        let observation = self.observations.get_mut(&id).ok_or_else(|| Invalid::new("observation", Rule::Unknown))?;
+        let observation = self
+            .observations
+            .get_mut(&id)
+            .ok_or_else(|| Invalid::new("observation", Rule::Unknown))?;
         observation.change(stamp, new)
     }
 
@@ -256,13 +300,23 @@ impl PatrolLog {
     ///
     /// # Errors
     /// `Unknown` for another proof than [`VISIT_PROOFS`]; `Ended`, `NotOnTheTeam`.
-    pub fn visit(&mut self, stamp: Stamp, checkpoint: CheckpointId, proof: &str) -> Result<VisitId, Invalid> {
+    pub fn visit(
+        &mut self,
+        stamp: Stamp,
+        checkpoint: CheckpointId,
+        proof: &str,
+    ) -> Result<VisitId, Invalid> {
         self.going_on(stamp.by)?;
         if !VISIT_PROOFS.contains(&proof) {
             return Err(Invalid::new("proof", Rule::Unknown));
         }
         let id = VisitId::fresh(stamp.at_ms, stamp.random);
-        let visit = Visit { checkpoint, at_ms: stamp.at_ms, by: stamp.by, proof: proof.to_owned() };
+        let visit = Visit {
+            checkpoint,
+            at_ms: stamp.at_ms,
+            by: stamp.by,
+            proof: proof.to_owned(),
+        };
         self.visits.insert(id, visit);
         Ok(id)
     }
@@ -275,9 +329,15 @@ impl PatrolLog {
         self.on_the_team(stamp.by)?;
         invalid::text("note", note, crate::observation::NOTE_LIMIT)?;
         let id = PauseId::fresh(stamp.at_ms, stamp.random);
-        let handover =
-            Handover { from: stamp.by, to, at_ms: stamp.at_ms, note: note.to_owned(), confirmed_at_ms: None };
-        self.handovers.insert(uuid::Uuid::from_bytes(*id.as_bytes()), handover);
+        let handover = Handover {
+            from: stamp.by,
+            to,
+            at_ms: stamp.at_ms,
+            note: note.to_owned(),
+            confirmed_at_ms: None,
+        };
+        self.handovers
+            .insert(uuid::Uuid::from_bytes(*id.as_bytes()), handover);
         Ok(())
     }
 
@@ -292,8 +352,12 @@ impl PatrolLog {
         }
         let at_ms = fixes.first().map_or(stamp.at_ms, |fix| fix.at_ms);
         let id = PauseId::fresh(at_ms, stamp.random);
-        let chunk = TrackChunk { by: stamp.by, fixes: track::pack(fixes) };
-        self.track.insert(uuid::Uuid::from_bytes(*id.as_bytes()), chunk);
+        let chunk = TrackChunk {
+            by: stamp.by,
+            fixes: track::pack(fixes),
+        };
+        self.track
+            .insert(uuid::Uuid::from_bytes(*id.as_bytes()), chunk);
         Ok(())
     }
 
@@ -301,10 +365,16 @@ impl PatrolLog {
     ///
     /// # Errors
     /// `NotOnTheTeam`; `Unknown` for an observation that is not there.
-    pub fn attach(&mut self, stamp: Stamp, attachment: Attachment) -> Result<AttachmentId, Invalid> {
+    pub fn attach(
+        &mut self,
+        stamp: Stamp,
+        attachment: Attachment,
+    ) -> Result<AttachmentId, Invalid> {
         self.on_the_team(stamp.by)?;
         if let Some(item) = &attachment.item {
-            let id = item.parse().map_err(|_| Invalid::new("item", Rule::Malformed))?;
+            let id = item
+                .parse()
+                .map_err(|_| Invalid::new("item", Rule::Malformed))?;
             if !self.observations.contains_key(&id) {
                 return Err(Invalid::new("item", Rule::Unknown));
             }
@@ -317,8 +387,12 @@ impl PatrolLog {
     /// All fixes of one recorder in the order of time. A chunk that does not unpack is left out: the worker has refused it already.
     #[must_use]
     pub fn fixes(&self) -> Vec<Fix> {
-        let mut fixes: Vec<Fix> =
-            self.track.values().filter_map(|chunk| track::unpack(&chunk.fixes).ok()).flatten().collect();
+        let mut fixes: Vec<Fix> = self
+            .track
+            .values()
+            .filter_map(|chunk| track::unpack(&chunk.fixes).ok())
+            .flatten()
+            .collect();
         fixes.sort_by_key(|fix| fix.at_ms);
         fixes
     }
@@ -332,17 +406,28 @@ impl PatrolLog {
     /// The pause that lasts.
     #[must_use]
     pub fn open_pause(&self) -> Option<PauseId> {
-        self.pauses.iter().find(|(_, pause)| pause.until_ms.is_none()).map(|(id, _)| *id)
+        self.pauses
+            .iter()
+            .find(|(_, pause)| pause.until_ms.is_none())
+            .map(|(id, _)| *id)
     }
 
     fn close_pauses(&mut self, at_ms: i64) {
-        for pause in self.pauses.values_mut().filter(|pause| pause.until_ms.is_none()) {
+        for pause in self
+            .pauses
+            .values_mut()
+            .filter(|pause| pause.until_ms.is_none())
+        {
             pause.until_ms = Some(at_ms.max(pause.from_ms));
         }
     }
 
     fn on_the_team(&self, person: PersonId) -> Result<(), Invalid> {
-        if self.has(person) { Ok(()) } else { Err(Invalid::new("team", Rule::NotOnTheTeam)) }
+        if self.has(person) {
+            Ok(())
+        } else {
+            Err(Invalid::new("team", Rule::NotOnTheTeam))
+        }
     }
 
     fn going_on(&self, person: PersonId) -> Result<(), Invalid> {
@@ -357,7 +442,11 @@ impl PatrolLog {
     }
 }
 
-fn counts(field: &str, counts: &BTreeMap<String, i64>, known: impl Fn(&str) -> bool) -> Result<(), Invalid> {
+fn counts(
+    field: &str,
+    counts: &BTreeMap<String, i64>,
+    known: impl Fn(&str) -> bool,
+) -> Result<(), Invalid> {
     for (code, &count) in counts {
         let at = |rule| Invalid::new(format!("{field}.{code}"), rule);
         match count {
@@ -379,12 +468,20 @@ mod tests {
     const BINH: PersonId = PersonId::from_bytes([3; 16]);
 
     fn at(by: PersonId, at_ms: i64) -> Stamp {
-        Stamp { by, at_ms, random: [at_ms.to_le_bytes()[0]; 10] }
+        Stamp {
+            by,
+            at_ms,
+            random: [at_ms.to_le_bytes()[0]; 10],
+        }
     }
 
     fn started() -> PatrolLog {
         let mut patrol = PatrolLog::default();
-        let new = NewPatrol { title: "Ca đêm".to_owned(), team: vec![HA], ..NewPatrol::default() };
+        let new = NewPatrol {
+            title: "Ca đêm".to_owned(),
+            team: vec![HA],
+            ..NewPatrol::default()
+        };
         patrol.start(at(AN, 1), new).expect("a patrol starts");
         patrol
     }
@@ -399,7 +496,10 @@ mod tests {
     #[test]
     fn only_the_team_writes() {
         let mut patrol = started();
-        assert_eq!(patrol.pause(at(BINH, 2)), Err(Invalid::new("team", Rule::NotOnTheTeam)));
+        assert_eq!(
+            patrol.pause(at(BINH, 2)),
+            Err(Invalid::new("team", Rule::NotOnTheTeam))
+        );
         patrol.join(at(BINH, 3));
         assert!(patrol.pause(at(BINH, 4)).is_ok());
     }
@@ -408,20 +508,33 @@ mod tests {
     fn a_patrol_pauses_resumes_and_ends_once() {
         let mut patrol = started();
         patrol.pause(at(AN, 2)).expect("pauses");
-        assert_eq!(patrol.pause(at(HA, 3)), Err(Invalid::new("pause", Rule::Already)));
+        assert_eq!(
+            patrol.pause(at(HA, 3)),
+            Err(Invalid::new("pause", Rule::Already))
+        );
         patrol.resume(at(HA, 4)).expect("resumes");
         patrol.pause(at(AN, 5)).expect("pauses again");
         patrol.end(at(AN, 6)).expect("ends");
         assert!(patrol.open_pause().is_none());
-        assert_eq!(patrol.end(at(AN, 7)), Err(Invalid::new("patrol", Rule::Ended)));
+        assert_eq!(
+            patrol.end(at(AN, 7)),
+            Err(Invalid::new("patrol", Rule::Ended))
+        );
     }
 
     #[test]
     fn a_count_below_zero_names_its_force() {
         let mut patrol = PatrolLog::default();
         let forces = BTreeMap::from([("militia".to_owned(), -1)]);
-        let new = NewPatrol { title: "Ca đêm".to_owned(), forces, ..NewPatrol::default() };
-        assert_eq!(patrol.start(at(AN, 1), new), Err(Invalid::new("forces.militia", Rule::TooSmall)));
+        let new = NewPatrol {
+            title: "Ca đêm".to_owned(),
+            forces,
+            ..NewPatrol::default()
+        };
+        assert_eq!(
+            patrol.start(at(AN, 1), new),
+            Err(Invalid::new("forces.militia", Rule::TooSmall))
+        );
         assert_eq!(patrol, PatrolLog::default());
     }
 }

@@ -127,7 +127,9 @@ impl Review {
             return Err(Invalid::new("heads", Rule::Required));
         }
         match new.verdict {
-            Verdict::Returned if remark.trim().is_empty() => return Err(Invalid::new("remark", Rule::Required)),
+            Verdict::Returned if remark.trim().is_empty() => {
+                return Err(Invalid::new("remark", Rule::Required));
+            }
             Verdict::Withdrawn => self.may_withdraw(stamp.by, new.withdraws)?,
             Verdict::Approved | Verdict::Returned => {}
         }
@@ -153,11 +155,17 @@ impl Review {
             Some(decision) if decision.by == by && decision.withdraws.is_none() => {}
             _ => return Err(Invalid::new("withdraws", Rule::Unknown)),
         }
-        if self.withdrawn(id) { Err(Invalid::new("withdraws", Rule::Already)) } else { Ok(()) }
+        if self.withdrawn(id) {
+            Err(Invalid::new("withdraws", Rule::Already))
+        } else {
+            Ok(())
+        }
     }
 
     fn withdrawn(&self, id: DecisionId) -> bool {
-        self.decisions.values().any(|decision| decision.withdraws == Some(id))
+        self.decisions
+            .values()
+            .any(|decision| decision.withdraws == Some(id))
     }
 
     /// The decision that stands: the latest that is neither withdrawn nor a withdrawal.
@@ -178,12 +186,22 @@ mod tests {
     const CHI: PersonId = PersonId::from_bytes([4; 16]);
 
     fn stamp(at_ms: i64) -> Stamp {
-        Stamp { by: CHI, at_ms, random: [0; 10] }
+        Stamp {
+            by: CHI,
+            at_ms,
+            random: [0; 10],
+        }
     }
 
     fn new(verdict: Verdict, remark: &str) -> NewDecision {
         let remark = Some(remark.to_owned());
-        NewDecision { verdict, heads: vec![Sha256::of(b"seen")], field: None, remark, withdraws: None }
+        NewDecision {
+            verdict,
+            heads: vec![Sha256::of(b"seen")],
+            field: None,
+            remark,
+            withdraws: None,
+        }
     }
 
     #[test]
@@ -191,26 +209,51 @@ mod tests {
         let mut review = Review::default();
         let silent = review.decide(stamp(1), &new(Verdict::Returned, " "));
         assert_eq!(silent, Err(Invalid::new("remark", Rule::Required)));
-        assert!(review.decide(stamp(1), &new(Verdict::Returned, "Thiếu ảnh")).is_ok());
+        assert!(
+            review
+                .decide(stamp(1), &new(Verdict::Returned, "Thiếu ảnh"))
+                .is_ok()
+        );
     }
 
     #[test]
     fn a_withdrawal_brings_the_decision_before_it_back() {
         let mut review = Review::default();
-        let first = review.decide(stamp(1), &new(Verdict::Approved, "")).expect("approved");
-        let second = review.decide(stamp(2), &new(Verdict::Returned, "Thiếu ảnh")).expect("returned");
-        let undo = NewDecision { withdraws: Some(second), ..new(Verdict::Withdrawn, "") };
+        let first = review
+            .decide(stamp(1), &new(Verdict::Approved, ""))
+            .expect("approved");
+        let second = review
+            .decide(stamp(2), &new(Verdict::Returned, "Thiếu ảnh"))
+            .expect("returned");
+        let undo = NewDecision {
+            withdraws: Some(second),
+            ..new(Verdict::Withdrawn, "")
+        };
         review.decide(stamp(3), &undo).expect("withdrawn");
         assert_eq!(review.standing().map(|(id, _)| id), Some(first));
-        assert_eq!(review.decide(stamp(4), &undo), Err(Invalid::new("withdraws", Rule::Already)));
+        assert_eq!(
+            review.decide(stamp(4), &undo),
+            Err(Invalid::new("withdraws", Rule::Already))
+        );
     }
 
     #[test]
     fn nobody_withdraws_anothers_decision() {
         let mut review = Review::default();
-        let id = review.decide(stamp(1), &new(Verdict::Approved, "")).expect("approved");
-        let undo = NewDecision { withdraws: Some(id), ..new(Verdict::Withdrawn, "") };
-        let other = Stamp { by: PersonId::from_bytes([9; 16]), ..stamp(2) };
-        assert_eq!(review.decide(other, &undo), Err(Invalid::new("withdraws", Rule::Unknown)));
+        let id = review
+            .decide(stamp(1), &new(Verdict::Approved, ""))
+            .expect("approved");
+        let undo = NewDecision {
+            withdraws: Some(id),
+            ..new(Verdict::Withdrawn, "")
+        };
+        let other = Stamp {
+            by: PersonId::from_bytes([9; 16]),
+            ..stamp(2)
+        };
+        assert_eq!(
+            review.decide(other, &undo),
+            Err(Invalid::new("withdraws", Rule::Unknown))
+        );
     }
 }

@@ -41,7 +41,11 @@ pub struct WireKey {
 
 impl From<&Key> for WireKey {
     fn from(key: &Key) -> Self {
-        Self { kind: key.kind.word().to_owned(), unit: key.unit, name: key.name.clone() }
+        Self {
+            kind: key.kind.word().to_owned(),
+            unit: key.unit,
+            name: key.name.clone(),
+        }
     }
 }
 
@@ -82,7 +86,13 @@ pub struct PushedDocument {
 
 impl std::fmt::Debug for PushedDocument {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "PushedDocument({:?}, {} changes, {} seals)", self.key, self.changes.len(), self.seals.len())
+        write!(
+            f,
+            "PushedDocument({:?}, {} changes, {} seals)",
+            self.key,
+            self.changes.len(),
+            self.seals.len()
+        )
     }
 }
 
@@ -138,13 +148,19 @@ impl ChangeOutcome {
             Outcome::Waiting => "waiting",
             Outcome::Refused(refusal) => refusal.word(),
         };
-        Some(Self { hash, word: word.to_owned() })
+        Some(Self {
+            hash,
+            word: word.to_owned(),
+        })
     }
 
     /// A change that is no change.
     #[must_use]
     pub fn refused(hash: Sha256, refusal: Refusal) -> Self {
-        Self { hash, word: refusal.word().to_owned() }
+        Self {
+            hash,
+            word: refusal.word().to_owned(),
+        }
     }
 
     /// Whether the server has it, or will take it when its ancestor comes.
@@ -189,13 +205,13 @@ impl std::fmt::Debug for Pulled {
 
 /// A list of byte strings: without this each byte of a change would be an item of its own.
 mod bytes_list {
-    use minicbor::{Decoder, Encoder, bytes::ByteVec, decode, encode};
+    use minicbor::{Decoder, Encoder, bytes::ByteVec};
 
-    pub(super) fn encode<C, W: encode::Write>(
+    pub(super) fn encode<C, W: minicbor::encode::Write>(
         list: &[Vec<u8>],
         e: &mut Encoder<W>,
         _: &mut C,
-    ) -> Result<(), encode::Error<W::Error>> {
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
         e.array(list.len() as u64)?;
         for bytes in list {
             e.bytes(bytes)?;
@@ -203,8 +219,13 @@ mod bytes_list {
         Ok(())
     }
 
-    pub(super) fn decode<C>(d: &mut Decoder<'_>, context: &mut C) -> Result<Vec<Vec<u8>>, decode::Error> {
-        d.array_iter_with::<C, ByteVec>(context)?.map(|bytes| bytes.map(Vec::from)).collect()
+    pub(super) fn decode<C>(
+        d: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Vec<Vec<u8>>, minicbor::decode::Error> {
+        d.array_iter_with::<C, ByteVec>(context)?
+            .map(|bytes| bytes.map(Vec::from))
+            .collect()
     }
 }
 
@@ -214,15 +235,26 @@ mod tests {
 
     #[test]
     fn a_push_survives_the_wire_and_a_cut_one_does_not() {
-        let key = WireKey { kind: "patrol-log".into(), unit: UnitId::from_bytes([1; 16]), name: "x".into() };
+        let key = WireKey {
+            kind: "patrol-log".into(),
+            unit: UnitId::from_bytes([1; 16]),
+            name: "x".into(),
+        };
         let push = Push {
-            documents: vec![PushedDocument { key, changes: vec![vec![1, 2, 3], vec![]], seals: vec![] }],
+            documents: vec![PushedDocument {
+                key,
+                changes: vec![vec![1, 2, 3], vec![]],
+                seals: vec![],
+            }],
             receipts: vec![],
         };
         let bytes = minicbor::to_vec(&push).expect("encodes");
         assert_eq!(minicbor::decode::<Push>(&bytes).expect("decodes"), push);
         for cut in 0..bytes.len() {
-            assert!(minicbor::decode::<Push>(&bytes[..cut]).is_err(), "cut at {cut}");
+            assert!(
+                minicbor::decode::<Push>(&bytes[..cut]).is_err(),
+                "cut at {cut}"
+            );
         }
     }
 

@@ -32,7 +32,9 @@ pub fn clashes(document: &Automerge) -> Vec<Clash> {
     while let Some((object, path)) = waiting.pop() {
         for item in document.map_range(&object, ..) {
             let path: Vec<String> = path.iter().cloned().chain([item.key.to_string()]).collect();
-            if let Ok(Some((Value::Object(ObjType::Map), child))) = document.get(&object, item.key.as_ref()) {
+            if let Ok(Some((Value::Object(ObjType::Map), child))) =
+                document.get(&object, item.key.as_ref())
+            {
                 waiting.push((child, path));
             } else if let Some(values) = several(document, &object, &item.key) {
                 found.push(Clash { path, values });
@@ -44,11 +46,17 @@ pub fn clashes(document: &Automerge) -> Vec<Clash> {
 }
 
 fn several(document: &Automerge, object: &ObjId, key: &str) -> Option<Vec<ClashValue>> {
-    let values = document.get_all(object, key).ok().filter(|values| values.len() > 1)?;
+    let values = document
+        .get_all(object, key)
+        .ok()
+        .filter(|values| values.len() > 1)?;
     Some(
         values
             .into_iter()
-            .map(|(value, id)| ClashValue { text: scalar_text(&value), phone: writer(&id) })
+            .map(|(value, id)| ClashValue {
+                text: scalar_text(&value),
+                phone: writer(&id),
+            })
             .collect(),
     )
 }
@@ -82,17 +90,25 @@ pub fn choose(
     path: &[String],
     index: usize,
 ) -> Result<Option<Change>, DocumentError> {
-    let Some((field, parents)) = path.split_last() else { return Ok(None) };
+    let Some((field, parents)) = path.split_last() else {
+        return Ok(None);
+    };
     let mut object = ROOT;
     for parent in parents {
-        let Some((Value::Object(_), child)) = document.get(&object, parent.as_str())? else { return Ok(None) };
+        let Some((Value::Object(_), child)) = document.get(&object, parent.as_str())? else {
+            return Ok(None);
+        };
         object = child;
     }
     let values = document.get_all(&object, field.as_str())?;
     if values.len() < 2 {
         return Ok(None);
     }
-    let Some((Value::Scalar(value), _)) = values.into_iter().nth(index) else { return Ok(None) };
+    let Some((Value::Scalar(value), _)) = values.into_iter().nth(index) else {
+        return Ok(None);
+    };
     let value = value.into_owned();
-    commit(document, actor, at_ms, |writer| Ok(writer.put_anyway(&object, field, value)?))
+    commit(document, actor, at_ms, |writer| {
+        Ok(writer.put_anyway(&object, field, value)?)
+    })
 }

@@ -6,11 +6,13 @@
 //! change that depends on genesis only, so that it merges into old documents whenever it arrives.
 
 use super::{Change, Key, Kind};
-use automerge::{ActorId, Automerge, ObjType, ROOT, transaction::CommitOptions, transaction::Transactable};
+use automerge::{
+    ActorId, Automerge, ObjType, ROOT, transaction::CommitOptions, transaction::Transactable,
+};
 
 /// One fixed change: who made it, and which root maps it brings.
 struct Layer {
-    actor: [u8; 8],
+    actor: &'static [u8; 8],
     maps: &'static [&'static str],
 }
 
@@ -19,14 +21,35 @@ const fn layers(kind: Kind) -> &'static [Layer] {
     match kind {
         Kind::PatrolLog => &[
             Layer {
-                actor: *b"genesis0",
-                maps: &["team", "forces", "vehicles", "pauses", "track", "observations", "visits", "attachments"],
+                actor: b"genesis0",
+                maps: &[
+                    "team",
+                    "forces",
+                    "vehicles",
+                    "pauses",
+                    "track",
+                    "observations",
+                    "visits",
+                    "attachments",
+                ],
             },
-            Layer { actor: *b"layer001", maps: &["handovers"] },
+            Layer {
+                actor: b"layer001",
+                maps: &["handovers"],
+            },
         ],
-        Kind::EvidenceFile => &[Layer { actor: *b"genesis0", maps: &["items", "attachments"] }],
-        Kind::Review => &[Layer { actor: *b"genesis0", maps: &["decisions"] }],
-        Kind::Reference => &[Layer { actor: *b"genesis0", maps: &["people", "units", "checkpoints"] }],
+        Kind::EvidenceFile => &[Layer {
+            actor: b"genesis0",
+            maps: &["items", "attachments"],
+        }],
+        Kind::Review => &[Layer {
+            actor: b"genesis0",
+            maps: &["decisions"],
+        }],
+        Kind::Reference => &[Layer {
+            actor: b"genesis0",
+            maps: &["people", "units", "checkpoints"],
+        }],
     }
 }
 
@@ -37,7 +60,11 @@ pub fn birth(key: &Key) -> Vec<Change> {
     let layers = layers(key.kind);
     let genesis = born(Automerge::new(), &layers[0], Some(key));
     let mut changes = vec![last_change(&genesis)];
-    changes.extend(layers[1..].iter().map(|layer| last_change(&born(genesis.clone(), layer, None))));
+    changes.extend(
+        layers[1..]
+            .iter()
+            .map(|layer| last_change(&born(genesis.clone(), layer, None))),
+    );
     changes
 }
 
@@ -82,8 +109,14 @@ mod tests {
     #[test]
     fn births_are_the_frozen_bytes() {
         for kind in Kind::ALL {
-            let hex: String = birth(&key(kind)).iter().map(|change| hex::encode(&change.bytes) + "\n").collect();
-            let path = format!("{}/src/document/golden/{kind}.hex", env!("CARGO_MANIFEST_DIR"));
+            let hex: String = birth(&key(kind))
+                .iter()
+                .map(|change| hex::encode(&change.bytes) + "\n")
+                .collect();
+            let path = format!(
+                "{}/src/document/golden/{kind}.hex",
+                env!("CARGO_MANIFEST_DIR")
+            );
             if std::env::var_os("FREEZE").is_some() && !std::path::Path::new(&path).exists() {
                 std::fs::write(&path, &hex).expect("a new kind's birth is written once");
             }
@@ -97,11 +130,16 @@ mod tests {
         let key = key(Kind::PatrolLog);
         let [genesis, layer] = birth(&key).try_into().expect("a patrol log has one layer");
         let mut old = Automerge::new();
-        old.load_incremental(&genesis.bytes).expect("genesis loads alone");
-        old.transact(|change| change.put(ROOT, "note", "written before the layer was thought of")).expect("a change");
-        old.load_incremental(&layer.bytes).expect("the layer merges");
+        old.load_incremental(&genesis.bytes)
+            .expect("genesis loads alone");
+        old.transact(|change| change.put(ROOT, "note", "written before the layer was thought of"))
+            .expect("a change");
+        old.load_incremental(&layer.bytes)
+            .expect("the layer merges");
         let children = automerge::ReadDoc::keys(&old, ROOT).collect::<Vec<_>>();
-        assert!(children.contains(&"handovers".to_owned()) && children.contains(&"note".to_owned()));
+        assert!(
+            children.contains(&"handovers".to_owned()) && children.contains(&"note".to_owned())
+        );
     }
 
     #[test]

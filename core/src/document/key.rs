@@ -33,7 +33,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::PatrolLog, Self::EvidenceFile, Self::Review, Self::Reference];
+    pub const ALL: [Self; 4] = [
+        Self::PatrolLog,
+        Self::EvidenceFile,
+        Self::Review,
+        Self::Reference,
+    ];
 
     /// The stable word, on the wire, in seals and in rows.
     #[must_use]
@@ -73,7 +78,10 @@ impl FromStr for Kind {
     type Err = Invalid;
 
     fn from_str(word: &str) -> Result<Self, Invalid> {
-        Self::ALL.into_iter().find(|kind| kind.word() == word).ok_or_else(|| Invalid::new("kind", Rule::Unknown))
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.word() == word)
+            .ok_or_else(|| Invalid::new("kind", Rule::Unknown))
     }
 }
 
@@ -92,25 +100,41 @@ impl Key {
     /// A patrol that no plan foresaw. `fresh` is a UUIDv7.
     #[must_use]
     pub fn patrol(unit: UnitId, fresh: Uuid) -> Self {
-        Self { kind: Kind::PatrolLog, unit, name: fresh.as_hyphenated().to_string() }
+        Self {
+            kind: Kind::PatrolLog,
+            unit,
+            name: fresh.as_hyphenated().to_string(),
+        }
     }
 
     /// The evidence for one criterion in one period.
     #[must_use]
     pub fn evidence(unit: UnitId, criterion: CriterionNumber, period: &Period) -> Self {
-        Self { kind: Kind::EvidenceFile, unit, name: format!("{criterion}/{period}") }
+        Self {
+            kind: Kind::EvidenceFile,
+            unit,
+            name: format!("{criterion}/{period}"),
+        }
     }
 
     /// The decisions about `reviewed`.
     #[must_use]
     pub fn review(unit: UnitId, reviewed: DocumentId) -> Self {
-        Self { kind: Kind::Review, unit, name: reviewed.to_string() }
+        Self {
+            kind: Kind::Review,
+            unit,
+            name: reviewed.to_string(),
+        }
     }
 
     /// What the server publishes to `unit`.
     #[must_use]
     pub fn reference(unit: UnitId) -> Self {
-        Self { kind: Kind::Reference, unit, name: "reference".to_owned() }
+        Self {
+            kind: Kind::Reference,
+            unit,
+            name: "reference".to_owned(),
+        }
     }
 
     /// A key as it came from outside.
@@ -118,22 +142,34 @@ impl Key {
     /// # Errors
     /// `Malformed` at `key` when `name` is not in the spelling of its kind.
     pub fn parse(kind: Kind, unit: UnitId, name: &str) -> Result<Self, Invalid> {
-        let key = Self { kind, unit, name: name.to_owned() };
+        let key = Self {
+            kind,
+            unit,
+            name: name.to_owned(),
+        };
         let well_formed = match kind {
-            Kind::PatrolLog => {
-                Uuid::try_parse(name).is_ok_and(|id| id.get_version_num() == 7 && Self::patrol(unit, id) == key)
-            }
-            Kind::EvidenceFile => key.evidence_of().is_some_and(|(c, period)| Self::evidence(unit, c, &period) == key),
+            Kind::PatrolLog => Uuid::try_parse(name)
+                .is_ok_and(|id| id.get_version_num() == 7 && Self::patrol(unit, id) == key),
+            Kind::EvidenceFile => key
+                .evidence_of()
+                .is_some_and(|(c, period)| Self::evidence(unit, c, &period) == key),
             Kind::Review => name.parse::<DocumentId>().is_ok(),
             Kind::Reference => key == Self::reference(unit),
         };
-        if well_formed { Ok(key) } else { Err(Invalid::new("key", Rule::Malformed)) }
+        if well_formed {
+            Ok(key)
+        } else {
+            Err(Invalid::new("key", Rule::Malformed))
+        }
     }
 
     /// The criterion and period of an evidence file; none for another kind.
     #[must_use]
     pub fn evidence_of(&self) -> Option<(CriterionNumber, Period)> {
-        let (criterion, period) = self.name.split_once('/').filter(|_| self.kind == Kind::EvidenceFile)?;
+        let (criterion, period) = self
+            .name
+            .split_once('/')
+            .filter(|_| self.kind == Kind::EvidenceFile)?;
         Some((criterion.parse().ok()?, period.parse().ok()?))
     }
 
@@ -146,7 +182,15 @@ impl Key {
     /// Seals `change` of this document.
     #[must_use]
     pub fn seal(&self, signing_key: &SigningKey, signer: Signer, change: Sha256) -> Seal {
-        Seal::sign(signing_key, signer, self.document(), change, self.kind.word(), self.unit, &self.name)
+        Seal::sign(
+            signing_key,
+            signer,
+            self.document(),
+            change,
+            self.kind.word(),
+            self.unit,
+            &self.name,
+        )
     }
 
     /// Whether `seal` is of this document and by this key.
@@ -179,9 +223,19 @@ mod tests {
     fn two_phones_that_name_the_same_evidence_name_the_same_document() {
         let period: Period = "2025-11-16..2026-11-15".parse().expect("a period");
         let key = Key::evidence(UNIT, CriterionNumber::new(20).expect("a number"), &period);
-        assert_eq!(Key::parse(Kind::EvidenceFile, UNIT, &key.name), Ok(key.clone()));
-        assert_eq!(key.document().to_string(), key.clone().document().to_string());
-        let other = Key::evidence(UnitId::from_bytes([2; 16]), CriterionNumber::new(20).expect("a number"), &period);
+        assert_eq!(
+            Key::parse(Kind::EvidenceFile, UNIT, &key.name),
+            Ok(key.clone())
+        );
+        assert_eq!(
+            key.document().to_string(),
+            key.clone().document().to_string()
+        );
+        let other = Key::evidence(
+            UnitId::from_bytes([2; 16]),
+            CriterionNumber::new(20).expect("a number"),
+            &period,
+        );
         assert_ne!(key.document(), other.document());
     }
 
@@ -195,7 +249,11 @@ mod tests {
             (Kind::Reference, "Reference"),
             (Kind::Review, "1"),
         ] {
-            assert_eq!(Key::parse(kind, UNIT, name), Err(Invalid::new("key", Rule::Malformed)), "{kind} {name}");
+            assert_eq!(
+                Key::parse(kind, UNIT, name),
+                Err(Invalid::new("key", Rule::Malformed)),
+                "{kind} {name}"
+            );
         }
     }
 }

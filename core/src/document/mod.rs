@@ -9,7 +9,7 @@ mod genesis;
 mod key;
 mod writer;
 
-pub use clash::{Clash, ClashValue, clashes, choose};
+pub use clash::{Clash, ClashValue, choose, clashes};
 pub use genesis::birth;
 pub use key::{Key, Kind};
 
@@ -52,7 +52,10 @@ impl Actor {
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         let (phone, opening) = bytes.split_at_checked(16)?;
-        Some(Self { phone: PhoneId::from_slice(phone)?, opening: opening.try_into().ok()? })
+        Some(Self {
+            phone: PhoneId::from_slice(phone)?,
+            opening: opening.try_into().ok()?,
+        })
     }
 }
 
@@ -74,7 +77,10 @@ impl std::fmt::Debug for Change {
 
 impl From<&automerge::Change> for Change {
     fn from(change: &automerge::Change) -> Self {
-        Self { hash: change.hash().into(), bytes: change.raw_bytes().to_vec() }
+        Self {
+            hash: change.hash().into(),
+            bytes: change.raw_bytes().to_vec(),
+        }
     }
 }
 
@@ -117,7 +123,10 @@ pub fn new(key: &Key) -> Automerge {
 /// # Errors
 /// `Incomplete` unless every change is there with all its ancestors: a torn tail would otherwise load as fewer changes
 /// without a word. `Automerge` for bytes that are no changes.
-pub fn load<'a>(key: &Key, changes: impl IntoIterator<Item = &'a [u8]>) -> Result<Automerge, DocumentError> {
+pub fn load<'a>(
+    key: &Key,
+    changes: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Automerge, DocumentError> {
     let mut stored = 0;
     let mut bytes = Vec::new();
     for change in birth(key) {
@@ -131,7 +140,11 @@ pub fn load<'a>(key: &Key, changes: impl IntoIterator<Item = &'a [u8]>) -> Resul
     let mut document = Automerge::new();
     document.load_incremental(&bytes)?;
     let loaded = document.get_changes_meta(&[]).len();
-    if loaded == stored { Ok(document) } else { Err(DocumentError::Incomplete { stored, loaded }) }
+    if loaded == stored {
+        Ok(document)
+    } else {
+        Err(DocumentError::Incomplete { stored, loaded })
+    }
 }
 
 /// What the document says.
@@ -186,7 +199,9 @@ fn commit(
     }
     let time = CommitOptions::default().with_time(at_ms.div_euclid(1_000));
     let (hash, _) = differing.into_inner().commit_with(time);
-    Ok(hash.and_then(|_| document.get_last_local_change()).map(|change| Change::from(&change)))
+    Ok(hash
+        .and_then(|_| document.get_last_local_change())
+        .map(|change| Change::from(&change)))
 }
 
 #[cfg(test)]

@@ -4,10 +4,9 @@
 //! record puts every field, so without this an edit of a note would silently decide about a count that two phones wrote.
 
 use automerge::{
-    AutomergeError, ObjId, ObjType, Prop, ScalarValue, Value,
-    hydrate,
+    AutomergeError, ObjId, ObjType, Prop, ScalarValue, Value, hydrate,
     iter::{ListRange, MapRange},
-    transaction::{Transactable as _, Transaction},
+    transaction::Transaction,
 };
 use autosurgeon::{Doc, ReadDoc};
 use std::ops::RangeBounds;
@@ -25,7 +24,12 @@ impl<'a> Differing<'a> {
     }
 
     /// Puts although the value is the visible one: how a person ends a clash.
-    pub(super) fn put_anyway(&mut self, obj: &ObjId, prop: &str, value: ScalarValue) -> Result<(), AutomergeError> {
+    pub(super) fn put_anyway(
+        &mut self,
+        obj: &ObjId,
+        prop: &str,
+        value: ScalarValue,
+    ) -> Result<(), AutomergeError> {
         self.0.put(obj, prop, value)
     }
 
@@ -49,7 +53,11 @@ impl ReadDoc for Differing<'_> {
         ReadDoc::get_heads(&self.0)
     }
 
-    fn get<P: Into<Prop>>(&self, obj: &ObjId, prop: P) -> Result<Option<(Value<'_>, ObjId)>, AutomergeError> {
+    fn get<P: Into<Prop>>(
+        &self,
+        obj: &ObjId,
+        prop: P,
+    ) -> Result<Option<(Value<'_>, ObjId)>, AutomergeError> {
         ReadDoc::get(&self.0, obj, prop)
     }
 
@@ -65,7 +73,11 @@ impl ReadDoc for Differing<'_> {
         ReadDoc::map_range(&self.0, obj, range)
     }
 
-    fn list_range<O: AsRef<ObjId>, R: RangeBounds<usize>>(&self, obj: O, range: R) -> ListRange<'_> {
+    fn list_range<O: AsRef<ObjId>, R: RangeBounds<usize>>(
+        &self,
+        obj: O,
+        range: R,
+    ) -> ListRange<'_> {
         ReadDoc::list_range(&self.0, obj, range)
     }
 
@@ -94,7 +106,11 @@ impl Doc for Differing<'_> {
         value: V,
     ) -> Result<(), AutomergeError> {
         let (prop, value) = (prop.into(), value.into());
-        if self.shows(obj.as_ref(), prop.clone(), &value)? { Ok(()) } else { self.0.put(obj.as_ref(), prop, value) }
+        if self.shows(obj.as_ref(), prop.clone(), &value)? {
+            Ok(())
+        } else {
+            self.0.put(obj.as_ref(), prop, value)
+        }
     }
 
     fn put_object<O: AsRef<ObjId>, P: Into<Prop>>(
@@ -124,11 +140,20 @@ impl Doc for Differing<'_> {
         self.0.insert_object(obj, index, value)
     }
 
-    fn increment<O: AsRef<ObjId>, P: Into<Prop>>(&mut self, obj: O, prop: P, value: i64) -> Result<(), AutomergeError> {
+    fn increment<O: AsRef<ObjId>, P: Into<Prop>>(
+        &mut self,
+        obj: O,
+        prop: P,
+        value: i64,
+    ) -> Result<(), AutomergeError> {
         self.0.increment(obj.as_ref(), prop, value)
     }
 
-    fn delete<O: AsRef<ObjId>, P: Into<Prop>>(&mut self, obj: O, prop: P) -> Result<(), AutomergeError> {
+    fn delete<O: AsRef<ObjId>, P: Into<Prop>>(
+        &mut self,
+        obj: O,
+        prop: P,
+    ) -> Result<(), AutomergeError> {
         self.0.delete(obj.as_ref(), prop)
     }
 

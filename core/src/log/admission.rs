@@ -103,7 +103,10 @@ pub struct Admitted {
 /// Decides about `candidates` (new ones and those that waited), of which `sealed` are covered by verified seals.
 #[must_use]
 pub fn admit(known: &Known, candidates: &[Candidate], sealed: &BTreeSet<Sha256>) -> Admitted {
-    let mut admitted = Admitted { heads: known.heads.clone(), ..Admitted::default() };
+    let mut admitted = Admitted {
+        heads: known.heads.clone(),
+        ..Admitted::default()
+    };
     let mut newest = known.newest.clone();
     let mut open: BTreeMap<Sha256, &Candidate> = BTreeMap::new();
     for candidate in candidates {
@@ -112,7 +115,9 @@ pub fn admit(known: &Known, candidates: &[Candidate], sealed: &BTreeSet<Sha256>)
         } else if sealed.contains(&candidate.hash) {
             open.insert(candidate.hash, candidate);
         } else {
-            admitted.outcomes.insert(candidate.hash, Outcome::Refused(Refusal::Unsealed));
+            admitted
+                .outcomes
+                .insert(candidate.hash, Outcome::Refused(Refusal::Unsealed));
         }
     }
     let mut order = Ready::new(known, &open);
@@ -128,13 +133,18 @@ pub fn admit(known: &Known, candidates: &[Candidate], sealed: &BTreeSet<Sha256>)
             admitted.accepted.push(hash);
             order.accept(hash);
         } else {
-            admitted.outcomes.insert(hash, Outcome::Refused(Refusal::Sequence));
+            admitted
+                .outcomes
+                .insert(hash, Outcome::Refused(Refusal::Sequence));
         }
         open.remove(&hash);
     }
     for (room, hash) in (known.waiting..).zip(open.into_keys()) {
-        let outcome =
-            if room < WAITING_LIMIT { Outcome::Waiting } else { Outcome::Refused(Refusal::TooManyWaiting) };
+        let outcome = if room < WAITING_LIMIT {
+            Outcome::Waiting
+        } else {
+            Outcome::Refused(Refusal::TooManyWaiting)
+        };
         admitted.outcomes.insert(hash, outcome);
     }
     admitted
@@ -157,9 +167,18 @@ struct Ready {
 
 impl Ready {
     fn new(known: &Known, open: &BTreeMap<Sha256, &Candidate>) -> Self {
-        let mut order = Self { missing: BTreeMap::new(), dependents: BTreeMap::new(), ready: BTreeSet::new() };
+        let mut order = Self {
+            missing: BTreeMap::new(),
+            dependents: BTreeMap::new(),
+            ready: BTreeSet::new(),
+        };
         for (&hash, candidate) in open {
-            let missing: Vec<Sha256> = candidate.deps.iter().filter(|dep| !known.held.contains(dep)).copied().collect();
+            let missing: Vec<Sha256> = candidate
+                .deps
+                .iter()
+                .filter(|dep| !known.held.contains(dep))
+                .copied()
+                .collect();
             if missing.is_empty() {
                 order.ready.insert(hash);
             }
@@ -197,12 +216,21 @@ mod tests {
     }
 
     fn candidate(name: &str, actor: u8, seq: u64, deps: &[&str]) -> Candidate {
-        Candidate { hash: hash(name), actor: vec![actor; 24], seq, deps: deps.iter().map(|d| hash(d)).collect() }
+        Candidate {
+            hash: hash(name),
+            actor: vec![actor; 24],
+            seq,
+            deps: deps.iter().map(|d| hash(d)).collect(),
+        }
     }
 
     fn born() -> Known {
         let birth = BTreeSet::from([hash("birth")]);
-        Known { held: birth.clone(), heads: birth, ..Known::default() }
+        Known {
+            held: birth.clone(),
+            heads: birth,
+            ..Known::default()
+        }
     }
 
     fn story() -> Vec<Candidate> {
@@ -232,9 +260,15 @@ mod tests {
 
     #[test]
     fn an_unsealed_change_is_refused_and_holds_back_what_follows() {
-        let story = [candidate("a1", 1, 1, &["birth"]), candidate("a2", 1, 2, &["a1"])];
+        let story = [
+            candidate("a1", 1, 1, &["birth"]),
+            candidate("a2", 1, 2, &["a1"]),
+        ];
         let admitted = admit(&born(), &story, &BTreeSet::from([hash("a2")]));
-        assert_eq!(admitted.outcomes[&hash("a1")], Outcome::Refused(Refusal::Unsealed));
+        assert_eq!(
+            admitted.outcomes[&hash("a1")],
+            Outcome::Refused(Refusal::Unsealed)
+        );
         assert_eq!(admitted.outcomes[&hash("a2")], Outcome::Waiting);
         // The twin: with the seal it comes in.
         assert_eq!(admit(&born(), &story, &all(&story)).accepted.len(), 2);
@@ -252,16 +286,25 @@ mod tests {
         ] {
             let sealed = BTreeSet::from([wrong.hash]);
             let admitted = admit(&known, &[wrong.clone()], &sealed);
-            assert_eq!(admitted.outcomes[&wrong.hash], Outcome::Refused(Refusal::Sequence));
+            assert_eq!(
+                admitted.outcomes[&wrong.hash],
+                Outcome::Refused(Refusal::Sequence)
+            );
         }
     }
 
     #[test]
     fn waiting_has_a_limit() {
-        let known = Known { waiting: WAITING_LIMIT, ..born() };
+        let known = Known {
+            waiting: WAITING_LIMIT,
+            ..born()
+        };
         let late = [candidate("a2", 1, 2, &["a1"])];
         let admitted = admit(&known, &late, &all(&late));
-        assert_eq!(admitted.outcomes[&hash("a2")], Outcome::Refused(Refusal::TooManyWaiting));
+        assert_eq!(
+            admitted.outcomes[&hash("a2")],
+            Outcome::Refused(Refusal::TooManyWaiting)
+        );
     }
 
     proptest! {

@@ -50,7 +50,11 @@ pub(super) struct NewFile {
 
 impl NewFile {
     /// Names the file in the transaction that makes a document name it.
-    pub(super) async fn put(&self, tx: &mut Transaction<'_, Sqlite>, document: DocumentId) -> Result<(), PhoneError> {
+    pub(super) async fn put(
+        &self,
+        tx: &mut Transaction<'_, Sqlite>,
+        document: DocumentId,
+    ) -> Result<(), PhoneError> {
         sqlx::query(
             "insert into attachment (sha256, size_bytes, media_type, file_key, file_name) values ($1, $2, $3, $4, $5) \
              on conflict (sha256) do nothing",
@@ -126,7 +130,9 @@ impl Phone {
                 let attach = |file: &mut EvidenceFile| file.attach(stamp, attachment);
                 store.edit(&key, stamp.at_ms, also, attach).await?;
             }
-            Kind::Review | Kind::Reference => return Err(Invalid::new("document", Rule::WrongKind).into()),
+            Kind::Review | Kind::Reference => {
+                return Err(Invalid::new("document", Rule::WrongKind).into());
+            }
         }
         Ok(sha256)
     }
@@ -137,10 +143,12 @@ impl Phone {
     /// `NotFound` for one that was attached on another phone.
     pub async fn attachment(&self, sha256: Sha256) -> Result<Attached, PhoneError> {
         let mut store = self.store().await;
-        let row = sqlx::query("select size_bytes, media_type, received_at_ms from attachment where sha256 = $1")
-            .bind(sha256.to_string())
-            .fetch_one(&mut store.connection)
-            .await?;
+        let row = sqlx::query(
+            "select size_bytes, media_type, received_at_ms from attachment where sha256 = $1",
+        )
+        .bind(sha256.to_string())
+        .fetch_one(&mut store.connection)
+        .await?;
         Ok(Attached {
             sha256,
             size_bytes: row.get::<i64, _>(0).unsigned_abs(),
@@ -162,13 +170,21 @@ impl Phone {
                 .await?
         };
         let file = unsent(&row, &self.files())?;
-        let ending = row.get::<&str, _>(5).rsplit('/').next().unwrap_or("bin").to_owned();
+        let ending = row
+            .get::<&str, _>(5)
+            .rsplit('/')
+            .next()
+            .unwrap_or("bin")
+            .to_owned();
         let folder = self.config.folder.join("viewable");
         let path = folder.join(format!("{sha256}.{ending}"));
         let shown = path.clone();
         blocking(move || {
             std::fs::create_dir_all(&folder)?;
-            std::fs::write(&path, sealed_file::read(&file.path, &file.key, file.size_bytes, 0, usize::MAX)?)?;
+            std::fs::write(
+                &path,
+                sealed_file::read(&file.path, &file.key, file.size_bytes, 0, usize::MAX)?,
+            )?;
             Ok(())
         })
         .await?;
@@ -198,7 +214,10 @@ fn unsent(row: &sqlx::sqlite::SqliteRow, files: &Path) -> Result<Unsent, PhoneEr
         .try_into()
         .map_err(|_| PhoneError::internal("a file key is not 32 bytes"))?;
     Ok(Unsent {
-        sha256: row.get::<&str, _>(0).parse().map_err(PhoneError::internal)?,
+        sha256: row
+            .get::<&str, _>(0)
+            .parse()
+            .map_err(PhoneError::internal)?,
         size_bytes: row.get::<i64, _>(1).unsigned_abs(),
         upload_url: row.get(4),
         key: Zeroizing::new(key),
@@ -226,11 +245,19 @@ fn seal_into(files: &Path, from: &Path) -> Result<NewFile, PhoneError> {
     std::fs::File::open(files)?.sync_all()?;
     // The file may have grown while it was read: what was sealed is what counts.
     MediaType::of(&head[..sniffed], seen)?;
-    Ok(NewFile { sha256: Sha256(hasher.finalize().into()), size_bytes: seen, media_type, key, name })
+    Ok(NewFile {
+        sha256: Sha256(hasher.finalize().into()),
+        size_bytes: seen,
+        media_type,
+        key,
+        name,
+    })
 }
 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PhoneError> + Send + 'static,
 ) -> Result<T, PhoneError> {
-    tokio::task::spawn_blocking(work).await.map_err(PhoneError::internal)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(PhoneError::internal)?
 }

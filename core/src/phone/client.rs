@@ -62,11 +62,18 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(PhoneError::internal)?;
-        Ok(Self { http, server_url: server_url.to_owned() })
+        Ok(Self {
+            http,
+            server_url: server_url.to_owned(),
+        })
     }
 
     fn request(&self, method: Method, path: &str, token: Option<&Token>) -> RequestBuilder {
-        let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.server_url) };
+        let url = if path.starts_with("http") {
+            path.to_owned()
+        } else {
+            format!("{}{path}", self.server_url)
+        };
         let request = self.http.request(method, url);
         match token {
             Some(token) => request.bearer_auth(&token.access_token),
@@ -77,7 +84,9 @@ impl Client {
     /// Enrols this phone.
     pub(super) async fn enrol(&self, new: &NewPhone) -> Result<Enrolled, PhoneError> {
         let body = serde_json::to_vec(new).map_err(PhoneError::internal)?;
-        let request = self.request(Method::POST, "/v1/phones", None).header(CONTENT_TYPE, "application/json");
+        let request = self
+            .request(Method::POST, "/v1/phones", None)
+            .header(CONTENT_TYPE, "application/json");
         let answer = send(request.body(body)).await?;
         serde_json::from_slice(&body_of(answer, "application/json").await?).map_err(|_| not_ours())
     }
@@ -91,10 +100,18 @@ impl Client {
         nonce: [u8; 16],
     ) -> Result<Token, PhoneError> {
         let iat = now_ms.div_euclid(1_000);
-        let assertion =
-            Assertion { iss: phone, sub: phone, aud: "kieumau", iat, exp: iat + 120, jti: hex::encode(nonce) };
+        let assertion = Assertion {
+            iss: phone,
+            sub: phone,
+            aud: "kieumau",
+            iat,
+            exp: iat + 120,
+            jti: hex::encode(nonce),
+        };
         let jwt = jws::sign(key, "kieumau-assertion+jwt", &phone.to_string(), &assertion);
-        let form = format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={jwt}");
+        let form = format!(
+            "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={jwt}"
+        );
         let request = self
             .request(Method::POST, "/v1/token", None)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -106,16 +123,26 @@ impl Client {
     /// Pushes, and answers what the server has on its disk.
     pub(super) async fn push(&self, token: &Token, push: &Push) -> Result<Pushed, PhoneError> {
         let body = minicbor::to_vec(push).map_err(PhoneError::internal)?;
-        let request =
-            self.request(Method::POST, wire::PUSH, Some(token)).header(CONTENT_TYPE, wire::CBOR).body(body);
+        let request = self
+            .request(Method::POST, wire::PUSH, Some(token))
+            .header(CONTENT_TYPE, wire::CBOR)
+            .body(body);
         let answer = body_of(send(request).await?, wire::CBOR).await?;
         minicbor::decode(&answer).map_err(|_| not_ours())
     }
 
     /// Fetches what comes after `cursor`.
-    pub(super) async fn pull(&self, token: &Token, cursor: &str) -> Result<Vec<Pulled>, PhoneError> {
+    pub(super) async fn pull(
+        &self,
+        token: &Token,
+        cursor: &str,
+    ) -> Result<Vec<Pulled>, PhoneError> {
         let path = format!("{}?cursor={cursor}", wire::PULL);
-        let answer = body_of(send(self.request(Method::GET, &path, Some(token))).await?, wire::CBOR_SEQUENCE).await?;
+        let answer = body_of(
+            send(self.request(Method::GET, &path, Some(token))).await?,
+            wire::CBOR_SEQUENCE,
+        )
+        .await?;
         let mut decoder = minicbor::Decoder::new(&answer);
         let mut items = Vec::new();
         while decoder.position() < answer.len() {
@@ -138,14 +165,20 @@ impl Client {
             .header("Upload-Length", size_bytes)
             .header("Upload-Metadata", metadata);
         let answer = send(request).await?;
-        header(&answer, "location").map(str::to_owned).ok_or_else(not_ours)
+        header(&answer, "location")
+            .map(str::to_owned)
+            .ok_or_else(not_ours)
     }
 
     /// How many bytes of an upload the server has.
     pub(super) async fn upload_offset(&self, token: &Token, url: &str) -> Result<u64, PhoneError> {
-        let request = self.request(Method::HEAD, url, Some(token)).header("Tus-Resumable", "1.0.0");
+        let request = self
+            .request(Method::HEAD, url, Some(token))
+            .header("Tus-Resumable", "1.0.0");
         let answer = send(request).await?;
-        header(&answer, "upload-offset").and_then(|offset| offset.parse().ok()).ok_or_else(not_ours)
+        header(&answer, "upload-offset")
+            .and_then(|offset| offset.parse().ok())
+            .ok_or_else(not_ours)
     }
 
     /// Sends the next bytes of an upload; answers how many the server has now.
@@ -165,46 +198,68 @@ impl Client {
             .header(CONTENT_TYPE, "application/offset+octet-stream")
             .body(bytes);
         let answer = send(request).await?;
-        header(&answer, "upload-offset").and_then(|offset| offset.parse().ok()).ok_or_else(not_ours)
+        header(&answer, "upload-offset")
+            .and_then(|offset| offset.parse().ok())
+            .ok_or_else(not_ours)
     }
 }
 
 fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
-    answer.headers().get(name).and_then(|value| value.to_str().ok())
+    answer
+        .headers()
+        .get(name)
+        .and_then(|value| value.to_str().ok())
 }
 
 /// An answer that is not our server's is as good as none.
 fn not_ours() -> PhoneError {
-    PhoneError::Offline { retry_after_s: None }
+    PhoneError::Offline {
+        retry_after_s: None,
+    }
 }
 
 async fn send(request: RequestBuilder) -> Result<Response, PhoneError> {
     let answer = request.send().await.map_err(|_| not_ours())?;
-    if answer.status().is_success() { Ok(answer) } else { Err(refused(answer).await) }
+    if answer.status().is_success() {
+        Ok(answer)
+    } else {
+        Err(refused(answer).await)
+    }
 }
 
 /// What a refusal means to the phone.
 async fn refused(answer: Response) -> PhoneError {
     let status = answer.status();
-    let retry_after_s = header(&answer, RETRY_AFTER.as_str()).and_then(|seconds| seconds.parse().ok());
-    let is_problem = answer.headers().get(CONTENT_TYPE) == Some(&HeaderValue::from_static(PROBLEM_JSON));
+    let retry_after_s =
+        header(&answer, RETRY_AFTER.as_str()).and_then(|seconds| seconds.parse().ok());
+    let is_problem =
+        answer.headers().get(CONTENT_TYPE) == Some(&HeaderValue::from_static(PROBLEM_JSON));
     let problem: Option<Problem> = match answer.bytes().await {
         Ok(body) if is_problem => serde_json::from_slice(&body).ok(),
         _ => None,
     };
     match problem {
-        _ if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS => {
+        _ if status == StatusCode::SERVICE_UNAVAILABLE
+            || status == StatusCode::TOO_MANY_REQUESTS =>
+        {
             PhoneError::Offline { retry_after_s }
         }
-        Some(problem) if problem.word() == "clock-skew" => {
-            PhoneError::SignedOut { word: format!("clock-skew {}", problem.server_time_ms.unwrap_or_default()) }
-        }
-        Some(Problem { invalid: Some(invalid), .. }) => PhoneError::Invalid(invalid),
+        Some(problem) if problem.word() == "clock-skew" => PhoneError::SignedOut {
+            word: format!("clock-skew {}", problem.server_time_ms.unwrap_or_default()),
+        },
+        Some(Problem {
+            invalid: Some(invalid),
+            ..
+        }) => PhoneError::Invalid(invalid),
         Some(problem) if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN => {
-            PhoneError::SignedOut { word: problem.word().to_owned() }
+            PhoneError::SignedOut {
+                word: problem.word().to_owned(),
+            }
         }
         Some(problem) if !problem.word().is_empty() && status.is_client_error() => {
-            PhoneError::SignedOut { word: problem.word().to_owned() }
+            PhoneError::SignedOut {
+                word: problem.word().to_owned(),
+            }
         }
         _ => PhoneError::Offline { retry_after_s },
     }

@@ -30,10 +30,13 @@ pub(super) async fn open(folder: &Path, key: &[u8; 32]) -> Result<SqliteConnecti
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true);
     let mut connection = options.connect().await.map_err(not_opened)?;
-    MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(|error| match error {
-        sqlx::migrate::MigrateError::Execute(error) => not_opened(error),
-        other => PhoneError::internal(other),
-    })?;
+    MIGRATIONS
+        .run_direct(None, &mut connection, false)
+        .await
+        .map_err(|error| match error {
+            sqlx::migrate::MigrateError::Execute(error) => not_opened(error),
+            other => PhoneError::internal(other),
+        })?;
     Ok(connection)
 }
 

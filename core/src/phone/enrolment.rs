@@ -38,11 +38,20 @@ pub struct Profile {
 
 impl Profile {
     /// The profile in the database; none before enrolment.
-    pub(super) async fn load(connection: &mut SqliteConnection) -> Result<Option<Self>, PhoneError> {
-        let Some(row) = sqlx::query("select * from profile").fetch_optional(connection).await? else { return Ok(None) };
+    pub(super) async fn load(
+        connection: &mut SqliteConnection,
+    ) -> Result<Option<Self>, PhoneError> {
+        let Some(row) = sqlx::query("select * from profile")
+            .fetch_optional(connection)
+            .await?
+        else {
+            return Ok(None);
+        };
         let text = |column| row.get::<String, &str>(column);
         let key = |column: &str| -> Result<[u8; 32], PhoneError> {
-            row.get::<Vec<u8>, _>(column).try_into().map_err(|_| PhoneError::internal("a key is not 32 bytes"))
+            row.get::<Vec<u8>, _>(column)
+                .try_into()
+                .map_err(|_| PhoneError::internal("a key is not 32 bytes"))
         };
         Ok(Some(Self {
             phone: text("phone_id").parse().map_err(PhoneError::internal)?,
@@ -101,7 +110,12 @@ impl Phone {
     /// As [`Phone::enrol`]; `Invalid` at `code` for a text that is no invitation; `SignedOut` with `another-server`.
     pub async fn enrol_by_qr(&self, qr: &str) -> Result<Profile, PhoneError> {
         let invitation = Invitation::parse(qr)?;
-        self.enrol_with(&invitation.url, &invitation.code, Some((invitation.log_key, invitation.receipt_key))).await
+        self.enrol_with(
+            &invitation.url,
+            &invitation.code,
+            Some((invitation.log_key, invitation.receipt_key)),
+        )
+        .await
     }
 
     async fn enrol_with(
@@ -135,7 +149,9 @@ fn believed(
     keys: Option<([u8; 32], [u8; 32])>,
 ) -> Result<Profile, PhoneError> {
     if keys.is_some_and(|keys| keys != (enrolled.log_key, enrolled.receipt_key)) {
-        return Err(PhoneError::SignedOut { word: "another-server".to_owned() });
+        return Err(PhoneError::SignedOut {
+            word: "another-server".to_owned(),
+        });
     }
     Ok(Profile {
         phone: enrolled.phone,

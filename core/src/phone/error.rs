@@ -37,7 +37,9 @@ pub enum PhoneError {
 impl PhoneError {
     /// Our fault, with what happened.
     pub fn internal(detail: impl std::fmt::Display) -> Self {
-        Self::Internal { detail: detail.to_string() }
+        Self::Internal {
+            detail: detail.to_string(),
+        }
     }
 }
 
@@ -45,7 +47,9 @@ impl From<sqlx::Error> for PhoneError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             // SQLITE_FULL, and SQLITE_IOERR_WRITE, which some file systems give instead.
-            sqlx::Error::Database(database) if matches!(database.code().as_deref(), Some("13" | "778")) => {
+            sqlx::Error::Database(database)
+                if matches!(database.code().as_deref(), Some("13" | "778")) =>
+            {
                 Self::StorageFull
             }
             sqlx::Error::RowNotFound => Self::NotFound,
@@ -57,7 +61,9 @@ impl From<sqlx::Error> for PhoneError {
 impl From<std::io::Error> for PhoneError {
     fn from(error: std::io::Error) -> Self {
         match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::StorageFull,
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Self::StorageFull
+            }
             std::io::ErrorKind::NotFound => Self::NotFound,
             _ => Self::internal(error),
         }

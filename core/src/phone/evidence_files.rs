@@ -81,7 +81,12 @@ impl Phone {
             return Err(PhoneError::NotFound);
         }
         store
-            .edit(&key, stamp.at_ms, Also::Nothing, |file: &mut EvidenceFile| file.edit(stamp, evidence, new))
+            .edit(
+                &key,
+                stamp.at_ms,
+                Also::Nothing,
+                |file: &mut EvidenceFile| file.edit(stamp, evidence, new),
+            )
             .await
     }
 
@@ -89,7 +94,11 @@ impl Phone {
     ///
     /// # Errors
     /// `SignedOut` before enrolment.
-    pub async fn missing(&self, criterion: CriterionNumber, period: &Period) -> Result<Vec<String>, PhoneError> {
+    pub async fn missing(
+        &self,
+        criterion: CriterionNumber,
+        period: &Period,
+    ) -> Result<Vec<String>, PhoneError> {
         let mut store = self.store().await;
         let key = Key::evidence(store.profile()?.unit, criterion, period);
         match store.read::<EvidenceFile>(key.document()).await {
@@ -111,9 +120,16 @@ impl Phone {
             .await?;
         let mut files = Vec::with_capacity(rows.len());
         for row in rows {
-            let id: DocumentId = row.get::<&str, _>(0).parse().map_err(PhoneError::internal)?;
-            let (key, file) = store.inspect(id, |doc| Ok(document::read::<EvidenceFile>(doc)?)).await?;
-            let Some((criterion, period)) = key.evidence_of() else { continue };
+            let id: DocumentId = row
+                .get::<&str, _>(0)
+                .parse()
+                .map_err(PhoneError::internal)?;
+            let (key, file) = store
+                .inspect(id, |doc| Ok(document::read::<EvidenceFile>(doc)?))
+                .await?;
+            let Some((criterion, period)) = key.evidence_of() else {
+                continue;
+            };
             files.push(EvidenceFileView {
                 document: id,
                 criterion,
@@ -132,10 +148,18 @@ fn views(file: EvidenceFile) -> Vec<EvidenceView> {
     let attachments = file.attachments;
     let of = |id: EvidenceId| {
         let id = id.to_string();
-        attachments.values().filter(move |a| a.item.as_deref() == Some(&id)).map(|a| a.sha256).collect()
+        attachments
+            .values()
+            .filter(move |a| a.item.as_deref() == Some(&id))
+            .map(|a| a.sha256)
+            .collect()
     };
     file.items
         .into_iter()
-        .map(|(evidence, content)| EvidenceView { evidence, content, attachments: of(evidence) })
+        .map(|(evidence, content)| EvidenceView {
+            evidence,
+            content,
+            attachments: of(evidence),
+        })
         .collect()
 }

@@ -71,9 +71,13 @@ pub struct Decided {
 /// What lists need of a document, as JSON beside it. Computed at each write from the document alone.
 pub(super) fn summary(kind: Kind, document: &Automerge) -> Result<String, PhoneError> {
     let json = match kind {
-        Kind::PatrolLog => serde_json::to_string(&patrols::Summary::of(&document::read::<PatrolLog>(document)?)),
+        Kind::PatrolLog => serde_json::to_string(&patrols::Summary::of(&document::read::<
+            PatrolLog,
+        >(document)?)),
         Kind::Review => serde_json::to_string(&standing(&document::read::<Review>(document)?)),
-        Kind::EvidenceFile => document::read::<EvidenceFile>(document).map(|_| Ok("null".to_owned()))?,
+        Kind::EvidenceFile => {
+            document::read::<EvidenceFile>(document).map(|_| Ok("null".to_owned()))?
+        }
         Kind::Reference => document::read::<Reference>(document).map(|_| Ok("null".to_owned()))?,
     };
     json.map_err(PhoneError::internal)
@@ -99,8 +103,10 @@ pub(super) async fn states(
     let mut items = documents(connection).await?;
     count_changes(connection, &mut items).await?;
     let attachments = count_attachments(connection, &mut items).await?;
-    let loose: BTreeSet<String> =
-        texts(connection, "select distinct document_id from fix").await?.into_iter().collect();
+    let loose: BTreeSet<String> = texts(connection, "select distinct document_id from fix")
+        .await?
+        .into_iter()
+        .collect();
     let receipts = receipts(connection).await?;
     for (id, found) in &mut items {
         let covered = receipts.get(id).is_some_and(|(heads, files)| {
@@ -108,7 +114,11 @@ pub(super) async fn states(
             *heads == found.heads && attachments.get(id).is_none_or(|all| all.is_subset(&files))
         });
         let whole = covered && found.item.unsent_changes == 0 && !loose.contains(&id.to_string());
-        let about_these_heads = found.item.decided.as_ref().filter(|decided| decided.heads == found.heads);
+        let about_these_heads = found
+            .item
+            .decided
+            .as_ref()
+            .filter(|decided| decided.heads == found.heads);
         found.item.state = match about_these_heads.map(|decided| decided.verdict) {
             Some(Verdict::Approved) if whole => ItemState::Approved,
             Some(Verdict::Returned) if whole => ItemState::Returned,
@@ -118,7 +128,10 @@ pub(super) async fn states(
             _ => ItemState::Saved,
         };
     }
-    Ok(items.into_iter().map(|(id, found)| (id, found.item)).collect())
+    Ok(items
+        .into_iter()
+        .map(|(id, found)| (id, found.item))
+        .collect())
 }
 
 struct Found {
@@ -127,7 +140,9 @@ struct Found {
     tried: bool,
 }
 
-async fn documents(connection: &mut SqliteConnection) -> Result<BTreeMap<DocumentId, Found>, PhoneError> {
+async fn documents(
+    connection: &mut SqliteConnection,
+) -> Result<BTreeMap<DocumentId, Found>, PhoneError> {
     let mut decided: BTreeMap<String, Option<Decided>> = BTreeMap::new();
     let mut found = BTreeMap::new();
     let rows = sqlx::query("select document_id, kind, unit_id, name, heads, summary from document")
@@ -144,7 +159,10 @@ async fn documents(connection: &mut SqliteConnection) -> Result<BTreeMap<Documen
             Kind::PatrolLog | Kind::EvidenceFile => {
                 let key = Key {
                     kind,
-                    unit: row.get::<&str, _>(2).parse().map_err(PhoneError::internal)?,
+                    unit: row
+                        .get::<&str, _>(2)
+                        .parse()
+                        .map_err(PhoneError::internal)?,
                     name: row.get(3),
                 };
                 let item = Item {
@@ -156,7 +174,14 @@ async fn documents(connection: &mut SqliteConnection) -> Result<BTreeMap<Documen
                     refused: Vec::new(),
                     decided: None,
                 };
-                found.insert(key.document(), Found { item, heads: row.get(4), tried: true });
+                found.insert(
+                    key.document(),
+                    Found {
+                        item,
+                        heads: row.get(4),
+                        tried: true,
+                    },
+                );
             }
         }
     }
@@ -177,8 +202,12 @@ async fn count_changes(
     .fetch_all(connection)
     .await?;
     for row in rows {
-        let Ok(id) = row.get::<&str, _>(0).parse::<DocumentId>() else { continue };
-        let Some(found) = items.get_mut(&id) else { continue };
+        let Ok(id) = row.get::<&str, _>(0).parse::<DocumentId>() else {
+            continue;
+        };
+        let Some(found) = items.get_mut(&id) else {
+            continue;
+        };
         found.item.unsent_changes += row.get::<u32, _>(2);
         match row.get::<Option<&str>, _>(1) {
             None if row.get::<bool, _>(3) => found.tried = false,
@@ -201,7 +230,9 @@ async fn count_attachments(
     .await?;
     let mut all: BTreeMap<DocumentId, BTreeSet<_>> = BTreeMap::new();
     for row in rows {
-        let Ok(id) = row.get::<&str, _>(0).parse::<DocumentId>() else { continue };
+        let Ok(id) = row.get::<&str, _>(0).parse::<DocumentId>() else {
+            continue;
+        };
         all.entry(id).or_default().extend(parse_hashes(row.get(1)));
         if let Some(found) = items.get_mut(&id).filter(|_| row.get::<bool, _>(2)) {
             found.item.unsent_attachments += 1;
@@ -213,15 +244,30 @@ async fn count_attachments(
 async fn receipts(
     connection: &mut SqliteConnection,
 ) -> Result<BTreeMap<DocumentId, (String, String)>, PhoneError> {
-    let rows = sqlx::query("select document_id, heads, attachments from receipt").fetch_all(connection).await?;
+    let rows = sqlx::query("select document_id, heads, attachments from receipt")
+        .fetch_all(connection)
+        .await?;
     Ok(rows
         .iter()
-        .filter_map(|row| Some((row.get::<&str, _>(0).parse().ok()?, (row.get(1), row.get(2)))))
+        .filter_map(|row| {
+            Some((
+                row.get::<&str, _>(0).parse().ok()?,
+                (row.get(1), row.get(2)),
+            ))
+        })
         .collect())
 }
 
-async fn texts(connection: &mut SqliteConnection, sql: &'static str) -> Result<Vec<String>, PhoneError> {
-    Ok(sqlx::query(sql).fetch_all(connection).await?.iter().map(|row| row.get(0)).collect())
+async fn texts(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+) -> Result<Vec<String>, PhoneError> {
+    Ok(sqlx::query(sql)
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(|row| row.get(0))
+        .collect())
 }
 
 impl Phone {
@@ -232,7 +278,10 @@ impl Phone {
     pub async fn items(&self, state: Option<ItemState>) -> Result<Vec<Item>, PhoneError> {
         let mut store = self.store().await;
         let items = states(&mut store.connection, self.syncing.sending()).await?;
-        Ok(items.into_values().filter(|item| state.is_none_or(|state| item.state == state)).collect())
+        Ok(items
+            .into_values()
+            .filter(|item| state.is_none_or(|state| item.state == state))
+            .collect())
     }
 
     /// The decisions that stand about documents on this phone.
@@ -241,7 +290,10 @@ impl Phone {
     /// `Internal` when the database fails.
     pub async fn reviews(&self) -> Result<Vec<(DocumentId, Decided)>, PhoneError> {
         let items = self.items(None).await?;
-        Ok(items.into_iter().filter_map(|item| Some((item.document, item.decided?))).collect())
+        Ok(items
+            .into_iter()
+            .filter_map(|item| Some((item.document, item.decided?)))
+            .collect())
     }
 
     /// The people of one's unit, as the server published them; empty before the first sync.
@@ -252,7 +304,11 @@ impl Phone {
         let mut store = self.store().await;
         let key = Key::reference(store.profile()?.unit);
         match store.read::<Reference>(key.document()).await {
-            Ok((_, reference)) => Ok(reference.people.into_iter().map(|(id, person)| (id, person.name)).collect()),
+            Ok((_, reference)) => Ok(reference
+                .people
+                .into_iter()
+                .map(|(id, person)| (id, person.name))
+                .collect()),
             Err(PhoneError::NotFound) => Ok(BTreeMap::new()),
             Err(error) => Err(error),
         }

@@ -26,10 +26,7 @@ pub use patrols::{ClashView, ObservationView, PatrolSummary, PatrolView};
 pub use sync::{Event, Listener, SyncOptions, SyncReport};
 pub use tracks::TrackImport;
 
-use crate::{
-    id::PersonId,
-    stamp::Stamp,
-};
+use crate::{id::PersonId, stamp::Stamp};
 use std::{path::PathBuf, sync::Arc};
 use store::Store;
 use tokio::sync::{Mutex, MutexGuard};
@@ -78,7 +75,11 @@ impl Phone {
     pub async fn open(config: PhoneConfig) -> Result<Self, PhoneError> {
         let connection = database::open(&config.folder, &config.key).await?;
         let store = Store::open(connection).await?;
-        Ok(Self { config, store: Mutex::new(store), syncing: sync::Syncing::default() })
+        Ok(Self {
+            config,
+            store: Mutex::new(store),
+            syncing: sync::Syncing::default(),
+        })
     }
 
     /// The one connection. Held over a transaction, never over the network.
@@ -91,6 +92,10 @@ impl Phone {
     }
 
     fn stamp(&self, by: PersonId) -> Stamp {
-        Stamp { by, at_ms: self.now_ms(), random: rand::random() }
+        Stamp {
+            by,
+            at_ms: self.now_ms(),
+            random: rand::random(),
+        }
     }
 }

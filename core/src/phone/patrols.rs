@@ -97,7 +97,11 @@ pub(super) struct Summary {
 
 impl Summary {
     pub(super) fn of(patrol: &PatrolLog) -> Self {
-        let standing = patrol.observations.values().filter(|o| o.withdrawn_at_ms.is_none()).count();
+        let standing = patrol
+            .observations
+            .values()
+            .filter(|o| o.withdrawn_at_ms.is_none())
+            .count();
         Self {
             title: patrol.title.clone().unwrap_or_default(),
             started_at_ms: patrol.started_at_ms.unwrap_or_default(),
@@ -136,7 +140,14 @@ impl Phone {
         let stamp = self.stamp(profile.person);
         let fresh = crate::id::ObservationId::fresh(stamp.at_ms, rand::random());
         let key = Key::patrol(profile.unit, uuid::Uuid::from_bytes(*fresh.as_bytes()));
-        store.edit(&key, stamp.at_ms, Also::Nothing, |patrol: &mut PatrolLog| patrol.start(stamp, new)).await?;
+        store
+            .edit(
+                &key,
+                stamp.at_ms,
+                Also::Nothing,
+                |patrol: &mut PatrolLog| patrol.start(stamp, new),
+            )
+            .await?;
         Ok(key.document())
     }
 
@@ -149,7 +160,10 @@ impl Phone {
         let profile = store.profile()?;
         let stamp = self.stamp(profile.person);
         let malformed = || Invalid::new("qr", Rule::Malformed);
-        let (unit, name) = qr.strip_prefix(JOIN).and_then(|text| text.split_once('&')).ok_or_else(malformed)?;
+        let (unit, name) = qr
+            .strip_prefix(JOIN)
+            .and_then(|text| text.split_once('&'))
+            .ok_or_else(malformed)?;
         let unit = unit.parse().map_err(|_| malformed())?;
         if unit != profile.unit {
             return Err(Invalid::new("qr", Rule::NotOnTheTeam).into());
@@ -169,7 +183,8 @@ impl Phone {
     /// See [`PatrolLog::pause`].
     pub async fn pause(&self, patrol: DocumentId) -> Result<(), PhoneError> {
         self.fold(patrol).await?;
-        self.edit_patrol(patrol, |log, stamp| log.pause(stamp).map(|_| ())).await
+        self.edit_patrol(patrol, |log, stamp| log.pause(stamp).map(|_| ()))
+            .await
     }
 
     /// Goes on after a pause.
@@ -193,8 +208,14 @@ impl Phone {
     ///
     /// # Errors
     /// See [`PatrolLog::hand_over`].
-    pub async fn hand_over(&self, patrol: DocumentId, to: PersonId, note: &str) -> Result<(), PhoneError> {
-        self.edit_patrol(patrol, |log, stamp| log.hand_over(stamp, to, note)).await
+    pub async fn hand_over(
+        &self,
+        patrol: DocumentId,
+        to: PersonId,
+        note: &str,
+    ) -> Result<(), PhoneError> {
+        self.edit_patrol(patrol, |log, stamp| log.hand_over(stamp, to, note))
+            .await
     }
 
     /// Records an observation.
@@ -206,7 +227,8 @@ impl Phone {
         patrol: DocumentId,
         new: NewObservation,
     ) -> Result<ObservationId, PhoneError> {
-        self.edit_patrol(patrol, |log, stamp| log.observe(stamp, new)).await
+        self.edit_patrol(patrol, |log, stamp| log.observe(stamp, new))
+            .await
     }
 
     /// Changes an observation to what `new` says.
@@ -219,7 +241,10 @@ impl Phone {
         observation: ObservationId,
         new: NewObservation,
     ) -> Result<(), PhoneError> {
-        self.edit_patrol(patrol, |log, stamp| log.edit_observation(stamp, observation, new)).await
+        self.edit_patrol(patrol, |log, stamp| {
+            log.edit_observation(stamp, observation, new)
+        })
+        .await
     }
 
     /// Records that a checkpoint was reached; `proof` is `gps`, `qr`, `nfc` or `hand`.
@@ -232,7 +257,8 @@ impl Phone {
         checkpoint: CheckpointId,
         proof: &str,
     ) -> Result<VisitId, PhoneError> {
-        self.edit_patrol(patrol, |log, stamp| log.visit(stamp, checkpoint, proof)).await
+        self.edit_patrol(patrol, |log, stamp| log.visit(stamp, checkpoint, proof))
+            .await
     }
 
     /// Every patrol on this phone, the latest first.
@@ -242,14 +268,22 @@ impl Phone {
     pub async fn patrols(&self) -> Result<Vec<PatrolSummary>, PhoneError> {
         let mut store = self.store().await;
         let states = items::states(&mut store.connection, self.syncing.sending()).await?;
-        let rows = sqlx::query("select document_id, summary from document where kind = 'patrol-log'")
-            .fetch_all(&mut store.connection)
-            .await?;
+        let rows =
+            sqlx::query("select document_id, summary from document where kind = 'patrol-log'")
+                .fetch_all(&mut store.connection)
+                .await?;
         let mut patrols = Vec::with_capacity(rows.len());
         for row in rows {
-            let id: DocumentId = row.get::<&str, _>(0).parse().map_err(PhoneError::internal)?;
-            let summary: Summary = serde_json::from_str(row.get(1)).map_err(PhoneError::internal)?;
-            patrols.push(summary.shown(id, states.get(&id).map_or(ItemState::Saved, |item| item.state)));
+            let id: DocumentId = row
+                .get::<&str, _>(0)
+                .parse()
+                .map_err(PhoneError::internal)?;
+            let summary: Summary =
+                serde_json::from_str(row.get(1)).map_err(PhoneError::internal)?;
+            patrols.push(summary.shown(
+                id,
+                states.get(&id).map_or(ItemState::Saved, |item| item.state),
+            ));
         }
         patrols.sort_by_key(|patrol| std::cmp::Reverse((patrol.started_at_ms, patrol.patrol)));
         Ok(patrols)
@@ -264,11 +298,21 @@ impl Phone {
         let (key, log) = store.read::<PatrolLog>(patrol).await?;
         let states = items::states(&mut store.connection, self.syncing.sending()).await?;
         let mut fixes = log.fixes();
-        fixes.extend(super::tracks::loose(&mut store.connection, patrol).await?.into_iter().map(|(_, fix)| fix));
+        fixes.extend(
+            super::tracks::loose(&mut store.connection, patrol)
+                .await?
+                .into_iter()
+                .map(|(_, fix)| fix),
+        );
         let mut summary = Summary::of(&log);
         summary.length_m = track::length_m(&fixes);
         Ok(PatrolView {
-            summary: summary.shown(patrol, states.get(&patrol).map_or(ItemState::Saved, |item| item.state)),
+            summary: summary.shown(
+                patrol,
+                states
+                    .get(&patrol)
+                    .map_or(ItemState::Saved, |item| item.state),
+            ),
             leader: log.leader,
             team: log.team.keys().copied().collect(),
             forces: log.forces,
@@ -283,11 +327,18 @@ impl Phone {
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn observations(&self, patrol: DocumentId) -> Result<Vec<ObservationView>, PhoneError> {
+    pub async fn observations(
+        &self,
+        patrol: DocumentId,
+    ) -> Result<Vec<ObservationView>, PhoneError> {
         let (_, log) = self.store().await.read::<PatrolLog>(patrol).await?;
         let of = |id: ObservationId| {
             let id = id.to_string();
-            log.attachments.values().filter(move |a| a.item.as_deref() == Some(&id)).map(|a| a.sha256).collect()
+            log.attachments
+                .values()
+                .filter(move |a| a.item.as_deref() == Some(&id))
+                .map(|a| a.sha256)
+                .collect()
         };
         Ok(log
             .observations
@@ -306,10 +357,18 @@ impl Phone {
     /// # Errors
     /// `NotFound`.
     pub async fn clash(&self, document: DocumentId) -> Result<Vec<ClashView>, PhoneError> {
-        let (_, clashes) = self.store().await.inspect(document, |doc| Ok(document::clashes(doc))).await?;
+        let (_, clashes) = self
+            .store()
+            .await
+            .inspect(document, |doc| Ok(document::clashes(doc)))
+            .await?;
         Ok(clashes
             .into_iter()
-            .map(|clash| ClashView { document, path: clash.path.join("/"), values: clash.values })
+            .map(|clash| ClashView {
+                document,
+                path: clash.path.join("/"),
+                values: clash.values,
+            })
             .collect())
     }
 
@@ -317,11 +376,18 @@ impl Phone {
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn choose(&self, document: DocumentId, path: &str, index: u32) -> Result<bool, PhoneError> {
+    pub async fn choose(
+        &self,
+        document: DocumentId,
+        path: &str,
+        index: u32,
+    ) -> Result<bool, PhoneError> {
         let mut store = self.store().await;
         let key = store.key(document).await?;
         let path: Vec<String> = path.split('/').map(str::to_owned).collect();
-        store.choose(&key, self.now_ms(), &path, index as usize).await
+        store
+            .choose(&key, self.now_ms(), &path, index as usize)
+            .await
     }
 
     async fn edit_patrol<T>(
@@ -335,6 +401,10 @@ impl Phone {
         if key.kind != Kind::PatrolLog {
             return Err(PhoneError::NotFound);
         }
-        store.edit(&key, stamp.at_ms, Also::Nothing, |log: &mut PatrolLog| change(log, stamp)).await
+        store
+            .edit(&key, stamp.at_ms, Also::Nothing, |log: &mut PatrolLog| {
+                change(log, stamp)
+            })
+            .await
     }
 }

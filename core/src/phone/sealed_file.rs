@@ -39,7 +39,11 @@ pub(super) fn write(
     let mut file = File::options().write(true).create_new(true).open(path)?;
     let mut chunk = next_chunk(&mut from)?;
     for position in 0.. {
-        let following = if chunk.len() == CHUNK { next_chunk(&mut from)? } else { Zeroizing::new(Vec::new()) };
+        let following = if chunk.len() == CHUNK {
+            next_chunk(&mut from)?
+        } else {
+            Zeroizing::new(Vec::new())
+        };
         let last = following.is_empty();
         saw(&chunk);
         let sealed = stream
@@ -65,7 +69,13 @@ fn next_chunk(from: &mut impl Read) -> Result<Zeroizing<Vec<u8>>, PhoneError> {
 ///
 /// # Errors
 /// `NotFound` if the file vanished; `Internal` if it was changed.
-pub(super) fn read(path: &Path, key: &FileKey, size: u64, offset: u64, most: usize) -> Result<Vec<u8>, PhoneError> {
+pub(super) fn read(
+    path: &Path,
+    key: &FileKey,
+    size: u64,
+    offset: u64,
+    most: usize,
+) -> Result<Vec<u8>, PhoneError> {
     let damaged = || PhoneError::internal("a sealed file was changed or cut");
     let stream = stream(key);
     let mut file = File::open(path)?;
@@ -79,8 +89,12 @@ pub(super) fn read(path: &Path, key: &FileKey, size: u64, offset: u64, most: usi
         let position = u32::try_from(number).map_err(|_| damaged())?;
         let mut sealed = Vec::with_capacity(CHUNK + TAG);
         file.seek(SeekFrom::Start(number * (CHUNK + TAG) as u64))?;
-        file.by_ref().take((CHUNK + TAG) as u64).read_to_end(&mut sealed)?;
-        let clear = stream.decrypt(position, number + 1 == chunks, sealed.as_slice()).map_err(|_| damaged())?;
+        (&file)
+            .take((CHUNK + TAG) as u64)
+            .read_to_end(&mut sealed)?;
+        let clear = stream
+            .decrypt(position, number + 1 == chunks, sealed.as_slice())
+            .map_err(|_| damaged())?;
         read.extend_from_slice(clear.get(skip..).ok_or_else(damaged)?);
         skip = 0;
     }
@@ -120,12 +134,18 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, key) = sealed(folder.path(), &clear);
         let bytes = std::fs::read(&path).expect("reads");
-        assert!(!bytes.windows(64).any(|window| window == [1; 64]), "the clear text is not on the disk");
+        assert!(
+            !bytes.windows(64).any(|window| window == [1; 64]),
+            "the clear text is not on the disk"
+        );
         let mut changed = bytes.clone();
         changed[CHUNK + TAG + 5] ^= 1;
         std::fs::write(&path, &changed).expect("writes");
         assert!(read(&path, &key, clear.len() as u64, 0, usize::MAX).is_err());
         std::fs::write(&path, &bytes[..2 * (CHUNK + TAG)]).expect("writes");
-        assert!(read(&path, &key, 2 * CHUNK as u64, 0, usize::MAX).is_err(), "a cut file claims to be shorter");
+        assert!(
+            read(&path, &key, 2 * CHUNK as u64, 0, usize::MAX).is_err(),
+            "a cut file claims to be shorter"
+        );
     }
 }

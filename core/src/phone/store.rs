@@ -46,18 +46,28 @@ impl Store {
     /// Reads who this phone is, and draws this opening's eight bytes.
     pub(super) async fn open(mut connection: SqliteConnection) -> Result<Self, PhoneError> {
         let fresh = SigningKey::from_bytes(&rand::random());
-        sqlx::query("insert into secret (name, value) values ('signing-key', $1) on conflict do nothing")
-            .bind(fresh.to_bytes().to_vec())
-            .execute(&mut connection)
-            .await?;
+        sqlx::query(
+            "insert into secret (name, value) values ('signing-key', $1) on conflict do nothing",
+        )
+        .bind(fresh.to_bytes().to_vec())
+        .execute(&mut connection)
+        .await?;
         let seed: Vec<u8> = sqlx::query("select value from secret where name = 'signing-key'")
             .fetch_one(&mut connection)
             .await?
             .get(0);
-        let seed: [u8; 32] = seed.try_into().map_err(|_| PhoneError::internal("the signing key is not 32 bytes"))?;
+        let seed: [u8; 32] = seed
+            .try_into()
+            .map_err(|_| PhoneError::internal("the signing key is not 32 bytes"))?;
         let profile = Profile::load(&mut connection).await?;
         let opening = rand::random();
-        Ok(Self { connection, profile, signing_key: SigningKey::from_bytes(&seed), opening, opened: BTreeMap::new() })
+        Ok(Self {
+            connection,
+            profile,
+            signing_key: SigningKey::from_bytes(&seed),
+            opening,
+            opened: BTreeMap::new(),
+        })
     }
 
     /// Who this phone records for.
@@ -65,7 +75,9 @@ impl Store {
     /// # Errors
     /// `SignedOut` with `not-enrolled` until it is enrolled.
     pub(super) fn profile(&self) -> Result<&Profile, PhoneError> {
-        self.profile.as_ref().ok_or_else(|| PhoneError::SignedOut { word: "not-enrolled".to_owned() })
+        self.profile.as_ref().ok_or_else(|| PhoneError::SignedOut {
+            word: "not-enrolled".to_owned(),
+        })
     }
 
     /// Edits the document of `key` (born here if it is not on this phone yet), and commits it with `also`.
@@ -79,8 +91,14 @@ impl Store {
         also: Also,
         change: impl FnOnce(&mut R) -> Result<T, Invalid>,
     ) -> Result<T, PhoneError> {
-        let actor = Actor { phone: self.profile()?.phone, opening: self.opening };
-        self.write(key, also, |document| document::edit(document, actor, at_ms, change)).await
+        let actor = Actor {
+            phone: self.profile()?.phone,
+            opening: self.opening,
+        };
+        self.write(key, also, |document| {
+            document::edit(document, actor, at_ms, change)
+        })
+        .await
     }
 
     /// Ends a clash by choosing one of its values; false if there is none any more.
@@ -91,7 +109,10 @@ impl Store {
         path: &[String],
         index: usize,
     ) -> Result<bool, PhoneError> {
-        let actor = Actor { phone: self.profile()?.phone, opening: self.opening };
+        let actor = Actor {
+            phone: self.profile()?.phone,
+            opening: self.opening,
+        };
         self.write(key, Also::Nothing, |document| {
             let change = document::choose(document, actor, at_ms, path, index)?;
             Ok((change.is_some(), change))
@@ -133,7 +154,8 @@ impl Store {
     /// # Errors
     /// `NotFound` if it is not on this phone.
     pub(super) async fn read<R: Record>(&mut self, id: DocumentId) -> Result<(Key, R), PhoneError> {
-        self.inspect(id, |document| Ok(document::read(document)?)).await
+        self.inspect(id, |document| Ok(document::read(document)?))
+            .await
     }
 
     /// Looks into the document itself.
@@ -163,12 +185,24 @@ impl Store {
             .await?
             .ok_or(PhoneError::NotFound)?;
         let kind: Kind = row.get::<&str, _>(0).parse()?;
-        let unit: UnitId = row.get::<&str, _>(1).parse().map_err(PhoneError::internal)?;
-        Ok(Key { kind, unit, name: row.get(2) })
+        let unit: UnitId = row
+            .get::<&str, _>(1)
+            .parse()
+            .map_err(PhoneError::internal)?;
+        Ok(Key {
+            kind,
+            unit,
+            name: row.get(2),
+        })
     }
 
     /// Merges what the server sent. Returns how many changes were new here.
-    pub(super) async fn merge(&mut self, key: &Key, changes: &[Change], seals: &[Seal]) -> Result<usize, PhoneError> {
+    pub(super) async fn merge(
+        &mut self,
+        key: &Key,
+        changes: &[Change],
+        seals: &[Seal],
+    ) -> Result<usize, PhoneError> {
         let mut document = self.take(key).await?;
         let mut tx = self.connection.begin().await?;
         let mut new = Vec::new();
@@ -184,7 +218,9 @@ impl Store {
             }
         }
         if !new.is_empty() {
-            document.load_incremental(&new).map_err(PhoneError::internal)?;
+            document
+                .load_incremental(&new)
+                .map_err(PhoneError::internal)?;
             put_document(&mut tx, key, &document).await?;
         }
         for seal in seals {
@@ -204,7 +240,10 @@ impl Store {
             .bind(key.document().to_string())
             .fetch_all(&mut self.connection)
             .await?;
-        Ok(document::load(key, rows.iter().map(|row| row.get::<&[u8], _>(0)))?)
+        Ok(document::load(
+            key,
+            rows.iter().map(|row| row.get::<&[u8], _>(0)),
+        )?)
     }
 
     fn keep(&mut self, id: DocumentId, document: Automerge) {
@@ -215,7 +254,11 @@ impl Store {
     }
 }
 
-async fn put_document(tx: &mut Transaction<'_, Sqlite>, key: &Key, document: &Automerge) -> Result<(), PhoneError> {
+async fn put_document(
+    tx: &mut Transaction<'_, Sqlite>,
+    key: &Key,
+    document: &Automerge,
+) -> Result<(), PhoneError> {
     sqlx::query(
         "insert into document (document_id, kind, unit_id, name, heads, summary) values ($1, $2, $3, $4, $5, $6) \
          on conflict (document_id) do update set heads = excluded.heads, summary = excluded.summary",
@@ -237,14 +280,16 @@ async fn put_change(
     change: &Change,
     own: bool,
 ) -> Result<(), PhoneError> {
-    sqlx::query("insert into change (document_id, hash, own, server, bytes) values ($1, $2, $3, $4, $5)")
-        .bind(document.to_string())
-        .bind(change.hash.to_string())
-        .bind(own)
-        .bind((!own).then_some("held"))
-        .bind(&change.bytes)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query(
+        "insert into change (document_id, hash, own, server, bytes) values ($1, $2, $3, $4, $5)",
+    )
+    .bind(document.to_string())
+    .bind(change.hash.to_string())
+    .bind(own)
+    .bind((!own).then_some("held"))
+    .bind(&change.bytes)
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
@@ -265,5 +310,7 @@ pub(super) async fn put_seal(
 
 /// Hashes as a row holds them.
 pub(super) fn parse_hashes(text: &str) -> Vec<Sha256> {
-    text.split_whitespace().filter_map(|hash| hash.parse().ok()).collect()
+    text.split_whitespace()
+        .filter_map(|hash| hash.parse().ok())
+        .collect()
 }

@@ -48,7 +48,10 @@ pub struct SyncOptions {
 
 impl Default for SyncOptions {
     fn default() -> Self {
-        Self { tries: 5, attachments: true }
+        Self {
+            tries: 5,
+            attachments: true,
+        }
     }
 }
 
@@ -172,23 +175,38 @@ impl Phone {
         outcome
     }
 
-    async fn sync_now(&self, token: &mut Option<Token>, options: SyncOptions) -> Result<SyncReport, PhoneError> {
+    async fn sync_now(
+        &self,
+        token: &mut Option<Token>,
+        options: SyncOptions,
+    ) -> Result<SyncReport, PhoneError> {
         self.fold_all().await?;
         let (client, key) = {
             let mut store = self.store().await;
             let profile = store.profile()?;
             if profile.revoked {
-                return Err(PhoneError::SignedOut { word: "phone-revoked".to_owned() });
+                return Err(PhoneError::SignedOut {
+                    word: "phone-revoked".to_owned(),
+                });
             }
             let client = Client::new(&profile.server_url)?;
-            sqlx::query("update sync set tried_through = (select coalesce(max(position), 0) from change)")
-                .execute(&mut store.connection)
-                .await?;
+            sqlx::query(
+                "update sync set tried_through = (select coalesce(max(position), 0) from change)",
+            )
+            .execute(&mut store.connection)
+            .await?;
             (client, store.signing_key.clone())
         };
         self.syncing.tell(Event::State).await;
-        let session =
-            Session { phone: self, client, key, token, options, report: SyncReport::default(), last_error: None };
+        let session = Session {
+            phone: self,
+            client,
+            key,
+            token,
+            options,
+            report: SyncReport::default(),
+            last_error: None,
+        };
         session.run().await
     }
 }
@@ -209,7 +227,9 @@ impl Session<'_> {
                 }
                 Step::Finished => return Ok(self.report),
                 Step::GiveUp(_) => {
-                    return Err(self.last_error.unwrap_or(PhoneError::Offline { retry_after_s: None }));
+                    return Err(self.last_error.unwrap_or(PhoneError::Offline {
+                        retry_after_s: None,
+                    }));
                 }
             };
             let answer = match went {
@@ -230,23 +250,38 @@ impl Session<'_> {
         .await?;
         let unconfirmed = !unconfirmed(&mut store.connection).await?.is_empty();
         let unsent_files = unsent_files && self.options.attachments;
-        Ok(Situation { signed_in: self.token.is_some(), unsent_changes, unsent_files, unconfirmed })
+        Ok(Situation {
+            signed_in: self.token.is_some(),
+            unsent_changes,
+            unsent_files,
+            unconfirmed,
+        })
     }
 
     /// What a failure means to the exchange. A revoked phone remembers it; nothing of it is deleted.
     async fn failed(&mut self, error: PhoneError) -> Result<Failure, PhoneError> {
         let failure = match &error {
-            PhoneError::Offline { retry_after_s: None } => Failure::Unreachable,
-            PhoneError::Offline { retry_after_s: Some(seconds) } => {
-                Failure::Busy { retry_after: Some(Duration::from_secs(u64::from(*seconds))) }
-            }
+            PhoneError::Offline {
+                retry_after_s: None,
+            } => Failure::Unreachable,
+            PhoneError::Offline {
+                retry_after_s: Some(seconds),
+            } => Failure::Busy {
+                retry_after: Some(Duration::from_secs(u64::from(*seconds))),
+            },
             PhoneError::SignedOut { word } if word == "token-expired" => {
                 *self.token = None;
                 Failure::TokenExpired
             }
             PhoneError::SignedOut { word } if word.starts_with("clock-skew") => {
-                let server_ms = word.trim_start_matches("clock-skew ").parse().unwrap_or_default();
-                self.phone.syncing.skew_ms.store(server_ms - self.phone.now_ms(), Ordering::Relaxed);
+                let server_ms: i64 = word
+                    .trim_start_matches("clock-skew ")
+                    .parse()
+                    .unwrap_or_default();
+                self.phone
+                    .syncing
+                    .skew_ms
+                    .store(server_ms - self.phone.now_ms(), Ordering::Relaxed);
                 *self.token = None;
                 Failure::TokenExpired
             }
@@ -271,12 +306,18 @@ impl Session<'_> {
     async fn sign_in(&mut self) -> Result<(bool, bool), PhoneError> {
         let phone = self.phone.store().await.profile()?.phone;
         let server_ms = self.phone.now_ms() + self.phone.syncing.skew_ms.load(Ordering::Relaxed);
-        *self.token = Some(self.client.token(phone, &self.key, server_ms, rand::random()).await?);
+        *self.token = Some(
+            self.client
+                .token(phone, &self.key, server_ms, rand::random())
+                .await?,
+        );
         Ok((false, false))
     }
 
     fn token(&self) -> Result<&Token, PhoneError> {
-        self.token.as_ref().ok_or_else(|| PhoneError::internal("a request before signing in"))
+        self.token
+            .as_ref()
+            .ok_or_else(|| PhoneError::internal("a request before signing in"))
     }
 
     async fn push(&mut self) -> Result<(bool, bool), PhoneError> {
@@ -300,7 +341,10 @@ impl Session<'_> {
         let mut documents: BTreeMap<DocumentId, Vec<Change>> = BTreeMap::new();
         for row in &rows {
             let change = Change {
-                hash: row.get::<&str, _>(1).parse().map_err(PhoneError::internal)?,
+                hash: row
+                    .get::<&str, _>(1)
+                    .parse()
+                    .map_err(PhoneError::internal)?,
                 bytes: row.get(2),
             };
             bytes += change.bytes.len();
@@ -308,7 +352,14 @@ impl Session<'_> {
                 break;
             }
             sent.push(change.hash);
-            documents.entry(row.get::<&str, _>(0).parse().map_err(PhoneError::internal)?).or_default().push(change);
+            documents
+                .entry(
+                    row.get::<&str, _>(0)
+                        .parse()
+                        .map_err(PhoneError::internal)?,
+                )
+                .or_default()
+                .push(change);
         }
         let phone = store.profile()?.phone;
         let mut push = Push::default();
@@ -321,7 +372,11 @@ impl Session<'_> {
             }
             tx.commit().await?;
             let changes = changes.into_iter().map(|change| change.bytes).collect();
-            push.documents.push(PushedDocument { key: WireKey::from(&key), changes, seals });
+            push.documents.push(PushedDocument {
+                key: WireKey::from(&key),
+                changes,
+                seals,
+            });
         }
         push.receipts = unconfirmed(&mut store.connection).await?;
         push.receipts.truncate(PUSH_RECEIPTS);
@@ -330,10 +385,14 @@ impl Session<'_> {
 
     /// Writes down what the server said. A receipt counts only if its signature holds.
     async fn hear(&mut self, sent: &[Sha256], pushed: &Pushed) -> Result<(), PhoneError> {
-        let outcomes: BTreeMap<Sha256, &str> = pushed.changes.iter().map(|c| (c.hash, c.word.as_str())).collect();
+        let outcomes: BTreeMap<Sha256, &str> = pushed
+            .changes
+            .iter()
+            .map(|c| (c.hash, c.word.as_str()))
+            .collect();
         let mut store = self.phone.store().await;
-        let receipt_key =
-            VerifyingKey::from_bytes(&store.profile()?.receipt_key).map_err(PhoneError::internal)?;
+        let receipt_key = VerifyingKey::from_bytes(&store.profile()?.receipt_key)
+            .map_err(PhoneError::internal)?;
         let mut tx = store.connection.begin().await?;
         for hash in sent {
             let word = outcomes.get(hash).copied().unwrap_or("held");
@@ -349,7 +408,9 @@ impl Session<'_> {
                 .await?;
         }
         for jws in &pushed.receipts {
-            let Ok(receipt) = Receipt::verify(jws, |_| Some(receipt_key)) else { continue };
+            let Ok(receipt) = Receipt::verify(jws, |_| Some(receipt_key)) else {
+                continue;
+            };
             self.report.receipts += 1;
             sqlx::query(
                 "insert into receipt (document_id, heads, attachments, jws) values ($1, $2, $3, $4) \
@@ -371,21 +432,31 @@ impl Session<'_> {
 
     /// Sends one file whole, from wherever the server is with it.
     async fn upload(&mut self) -> Result<(bool, bool), PhoneError> {
-        let Some(file) = self.phone.unsent_files().await?.into_iter().next() else { return Ok((false, false)) };
+        let Some(file) = self.phone.unsent_files().await?.into_iter().next() else {
+            return Ok((false, false));
+        };
         let (url, mut offset) = self.resume(&file).await?;
         while offset < file.size_bytes {
             let bytes = file.read(offset, UPLOAD_CHUNK).await?;
-            offset = self.client.upload(self.token()?, &url, offset, bytes).await?;
-            let progress =
-                Event::Progress { sha256: file.sha256, sent_bytes: offset, size_bytes: file.size_bytes };
+            offset = self
+                .client
+                .upload(self.token()?, &url, offset, bytes)
+                .await?;
+            let progress = Event::Progress {
+                sha256: file.sha256,
+                sent_bytes: offset,
+                size_bytes: file.size_bytes,
+            };
             self.phone.syncing.tell(progress).await;
         }
         let mut store = self.phone.store().await;
-        sqlx::query("update attachment set received_at_ms = $1, upload_url = null where sha256 = $2")
-            .bind(self.phone.now_ms())
-            .bind(file.sha256.to_string())
-            .execute(&mut store.connection)
-            .await?;
+        sqlx::query(
+            "update attachment set received_at_ms = $1, upload_url = null where sha256 = $2",
+        )
+        .bind(self.phone.now_ms())
+        .bind(file.sha256.to_string())
+        .execute(&mut store.connection)
+        .await?;
         self.report.sent_files += 1;
         Ok((true, false))
     }
@@ -395,13 +466,17 @@ impl Session<'_> {
         if let Some(url) = &file.upload_url {
             match self.client.upload_offset(self.token()?, url).await {
                 Ok(offset) => return Ok((url.clone(), offset)),
-                Err(PhoneError::SignedOut { word }) if word == "not-found" || word == "upload-expired" => {}
+                Err(PhoneError::SignedOut { word })
+                    if word == "not-found" || word == "upload-expired" => {}
                 // A HEAD has no body, so a refusal has no word: begin anew, which asks the server what is wrong.
                 Err(PhoneError::Offline { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        let url = self.client.create_upload(self.token()?, file.sha256, file.size_bytes).await?;
+        let url = self
+            .client
+            .create_upload(self.token()?, file.sha256, file.size_bytes)
+            .await?;
         let mut store = self.phone.store().await;
         sqlx::query("update attachment set upload_url = $1 where sha256 = $2")
             .bind(&url)
@@ -417,7 +492,10 @@ impl Session<'_> {
     async fn pull(&mut self) -> Result<(bool, bool), PhoneError> {
         let cursor: String = {
             let mut store = self.phone.store().await;
-            sqlx::query("select cursor from sync").fetch_one(&mut store.connection).await?.get(0)
+            sqlx::query("select cursor from sync")
+                .fetch_one(&mut store.connection)
+                .await?
+                .get(0)
         };
         let items = self.client.pull(self.token()?, &cursor).await?;
         let mut came = 0;
@@ -428,8 +506,13 @@ impl Session<'_> {
                     came += self.merge(open.replace(Incoming::new(key.key()?))).await?;
                 }
                 Pulled::Change(bytes) => {
-                    let header = header::read(&bytes).map_err(|_| PhoneError::Offline { retry_after_s: None })?;
-                    let change = Change { hash: header.hash, bytes };
+                    let header = header::read(&bytes).map_err(|_| PhoneError::Offline {
+                        retry_after_s: None,
+                    })?;
+                    let change = Change {
+                        hash: header.hash,
+                        bytes,
+                    };
                     open.as_mut().ok_or_else(no_document)?.changes.push(change);
                 }
                 Pulled::Seal(seal) => open.as_mut().ok_or_else(no_document)?.seals.push(seal),
@@ -437,21 +520,38 @@ impl Session<'_> {
                 Pulled::Cursor(cursor, more) => {
                     came += self.merge(open.take()).await?;
                     let mut store = self.phone.store().await;
-                    sqlx::query("update sync set cursor = $1").bind(cursor).execute(&mut store.connection).await?;
+                    sqlx::query("update sync set cursor = $1")
+                        .bind(cursor)
+                        .execute(&mut store.connection)
+                        .await?;
                     self.report.received_changes += came;
                     return Ok((came > 0, more));
                 }
             }
         }
         // Cut before its cursor: what came whole stays, and the same place is asked for again.
-        Err(PhoneError::Offline { retry_after_s: None })
+        Err(PhoneError::Offline {
+            retry_after_s: None,
+        })
     }
 
     async fn merge(&self, incoming: Option<Incoming>) -> Result<u32, PhoneError> {
-        let Some(incoming) = incoming else { return Ok(0) };
-        let new = self.phone.store().await.merge(&incoming.key, &incoming.changes, &incoming.seals).await?;
+        let Some(incoming) = incoming else {
+            return Ok(0);
+        };
+        let new = self
+            .phone
+            .store()
+            .await
+            .merge(&incoming.key, &incoming.changes, &incoming.seals)
+            .await?;
         if new > 0 {
-            self.phone.syncing.tell(Event::Changed { document: incoming.key.document() }).await;
+            self.phone
+                .syncing
+                .tell(Event::Changed {
+                    document: incoming.key.document(),
+                })
+                .await;
         }
         u32::try_from(new).map_err(PhoneError::internal)
     }
@@ -476,7 +576,11 @@ struct Incoming {
 
 impl Incoming {
     const fn new(key: Key) -> Self {
-        Self { key, changes: Vec::new(), seals: Vec::new() }
+        Self {
+            key,
+            changes: Vec::new(),
+            seals: Vec::new(),
+        }
     }
 }
 
@@ -485,18 +589,30 @@ fn no_document() -> PhoneError {
 }
 
 /// One seal per actor: of its newest change here, which covers the older ones through its own dependencies.
-fn seals(key: &SigningKey, signer: Signer, of: &Key, changes: &[Change]) -> Result<Vec<Seal>, PhoneError> {
+fn seals(
+    key: &SigningKey,
+    signer: Signer,
+    of: &Key,
+    changes: &[Change],
+) -> Result<Vec<Seal>, PhoneError> {
     let mut newest: BTreeMap<Vec<u8>, (u64, Sha256)> = BTreeMap::new();
     for change in changes {
         let header = header::read(&change.bytes).map_err(PhoneError::internal)?;
-        let entry = newest.entry(header.actor.to_vec()).or_insert((header.seq, header.hash));
+        let entry = newest
+            .entry(header.actor.to_vec())
+            .or_insert((header.seq, header.hash));
         *entry = (*entry).max((header.seq, header.hash));
     }
-    Ok(newest.into_values().map(|(_, hash)| of.seal(key, signer, hash)).collect())
+    Ok(newest
+        .into_values()
+        .map(|(_, hash)| of.seal(key, signer, hash))
+        .collect())
 }
 
 /// What to ask receipts for: every document with something of one's own whose present state no receipt covers.
-async fn unconfirmed(connection: &mut sqlx::SqliteConnection) -> Result<Vec<ReceiptRequest>, PhoneError> {
+async fn unconfirmed(
+    connection: &mut sqlx::SqliteConnection,
+) -> Result<Vec<ReceiptRequest>, PhoneError> {
     let rows = sqlx::query(
         "select d.document_id, d.heads, r.heads, coalesce(r.attachments, ''), \
          coalesce((select group_concat(u.sha256, ' ') from attachment_use u where u.document_id = d.document_id), '') \
@@ -510,10 +626,18 @@ async fn unconfirmed(connection: &mut sqlx::SqliteConnection) -> Result<Vec<Rece
         let covered = parse_hashes(row.get(3));
         let mut attachments = parse_hashes(row.get(4));
         attachments.sort_unstable();
-        let whole = row.get::<Option<&str>, _>(2) == Some(row.get(1)) && attachments.iter().all(|a| covered.contains(a));
+        let whole = row.get::<Option<&str>, _>(2) == Some(row.get(1))
+            && attachments.iter().all(|a| covered.contains(a));
         if !whole {
-            let document = row.get::<&str, _>(0).parse().map_err(PhoneError::internal)?;
-            requests.push(ReceiptRequest { document, heads: parse_hashes(row.get(1)), attachments });
+            let document = row
+                .get::<&str, _>(0)
+                .parse()
+                .map_err(PhoneError::internal)?;
+            requests.push(ReceiptRequest {
+                document,
+                heads: parse_hashes(row.get(1)),
+                attachments,
+            });
         }
     }
     Ok(requests)

@@ -32,7 +32,11 @@ impl Phone {
     ///
     /// # Errors
     /// `NotFound` for a patrol that is not here; `Invalid` for one that is over or not of one's team; `StorageFull`.
-    pub async fn add_fix(&self, patrol: DocumentId, fix: Fix) -> Result<Option<Dropped>, PhoneError> {
+    pub async fn add_fix(
+        &self,
+        patrol: DocumentId,
+        fix: Fix,
+    ) -> Result<Option<Dropped>, PhoneError> {
         let folded = {
             let mut store = self.store().await;
             let person = store.profile()?.person;
@@ -64,7 +68,11 @@ impl Phone {
     ///
     /// # Errors
     /// `Invalid` at `track` for a file that is none, has no times, or breaks another rule; `NotFound` for no file.
-    pub async fn import_track(&self, patrol: DocumentId, path: &Path) -> Result<TrackImport, PhoneError> {
+    pub async fn import_track(
+        &self,
+        patrol: DocumentId,
+        path: &Path,
+    ) -> Result<TrackImport, PhoneError> {
         if tokio::fs::metadata(path).await?.len() > TRACK_FILE_LIMIT_BYTES {
             return Err(Invalid::new("track", Rule::TooLarge).into());
         }
@@ -74,7 +82,10 @@ impl Phone {
         let key = store.key(patrol).await?;
         let person = store.profile()?.person;
         let at_ms = self.now_ms();
-        let stamps: Vec<_> = fixes.chunks(FIXES_PER_CHUNK).map(|_| self.stamp(person)).collect();
+        let stamps: Vec<_> = fixes
+            .chunks(FIXES_PER_CHUNK)
+            .map(|_| self.stamp(person))
+            .collect();
         let import = |log: &mut PatrolLog| {
             for (fixes, stamp) in fixes.chunks(FIXES_PER_CHUNK).zip(stamps) {
                 log.add_track(stamp, fixes)?;
@@ -83,8 +94,15 @@ impl Phone {
             Ok(())
         };
         store.edit(&key, at_ms, Also::Nothing, import).await?;
-        let span_ms = fixes.first().zip(fixes.last()).map(|(first, last)| (first.at_ms, last.at_ms));
-        Ok(TrackImport { kept: report.kept, dropped: report.dropped, span_ms })
+        let span_ms = fixes
+            .first()
+            .zip(fixes.last())
+            .map(|(first, last)| (first.at_ms, last.at_ms));
+        Ok(TrackImport {
+            kept: report.kept,
+            dropped: report.dropped,
+            span_ms,
+        })
     }
 
     /// Folds the loose fixes of a patrol into its document.
@@ -93,12 +111,18 @@ impl Phone {
         let loose = loose(&mut store.connection, patrol).await?;
         let person = store.profile()?.person;
         for rows in loose.chunks(FIXES_PER_CHUNK) {
-            let Some((through, _)) = rows.last() else { continue };
+            let Some((through, _)) = rows.last() else {
+                continue;
+            };
             let fixes: Vec<Fix> = rows.iter().map(|(_, fix)| *fix).collect();
             let stamp = self.stamp(person);
             let key = store.key(patrol).await?;
             let also = Also::FoldedFixes { through: *through };
-            store.edit(&key, stamp.at_ms, also, |log: &mut PatrolLog| log.add_track(stamp, &fixes)).await?;
+            store
+                .edit(&key, stamp.at_ms, also, |log: &mut PatrolLog| {
+                    log.add_track(stamp, &fixes)
+                })
+                .await?;
         }
         Ok(())
     }
@@ -107,10 +131,17 @@ impl Phone {
     pub(super) async fn fold_all(&self) -> Result<(), PhoneError> {
         let rows = {
             let mut store = self.store().await;
-            sqlx::query("select distinct document_id from fix").fetch_all(&mut store.connection).await?
+            sqlx::query("select distinct document_id from fix")
+                .fetch_all(&mut store.connection)
+                .await?
         };
         for row in rows {
-            self.fold(row.get::<&str, _>(0).parse().map_err(PhoneError::internal)?).await?;
+            self.fold(
+                row.get::<&str, _>(0)
+                    .parse()
+                    .map_err(PhoneError::internal)?,
+            )
+            .await?;
         }
         Ok(())
     }
@@ -130,13 +161,27 @@ pub(super) async fn loose(
     Ok(rows
         .iter()
         .map(|row| {
-            let position = Position { lat_e7: row.get(2), lon_e7: row.get(3) };
-            (row.get(0), Fix { at_ms: row.get(1), position, accuracy_dm: row.get(4) })
+            let position = Position {
+                lat_e7: row.get(2),
+                lon_e7: row.get(3),
+            };
+            (
+                row.get(0),
+                Fix {
+                    at_ms: row.get(1),
+                    position,
+                    accuracy_dm: row.get(4),
+                },
+            )
         })
         .collect())
 }
 
-async fn put(connection: &mut SqliteConnection, patrol: DocumentId, fix: Fix) -> Result<(), PhoneError> {
+async fn put(
+    connection: &mut SqliteConnection,
+    patrol: DocumentId,
+    fix: Fix,
+) -> Result<(), PhoneError> {
     sqlx::query("insert into fix (document_id, at_ms, lat_e7, lon_e7, accuracy_dm) values ($1, $2, $3, $4, $5)")
         .bind(patrol.to_string())
         .bind(fix.at_ms)

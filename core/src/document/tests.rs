@@ -1,0 +1,309 @@
+//! Convergence: two to four phones, random edits, any order, any loss, any repetition. The same heads, the same content,
+//! and nothing recorded is missing; also for documents born twice.
+
+use super::*;
+use crate::{
+    criterion::CriterionNumber,
+    evidence::{EvidenceFile, NewEvidence},
+    id::{ObservationId, PersonId, UnitId},
+    observation::NewObservation,
+    patrol::{NewPatrol, PatrolLog},
+    stamp::Stamp,
+};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+const UNIT: UnitId = UnitId::from_bytes([1; 16]);
+
+fn actor(phone: u8) -> Actor {
+    Actor {
+        phone: PhoneId::from_bytes([phone; 16]),
+        opening: [phone; 8],
+    }
+}
+
+fn stamp(phone: u8, step: usize) -> Stamp {
+    let mut random = [phone; 10];
+    random[..8].copy_from_slice(&(step as u64).to_be_bytes());
+    Stamp {
+        by: PersonId::from_bytes([phone; 16]),
+        at_ms: 1_700_000_000_000 + step as i64,
+        random,
+    }
+}
+
+fn patrol_key() -> Key {
+    Key::patrol(
+        UNIT,
+        uuid::Uuid::from_u128(0x0193_0000_0000_7000_8000_0000_0000_0001),
+    )
+}
+
+fn evidence_key() -> Key {
+    let period = "2025-11-16..2026-11-15".parse().expect("a period");
+    Key::evidence(UNIT, CriterionNumber::new(20).expect("a number"), &period)
+}
+
+/// A phone's replica and every change it ever wrote.
+struct Replica {
+    document: Automerge,
+    written: Vec<Change>,
+    recorded: BTreeSet<String>,
+}
+
+/// Lets `phones` replicas of one document edit and hear each other as `script` says, then brings all changes to all.
+fn play(
+    key: &Key,
+    phones: u8,
+    script: &[(u8, u8, bool)],
+    mut edit: impl FnMut(&mut Replica, u8, usize),
+) -> Vec<Replica> {
+    let mut replicas: Vec<Replica> = (0..phones)
+        .map(|_| Replica {
+            document: new(key),
+            written: Vec::new(),
+            recorded: BTreeSet::new(),
+        })
+        .collect();
+    for (step, &(phone, other, hears)) in script.iter().enumerate() {
+        let (phone, other) = (phone % phones, other % phones);
+        if hears {
+            // Some of the other's changes, in reverse order and twice: Automerge holds back what lacks an ancestor.
+            let heard: Vec<Vec<u8>> = replicas[other as usize]
+                .written
+                .iter()
+                .rev()
+                .take(step % 3 + 1)
+                .map(|c| c.bytes.clone())
+                .collect();
+            for bytes in heard.iter().chain(&heard) {
+                replicas[phone as usize]
+                    .document
+                    .load_incremental(bytes)
+                    .expect("a change loads");
+            }
+        }
+        edit(&mut replicas[phone as usize], phone + 1, step);
+    }
+    let all: Vec<Vec<u8>> = replicas
+        .iter()
+        .flat_map(|r| r.written.iter().map(|c| c.bytes.clone()))
+        .collect();
+    for (turn, replica) in replicas.iter_mut().enumerate() {
+        for at in 0..all.len() {
+            let bytes = &all[(at * 7 + turn) % all.len()];
+            replica
+                .document
+                .load_incremental(bytes)
+                .expect("a change loads");
+        }
+        for bytes in &all {
+            replica
+                .document
+                .load_incremental(bytes)
+                .expect("a change loads again");
+        }
+    }
+    replicas
+}
+
+fn observe(replica: &mut Replica, phone: u8, step: usize) {
+    let stamp = stamp(phone, step);
+    let edit = edit::<PatrolLog, _>(&mut replica.document, actor(phone), stamp.at_ms, |patrol| {
+        if patrol.started_at_ms.is_none() {
+            let new = NewPatrol {
+                title: format!("Ca của {phone}"),
+                ..NewPatrol::default()
+            };
+            patrol.start(stamp, new)?;
+        }
+        patrol.join(stamp);
+        patrol.observe(
+            stamp,
+            NewObservation::of("urban-order", i64::from(phone), "case"),
+        )
+    });
+    let (id, change): (ObservationId, _) = edit.expect("the rules hold");
+    replica.recorded.insert(id.to_string());
+    replica.written.extend(change);
+}
+
+fn file(replica: &mut Replica, phone: u8, step: usize) {
+    let stamp = stamp(phone, step);
+    let new = NewEvidence {
+        evidence_kind: "photo".into(),
+        summary: "Vỉa hè".into(),
+        ..NewEvidence::default()
+    };
+    let (id, change) = edit(
+        &mut replica.document,
+        actor(phone),
+        stamp.at_ms,
+        |file: &mut EvidenceFile| file.file(stamp, new),
+    )
+    .expect("the rules hold");
+    replica.recorded.insert(id.to_string());
+    replica.written.extend(change);
+}
+
+fn script() -> impl Strategy<Value = Vec<(u8, u8, bool)>> {
+    prop::collection::vec((0u8..4, 0u8..4, any::<bool>()), 1..24)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn patrols_written_apart_converge_and_keep_everything(phones in 2u8..=4, script in script()) {
+        let replicas = play(&patrol_key(), phones, &script, observe);
+        let recorded: BTreeSet<String> = replicas.iter().flat_map(|r| r.recorded.clone()).collect();
+        let first: PatrolLog = read(&replicas[0].document).expect("a patrol");
+        for replica in &replicas {
+            prop_assert_eq!(heads(&replica.document), heads(&replicas[0].document));
+            prop_assert_eq!(&read::<PatrolLog>(&replica.document).expect("a patrol"), &first);
+        }
+        let kept: BTreeSet<String> = first.observations.keys().map(ToString::to_string).collect();
+        prop_assert_eq!(kept, recorded);
+    }
+
+    #[test]
+    fn evidence_born_on_each_phone_is_one_file(phones in 2u8..=4, script in script()) {
+        let replicas = play(&evidence_key(), phones, &script, file);
+        let recorded: BTreeSet<String> = replicas.iter().flat_map(|r| r.recorded.clone()).collect();
+        for replica in &replicas {
+            let file: EvidenceFile = read(&replica.document).expect("an evidence file");
+            prop_assert_eq!(file.items.keys().map(ToString::to_string).collect::<BTreeSet<_>>(), recorded.clone());
+        }
+    }
+
+    /// A stored pile of changes makes the same document in any order, and a lost one is noticed.
+    #[test]
+    fn a_lost_change_is_noticed(script in script(), lost in any::<prop::sample::Index>()) {
+        let replicas = play(&patrol_key(), 1, &script, observe);
+        let mut changes: Vec<&[u8]> = replicas[0].written.iter().map(|c| c.bytes.as_slice()).collect();
+        changes.reverse();
+        let loaded = load(&patrol_key(), changes.iter().copied()).expect("loads");
+        prop_assert_eq!(heads(&loaded), heads(&replicas[0].document));
+        if changes.len() > 1 {
+            // Not the newest: without that one, what is left is a whole, older document.
+            changes.remove(1 + lost.index(changes.len() - 1));
+            let incomplete = matches!(load(&patrol_key(), changes.into_iter()), Err(DocumentError::Incomplete { .. }));
+            prop_assert!(incomplete);
+        }
+    }
+}
+
+/// An and Hà set one observation's count apart; who edits another field afterwards decides nothing about it.
+fn clashing() -> (Automerge, ObservationId) {
+    let mut an = Replica {
+        document: new(&patrol_key()),
+        written: Vec::new(),
+        recorded: BTreeSet::new(),
+    };
+    observe(&mut an, 1, 0);
+    let id: ObservationId = an
+        .recorded
+        .first()
+        .expect("recorded")
+        .parse()
+        .expect("an id");
+    let mut ha = new(&patrol_key());
+    ha.load_incremental(&an.written[0].bytes).expect("loads");
+    let set = |document: &mut Automerge, phone: u8, count: i64| {
+        let (_, change) = edit(document, actor(phone), 1_000, |patrol: &mut PatrolLog| {
+            patrol.observations.get_mut(&id).expect("it is there").count = count;
+            Ok(())
+        })
+        .expect("edits");
+        change.expect("it differs")
+    };
+    set(&mut an.document, 1, 3);
+    let from_ha = set(&mut ha, 2, 5);
+    an.document
+        .load_incremental(&from_ha.bytes)
+        .expect("merges");
+    (an.document, id)
+}
+
+#[test]
+fn both_values_of_a_clash_are_readable_with_who_wrote_them() {
+    let (document, id) = clashing();
+    let clashes = clashes(&document);
+    assert_eq!(clashes.len(), 1);
+    assert_eq!(
+        clashes[0].path,
+        [
+            "observations".to_owned(),
+            id.to_string(),
+            "count".to_owned()
+        ]
+    );
+    let values: BTreeSet<_> = clashes[0]
+        .values
+        .iter()
+        .map(|v| (v.text.as_str(), v.phone))
+        .collect();
+    assert_eq!(
+        values,
+        BTreeSet::from([("3", Some(actor(1).phone)), ("5", Some(actor(2).phone))])
+    );
+}
+
+#[test]
+fn editing_another_field_leaves_a_clash_and_choosing_ends_it() {
+    let (mut document, id) = clashing();
+    edit(&mut document, actor(1), 2_000, |patrol: &mut PatrolLog| {
+        patrol.observations.get_mut(&id).expect("it is there").note = Some("Đã nhắc nhở".into());
+        Ok(())
+    })
+    .expect("edits");
+    let clash = clashes(&document).pop().expect("the clash is still there");
+    let index = clash
+        .values
+        .iter()
+        .position(|v| v.text == "3")
+        .expect("An's value");
+    choose(&mut document, actor(1), 3_000, &clash.path, index)
+        .expect("chooses")
+        .expect("a change");
+    assert_eq!(clashes(&document), []);
+    assert_eq!(
+        read::<PatrolLog>(&document).expect("a patrol").observations[&id].count,
+        3
+    );
+}
+
+/// The twin: reconciling the whole record through a plain transaction ends the clash without anybody's word.
+#[test]
+fn without_the_careful_writer_an_edit_decides_a_clash() {
+    let (mut document, id) = clashing();
+    let mut patrol: PatrolLog = read(&document).expect("a patrol");
+    patrol.observations.get_mut(&id).expect("it is there").note = Some("Đã nhắc nhở".into());
+    let mut transaction = document.transaction();
+    autosurgeon::reconcile(&mut transaction, &patrol).expect("reconciles");
+    transaction.commit();
+    assert_eq!(clashes(&document), []);
+}
+
+#[test]
+fn an_edit_that_breaks_a_rule_leaves_no_trace() {
+    let mut document = new(&patrol_key());
+    let before = heads(&document);
+    let refused = edit::<PatrolLog, ()>(&mut document, actor(1), 0, |patrol| {
+        patrol.title = Some("Ca".into());
+        Err(Invalid::new("title", crate::invalid::Rule::TooLong))
+    });
+    assert!(matches!(refused, Err(DocumentError::Invalid(_))));
+    assert_eq!(heads(&document), before);
+    assert_eq!(
+        read::<PatrolLog>(&document).expect("a patrol"),
+        PatrolLog::default()
+    );
+}
+
+#[test]
+fn an_edit_that_changes_nothing_writes_nothing() {
+    let mut document = new(&patrol_key());
+    let (_, change) = edit::<PatrolLog, ()>(&mut document, actor(1), 0, |_| Ok(())).expect("edits");
+    assert_eq!(change, None);
+}
