@@ -2,9 +2,11 @@
 //!
 //! In reading order: [`id`], [`invalid`] and [`position`] are the small words; the nouns of the work follow.
 
+pub mod enrolment;
 pub mod hash;
 pub mod id;
 pub mod invalid;
 pub mod person;
 pub mod position;
 pub mod problem;
+pub mod token;
