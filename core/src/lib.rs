@@ -32,6 +32,7 @@ pub mod reference;
 pub mod review;
 pub mod seal;
 pub mod stamp;
+pub mod token;
 pub mod track;
 pub mod track_file;
 pub mod wire;

@@ -1,12 +1,19 @@
 //! `kieumau`: the central server and its administration.
 
 mod app;
+mod attempt;
 mod audit;
 mod clock;
 mod database;
+#[cfg(test)]
+mod fixture;
 mod keys;
+mod password;
+mod person;
 mod problem;
+mod row;
 mod session;
+mod unit;
 mod vault;
 
 fn main() {}

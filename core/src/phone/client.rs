@@ -4,11 +4,12 @@
 
 use super::error::PhoneError;
 use crate::{
-    enrolment::{Enrolled, NewPhone},
+    enrolment::{Enrolled, NewPhone, PHONES},
     hash::Sha256,
     id::PhoneId,
     jws,
     problem::{PROBLEM_JSON, Problem},
+    token::{ASSERTION_TYP, AccessToken, Assertion, TOKEN},
     wire::{self, Pulled, Push, Pushed},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -17,7 +18,6 @@ use reqwest::{
     Method, RequestBuilder, Response, StatusCode,
     header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How long a connection may take to come about.
@@ -36,22 +36,6 @@ pub(super) struct Client {
     server_url: String,
 }
 
-/// Lets requests in.
-#[derive(Clone, Deserialize)]
-pub(super) struct Token {
-    access_token: String,
-}
-
-#[derive(Serialize)]
-struct Assertion {
-    iss: PhoneId,
-    sub: PhoneId,
-    aud: &'static str,
-    iat: i64,
-    exp: i64,
-    jti: String,
-}
-
 impl Client {
     /// # Errors
     /// `Invalid` is not checked here; `Internal` if no client can be built.
@@ -68,7 +52,7 @@ impl Client {
         })
     }
 
-    fn request(&self, method: Method, path: &str, token: Option<&Token>) -> RequestBuilder {
+    fn request(&self, method: Method, path: &str, token: Option<&AccessToken>) -> RequestBuilder {
         let url = if path.starts_with("http") {
             path.to_owned()
         } else {
@@ -85,7 +69,7 @@ impl Client {
     pub(super) async fn enrol(&self, new: &NewPhone) -> Result<Enrolled, PhoneError> {
         let body = serde_json::to_vec(new).map_err(PhoneError::internal)?;
         let request = self
-            .request(Method::POST, "/v1/phones", None)
+            .request(Method::POST, PHONES, None)
             .header(CONTENT_TYPE, "application/json");
         let answer = send(request.body(body)).await?;
         serde_json::from_slice(&body_of(answer, "application/json").await?).map_err(|_| not_ours())
@@ -98,22 +82,14 @@ impl Client {
         key: &SigningKey,
         now_ms: i64,
         nonce: [u8; 16],
-    ) -> Result<Token, PhoneError> {
-        let iat = now_ms.div_euclid(1_000);
-        let assertion = Assertion {
-            iss: phone,
-            sub: phone,
-            aud: "kieumau",
-            iat,
-            exp: iat + 120,
-            jti: hex::encode(nonce),
-        };
-        let jwt = jws::sign(key, "kieumau-assertion+jwt", &phone.to_string(), &assertion);
+    ) -> Result<AccessToken, PhoneError> {
+        let assertion = Assertion::new(phone, now_ms.div_euclid(1_000), nonce);
+        let jwt = jws::sign(key, ASSERTION_TYP, &phone.to_string(), &assertion);
         let form = format!(
             "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={jwt}"
         );
         let request = self
-            .request(Method::POST, "/v1/token", None)
+            .request(Method::POST, TOKEN, None)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form);
         let answer = send(request).await?;
@@ -121,7 +97,11 @@ impl Client {
     }
 
     /// Pushes, and answers what the server has on its disk.
-    pub(super) async fn push(&self, token: &Token, push: &Push) -> Result<Pushed, PhoneError> {
+    pub(super) async fn push(
+        &self,
+        token: &AccessToken,
+        push: &Push,
+    ) -> Result<Pushed, PhoneError> {
         let body = minicbor::to_vec(push).map_err(PhoneError::internal)?;
         let request = self
             .request(Method::POST, wire::PUSH, Some(token))
@@ -134,7 +114,7 @@ impl Client {
     /// Fetches what comes after `cursor`.
     pub(super) async fn pull(
         &self,
-        token: &Token,
+        token: &AccessToken,
         cursor: &str,
     ) -> Result<Vec<Pulled>, PhoneError> {
         let path = format!("{}?cursor={cursor}", wire::PULL);
@@ -154,7 +134,7 @@ impl Client {
     /// Creates an upload (tus 1.0) and returns where it is.
     pub(super) async fn create_upload(
         &self,
-        token: &Token,
+        token: &AccessToken,
         sha256: Sha256,
         size_bytes: u64,
     ) -> Result<String, PhoneError> {
@@ -171,7 +151,11 @@ impl Client {
     }
 
     /// How many bytes of an upload the server has.
-    pub(super) async fn upload_offset(&self, token: &Token, url: &str) -> Result<u64, PhoneError> {
+    pub(super) async fn upload_offset(
+        &self,
+        token: &AccessToken,
+        url: &str,
+    ) -> Result<u64, PhoneError> {
         let request = self
             .request(Method::HEAD, url, Some(token))
             .header("Tus-Resumable", "1.0.0");
@@ -184,7 +168,7 @@ impl Client {
     /// Sends the next bytes of an upload; answers how many the server has now.
     pub(super) async fn upload(
         &self,
-        token: &Token,
+        token: &AccessToken,
         url: &str,
         offset: u64,
         bytes: Vec<u8>,

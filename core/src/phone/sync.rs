@@ -3,7 +3,7 @@
 use super::{
     Phone,
     attachments::Unsent,
-    client::{Client, Token, UPLOAD_CHUNK},
+    client::{Client, UPLOAD_CHUNK},
     error::PhoneError,
     store::{parse_hashes, put_seal},
 };
@@ -16,6 +16,7 @@ use crate::{
     receipt::Receipt,
     review::heads_text,
     seal::{Seal, Signer},
+    token::AccessToken,
     wire::{Pulled, Push, Pushed, PushedDocument, ReceiptRequest, WireKey},
 };
 use ed25519_dalek::{SigningKey, VerifyingKey};
@@ -100,7 +101,7 @@ pub trait Listener: Send + Sync {
 /// What lives between syncs.
 #[derive(Default)]
 pub(super) struct Syncing {
-    one: Mutex<Option<Token>>,
+    one: Mutex<Option<AccessToken>>,
     sending: AtomicBool,
     /// The server's clock minus this phone's, once a refusal told it.
     skew_ms: AtomicI64,
@@ -141,7 +142,7 @@ struct Session<'a> {
     phone: &'a Phone,
     client: Client,
     key: SigningKey,
-    token: &'a mut Option<Token>,
+    token: &'a mut Option<AccessToken>,
     options: SyncOptions,
     report: SyncReport,
     last_error: Option<PhoneError>,
@@ -177,7 +178,7 @@ impl Phone {
 
     async fn sync_now(
         &self,
-        token: &mut Option<Token>,
+        token: &mut Option<AccessToken>,
         options: SyncOptions,
     ) -> Result<SyncReport, PhoneError> {
         self.fold_all().await?;
@@ -314,7 +315,7 @@ impl Session<'_> {
         Ok((false, false))
     }
 
-    fn token(&self) -> Result<&Token, PhoneError> {
+    fn token(&self) -> Result<&AccessToken, PhoneError> {
         self.token
             .as_ref()
             .ok_or_else(|| PhoneError::internal("a request before signing in"))
