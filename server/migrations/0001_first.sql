@@ -136,7 +136,7 @@ create table change (
     bytes bytea not null,              -- the change under the document's key
     primary key (document_id, hash)
 );
-create unique index change_actor on change (document_id, actor, seq);
+create unique index change_actor on change (document_id, actor, seq) where state <> 'waiting';
 create index change_state on change (state);
 
 create table seal (

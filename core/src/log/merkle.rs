@@ -118,6 +118,18 @@ fn perfect_roots(
     Ok(roots)
 }
 
+/// The nodes (level, index) that [`Frontier::load`] asks for: the roots of the perfect subtrees of a tree of `size` leaves.
+#[must_use]
+pub fn perfect_nodes(size: u64) -> Vec<(u8, u64)> {
+    let mut at = 0;
+    let mut nodes = Vec::new();
+    for level in (0..64_u8).rev().filter(|level| size >> level & 1 == 1) {
+        nodes.push((level, at >> level));
+        at += 1 << level;
+    }
+    nodes
+}
+
 fn join(roots: &[Sha256]) -> Sha256 {
     roots
         .iter()

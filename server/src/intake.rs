@@ -1,0 +1,458 @@
+//! What a group of pushes writes, in one transaction: changes with their feed numbers, seals, quarantine, log leaves, receipts.
+//!
+//! Admission itself is `core::log::admission`, a pure function; here is the IO at both its ends. Order of locks: feeds by unit
+//! id, then documents, then the log.
+
+use crate::{
+    app::App,
+    clock,
+    database::Tx,
+    feed,
+    ledger::Ledger,
+    stored::{self, StoredDocument},
+};
+use kieumau_core::{
+    document::{Key, birth},
+    hash::Sha256,
+    id::{DocumentId, PhoneId, UnitId},
+    log::{
+        admission::{self, Admitted, Candidate, Known, Outcome, Refusal},
+        leaf::Leaf,
+    },
+    receipt::{MAX_HASHES, Receipt},
+    review::heads_text,
+    seal::{Seal, Signer},
+    wire::{ChangeOutcome, Pushed, ReceiptRequest},
+};
+use sqlx::Row as _;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most that one document may hold, bytes of changes.
+const DOCUMENT_LIMIT_BYTES: i64 = 4 << 20;
+
+/// A push whose bytes were read and whose seals were checked, outside any transaction.
+#[derive(Debug)]
+pub struct PreparedPush {
+    /// Who brought it; none for the server's own.
+    pub carrier: Option<PhoneId>,
+    /// The carrier's unit: receipts are for its documents only.
+    pub unit: UnitId,
+    /// Per document.
+    pub documents: Vec<PreparedDocument>,
+    /// What the carrier wants receipts for.
+    pub receipts: Vec<ReceiptRequest>,
+    /// What was refused before it came here.
+    pub refused: Vec<RefusedChange>,
+}
+
+/// Changes of one document.
+#[derive(Debug)]
+pub struct PreparedDocument {
+    /// Which document.
+    pub key: Key,
+    /// Its changes.
+    pub changes: Vec<PreparedChange>,
+    /// Seals that hold.
+    pub seals: Vec<Seal>,
+    /// The changes that these seals cover.
+    pub sealed: BTreeSet<Sha256>,
+}
+
+/// One change, read by its header only.
+#[derive(Debug)]
+pub struct PreparedChange {
+    /// Its header.
+    pub candidate: Candidate,
+    /// When its writer says it was written, Unix seconds.
+    pub written_at_s: i64,
+    /// The chunk.
+    pub bytes: Vec<u8>,
+}
+
+/// Bytes that can never be taken, and why.
+#[derive(Debug)]
+pub struct RefusedChange {
+    /// The document they were pushed for.
+    pub document: Option<Key>,
+    /// The change's hash; of the bytes themselves if they are no change.
+    pub hash: Sha256,
+    /// Why.
+    pub refusal: Refusal,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Writes `pushes` in one transaction; one answer per push, in order.
+///
+/// # Errors
+/// What the database says; nothing was written then.
+pub async fn write(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, sqlx::Error> {
+    let now_ms = clock::now_ms();
+    let mut tx = app.database.begin().await?;
+    let units: BTreeSet<UnitId> = pushes.iter().flat_map(|p| p.documents.iter().map(|d| d.key.unit)).collect();
+    let mut feeds = feed::hold(&mut tx, &units).await?;
+    let mut answers = Vec::with_capacity(pushes.len());
+    let mut leaves = Vec::new();
+    for push in pushes {
+        let mut answer = Pushed { server_time_ms: now_ms, ..Pushed::default() };
+        for refused in &push.refused {
+            quarantine(app, &mut tx, push.carrier, refused, now_ms).await?;
+            answer.changes.push(ChangeOutcome::refused(refused.hash, refused.refusal));
+        }
+        for document in &push.documents {
+            let outcome = take(app, &mut tx, &mut feeds, push.carrier, document, now_ms).await?;
+            answer.changes.extend(outcome.outcomes.iter().filter_map(|(h, o)| ChangeOutcome::of(*h, *o)));
+            leaves.extend(outcome.leaf);
+        }
+        answers.push(answer);
+    }
+    feed::store(&mut tx, &feeds).await?;
+    let mut ledger = Ledger::take(&mut tx).await?;
+    for leaf in leaves {
+        let position = ledger.append(&mut tx, &leaf.leaf).await?;
+        place(&mut tx, leaf.document, &leaf.accepted, position).await?;
+    }
+    for (push, answer) in pushes.iter().zip(&mut answers) {
+        receipts(app, &mut tx, &ledger, push, answer, now_ms).await?;
+    }
+    tx.commit().await?;
+    Ok(answers)
+}
+
+struct Taken {
+    outcomes: BTreeMap<Sha256, Outcome>,
+    leaf: Option<NewLeaf>,
+}
+
+struct NewLeaf {
+    document: DocumentId,
+    accepted: Vec<Sha256>,
+    leaf: Leaf,
+}
+
+/// Takes what a document takes of `arrived`.
+async fn take(
+    app: &App,
+    tx: &mut Tx,
+    feeds: &mut feed::Feeds,
+    carrier: Option<PhoneId>,
+    arrived: &PreparedDocument,
+    now_ms: i64,
+) -> Result<Taken, sqlx::Error> {
+    let id = arrived.key.document();
+    let mut stored = match StoredDocument::hold(tx, &app.vault, id).await? {
+        Some(stored) => stored,
+        None => StoredDocument::create(tx, &app.vault, &arrived.key, now_ms).await?,
+    };
+    let (known, waiting) = known(tx, &stored, arrived).await?;
+    let candidates: Vec<Candidate> =
+        arrived.changes.iter().map(|change| change.candidate.clone()).chain(waiting.iter().cloned()).collect();
+    let sealed: BTreeSet<Sha256> =
+        arrived.sealed.iter().copied().chain(waiting.iter().map(|candidate| candidate.hash)).collect();
+    let mut admitted = admission::admit(&known, &candidates, &sealed);
+    let grows: i64 = accepted_bytes(arrived, &admitted);
+    if stored.size_bytes + grows > DOCUMENT_LIMIT_BYTES {
+        admitted = refuse_all(&known, &admitted, Refusal::DocumentFull);
+    }
+    put_changes(app, tx, feeds, carrier, &stored, arrived, &admitted, &waiting, now_ms).await?;
+    put_seals(tx, id, &arrived.seals, &admitted).await?;
+    if admitted.accepted.is_empty() {
+        return Ok(Taken { outcomes: admitted.outcomes, leaf: None });
+    }
+    stored.size_bytes += grows;
+    let heads: Vec<Sha256> = admitted.heads.iter().copied().collect();
+    sqlx::query("update document set heads = $1, size_bytes = $2 where document_id = $3")
+        .bind(heads_text(&heads))
+        .bind(stored.size_bytes)
+        .bind(id.to_string())
+        .execute(&mut **tx)
+        .await?;
+    let seals = arrived.seals.iter().map(|seal| Sha256::of(&seal.encode())).collect();
+    let leaf = Leaf::Batch { document: id, changes: admitted.accepted.clone(), seals, received_at_ms: now_ms };
+    let leaf = Some(NewLeaf { document: id, accepted: admitted.accepted, leaf });
+    Ok(Taken { outcomes: admitted.outcomes, leaf })
+}
+
+fn accepted_bytes(arrived: &PreparedDocument, admitted: &Admitted) -> i64 {
+    let accepted = |change: &&PreparedChange| {
+        admitted.outcomes.get(&change.candidate.hash) == Some(&Outcome::Accepted)
+    };
+    let bytes: usize = arrived.changes.iter().filter(accepted).map(|change| change.bytes.len()).sum();
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn refuse_all(known: &Known, admitted: &Admitted, refusal: Refusal) -> Admitted {
+    let outcomes = admitted
+        .outcomes
+        .iter()
+        .map(|(hash, outcome)| match outcome {
+            Outcome::Accepted | Outcome::Waiting => (*hash, Outcome::Refused(refusal)),
+            other => (*hash, *other),
+        })
+        .collect();
+    Admitted { outcomes, accepted: Vec::new(), heads: known.heads.clone() }
+}
+
+/// What admission has to know of the document, and the changes that waited.
+async fn known(
+    tx: &mut Tx,
+    stored: &StoredDocument,
+    arrived: &PreparedDocument,
+) -> Result<(Known, Vec<Candidate>), sqlx::Error> {
+    let births: Vec<Sha256> = birth(&stored.key).into_iter().map(|change| change.hash).collect();
+    let mut known = Known { held: births.iter().copied().collect(), ..Known::default() };
+    known.heads = if stored.heads.is_empty() {
+        born_heads(&births)
+    } else {
+        stored::parse_hashes(&stored.heads).into_iter().collect()
+    };
+    let mut waiting = Vec::new();
+    let rows = sqlx::query("select hash, actor, seq, deps, state from change where document_id = $1")
+        .bind(arrived.key.document().to_string())
+        .fetch_all(&mut **tx)
+        .await?;
+    for row in rows {
+        let candidate = Candidate {
+            hash: row.get::<String, _>(0).parse().map_err(|_| stored::damaged("a change's hash"))?,
+            actor: row.get::<String, _>(1).into_bytes(),
+            seq: row.get::<i64, _>(2).unsigned_abs(),
+            deps: stored::parse_hashes(&row.get::<String, _>(3)),
+        };
+        if row.get::<String, _>(4) == "waiting" {
+            waiting.push(candidate);
+        } else {
+            known.held.insert(candidate.hash);
+            let newest = known.newest.entry(candidate.actor).or_insert((0, candidate.hash));
+            *newest = (*newest).max((candidate.seq, candidate.hash));
+        }
+    }
+    known.waiting = waiting.len();
+    Ok((known, waiting))
+}
+
+/// The heads of a new document: its layers, or genesis if there are none.
+fn born_heads(births: &[Sha256]) -> BTreeSet<Sha256> {
+    if births.len() > 1 { births[1..].iter().copied().collect() } else { births.iter().copied().collect() }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one row's columns come from all of these")]
+async fn put_changes(
+    app: &App,
+    tx: &mut Tx,
+    feeds: &mut feed::Feeds,
+    carrier: Option<PhoneId>,
+    stored: &StoredDocument,
+    arrived: &PreparedDocument,
+    admitted: &Admitted,
+    waited: &[Candidate],
+    now_ms: i64,
+) -> Result<(), sqlx::Error> {
+    let id = arrived.key.document();
+    let mut numbers: BTreeMap<Sha256, i64> = BTreeMap::new();
+    for hash in &admitted.accepted {
+        numbers.insert(*hash, feeds.append(tx, arrived.key.unit, feed::Entry::Change(id, *hash)).await?);
+    }
+    let waited: BTreeSet<Sha256> = waited.iter().map(|candidate| candidate.hash).collect();
+    for hash in waited.iter().filter(|hash| numbers.contains_key(hash)) {
+        sqlx::query("update change set state = 'accepted', number = $1 where document_id = $2 and hash = $3")
+            .bind(numbers[hash])
+            .bind(id.to_string())
+            .bind(hash.to_string())
+            .execute(&mut **tx)
+            .await?;
+    }
+    let mut seen = BTreeSet::new();
+    for change in arrived.changes.iter().filter(|change| !waited.contains(&change.candidate.hash)) {
+        let hash = change.candidate.hash;
+        if !seen.insert(hash) {
+            continue;
+        }
+        match admitted.outcomes.get(&hash) {
+            Some(Outcome::Accepted) => {
+                put_change(tx, stored, id, carrier, change, "accepted", Some(numbers[&hash]), now_ms).await?;
+            }
+            Some(Outcome::Waiting) => put_change(tx, stored, id, carrier, change, "waiting", None, now_ms).await?,
+            Some(Outcome::Refused(refusal)) => {
+                let document = Some(arrived.key.clone());
+                let refused = RefusedChange { document, hash, refusal: *refusal, bytes: change.bytes.clone() };
+                quarantine(app, tx, carrier, &refused, now_ms).await?;
+            }
+            Some(Outcome::Held) | None => {}
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "one row's columns come from all of these")]
+async fn put_change(
+    tx: &mut Tx,
+    stored: &StoredDocument,
+    id: DocumentId,
+    carrier: Option<PhoneId>,
+    change: &PreparedChange,
+    state: &str,
+    number: Option<i64>,
+    now_ms: i64,
+) -> Result<(), sqlx::Error> {
+    let candidate = &change.candidate;
+    let deps: Vec<String> = candidate.deps.iter().map(Sha256::to_string).collect();
+    sqlx::query(
+        "insert into change (document_id, hash, actor, seq, deps, written_at_s, received_at_ms, carrier_phone_id, state, \
+         number, bytes) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(id.to_string())
+    .bind(candidate.hash.to_string())
+    .bind(String::from_utf8_lossy(&candidate.actor).into_owned())
+    .bind(i64::try_from(candidate.seq).unwrap_or(i64::MAX))
+    .bind(deps.join(" "))
+    .bind(change.written_at_s)
+    .bind(now_ms)
+    .bind(carrier.map(|phone| phone.to_string()))
+    .bind(state)
+    .bind(number)
+    .bind(stored.close(candidate.hash, &change.bytes))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Keeps the seals whose change is here.
+async fn put_seals(tx: &mut Tx, id: DocumentId, seals: &[Seal], admitted: &Admitted) -> Result<(), sqlx::Error> {
+    for seal in seals {
+        if matches!(admitted.outcomes.get(&seal.change), None | Some(Outcome::Refused(_))) {
+            continue;
+        }
+        let signer = match seal.signer {
+            Signer::Phone(phone) => phone.to_string(),
+            Signer::Server(fingerprint) => fingerprint.to_string(),
+        };
+        sqlx::query(
+            "insert into seal (document_id, change_hash, signer, signature) values ($1, $2, $3, $4) \
+             on conflict do nothing",
+        )
+        .bind(id.to_string())
+        .bind(seal.change.to_string())
+        .bind(signer)
+        .bind(seal.signature.to_vec())
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Keeps refused bytes with their reason, under a key of their own. Never dropped.
+async fn quarantine(
+    app: &App,
+    tx: &mut Tx,
+    carrier: Option<PhoneId>,
+    refused: &RefusedChange,
+    now_ms: i64,
+) -> Result<(), sqlx::Error> {
+    let id = uuid::Uuid::now_v7().to_string();
+    let (key, wrapped) = app.vault.new_key(&id);
+    let nonce = [0; 24];
+    sqlx::query(
+        "insert into quarantine (quarantine_id, unit_id, document_id, hash, reason, carrier_phone_id, received_at_ms, \
+         wrapped_key, bytes) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (hash, reason) do nothing",
+    )
+    .bind(id)
+    .bind(refused.document.as_ref().map(|key| key.unit.to_string()))
+    .bind(refused.document.as_ref().map(|key| key.document().to_string()))
+    .bind(refused.hash.to_string())
+    .bind(refused.refusal.word())
+    .bind(carrier.map(|phone| phone.to_string()))
+    .bind(now_ms)
+    .bind(wrapped)
+    .bind(crate::vault::seal(&key, &nonce, refused.hash.as_bytes(), &refused.bytes))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Writes down in which leaf the changes stand.
+async fn place(tx: &mut Tx, id: DocumentId, accepted: &[Sha256], position: u64) -> Result<(), sqlx::Error> {
+    for hash in accepted {
+        sqlx::query("update change set leaf = $1 where document_id = $2 and hash = $3")
+            .bind(i64::try_from(position).unwrap_or(i64::MAX))
+            .bind(id.to_string())
+            .bind(hash.to_string())
+            .execute(&mut **tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Signs a receipt for every asked document that is held whole; names the attachments that are not.
+async fn receipts(
+    app: &App,
+    tx: &mut Tx,
+    ledger: &Ledger,
+    push: &PreparedPush,
+    answer: &mut Pushed,
+    now_ms: i64,
+) -> Result<(), sqlx::Error> {
+    let Some(phone) = push.carrier else { return Ok(()) };
+    let head = ledger.head(now_ms);
+    for asked in &push.receipts {
+        let mut newest = 0;
+        let mut whole = !asked.heads.is_empty() && asked.heads.len() + asked.attachments.len() <= MAX_HASHES;
+        for hash in &asked.heads {
+            match leaf_of(tx, push.unit, asked.document, *hash).await? {
+                Some(leaf) => newest = newest.max(leaf),
+                None => whole = false,
+            }
+        }
+        for sha256 in &asked.attachments {
+            let row = sqlx::query("select leaf from attachment where unit_id = $1 and sha256 = $2")
+                .bind(push.unit.to_string())
+                .bind(sha256.to_string())
+                .fetch_optional(&mut **tx)
+                .await?;
+            match row {
+                Some(row) => newest = newest.max(row.get::<i64, _>(0).unsigned_abs()),
+                None => {
+                    whole = false;
+                    answer.missing_attachments.push(*sha256);
+                }
+            }
+        }
+        if !whole {
+            continue;
+        }
+        let sorted = |hashes: &[Sha256]| hashes.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let receipt = Receipt {
+            document: asked.document,
+            heads: sorted(&asked.heads),
+            attachments: sorted(&asked.attachments),
+            epoch: head.epoch,
+            leaf_index: newest,
+            tree_size: head.size,
+            root: head.root,
+            received_at_ms: now_ms,
+            phone,
+        };
+        if let Ok(receipt) = receipt.sign(&app.keys.receipt) {
+            answer.receipts.push(receipt);
+        }
+    }
+    Ok(())
+}
+
+/// The leaf in which a change of the unit's document stands; none unless it was accepted.
+async fn leaf_of(
+    tx: &mut Tx,
+    unit: UnitId,
+    document: DocumentId,
+    hash: Sha256,
+) -> Result<Option<u64>, sqlx::Error> {
+    let row = sqlx::query(
+        "select c.leaf from change c join document d on d.document_id = c.document_id \
+         where c.document_id = $1 and c.hash = $2 and d.unit_id = $3 and c.leaf is not null",
+    )
+    .bind(document.to_string())
+    .bind(hash.to_string())
+    .bind(unit.to_string())
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.map(|row| row.get::<i64, _>(0).unsigned_abs()))
+}

@@ -1,0 +1,160 @@
+//! The log in the database: leaves, and the hashes of every perfect subtree, appended in the transaction that does what the
+//! leaf says. A leaf without its deed, or a deed without its leaf, cannot be.
+//!
+//! The frontier is taken last in a transaction and once per group of pushes: on PostgreSQL its row is what commits wait for.
+
+use crate::database::Tx;
+use ed25519_dalek::SigningKey;
+use kieumau_core::{
+    hash::Sha256,
+    log::{
+        head::{Epoch, TreeHead},
+        leaf::{KeyPurpose, Leaf},
+        merkle::{self, Frontier, leaf_hash},
+    },
+};
+use sqlx::{Any, Executor, Row as _};
+use std::collections::HashMap;
+
+/// The log, held for appending until the transaction ends.
+pub struct Ledger {
+    epoch: Epoch,
+    frontier: Frontier,
+}
+
+fn damaged(what: impl Into<String>) -> sqlx::Error {
+    sqlx::Error::Decode(what.into().into())
+}
+
+impl Ledger {
+    /// Takes the frontier. Another transaction that wants it waits.
+    ///
+    /// # Errors
+    /// What the database says; `Decode` if nodes are missing.
+    pub async fn take(tx: &mut Tx) -> Result<Self, sqlx::Error> {
+        let held: String = sqlx::query("update setting set value = value where name = 'log' returning value")
+            .fetch_one(&mut **tx)
+            .await?
+            .get(0);
+        let (epoch, size) = parse(&held)?;
+        let wanted = merkle::perfect_nodes(size);
+        let nodes = nodes(&mut **tx, epoch, &wanted).await?;
+        let frontier = Frontier::load(size, |level, index| nodes.get(&(level, index)).copied())
+            .map_err(|error| damaged(error.to_string()))?;
+        Ok(Self { epoch, frontier })
+    }
+
+    /// Appends one leaf; its position.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn append(&mut self, tx: &mut Tx, leaf: &Leaf) -> Result<u64, sqlx::Error> {
+        let content = leaf.encode();
+        let position = self.frontier.size();
+        sqlx::query("insert into leaf (epoch, position, content) values ($1, $2, $3)")
+            .bind(self.epoch.to_string())
+            .bind(signed(position))
+            .bind(content.clone())
+            .execute(&mut **tx)
+            .await?;
+        for node in self.frontier.push(leaf_hash(&content)) {
+            sqlx::query("insert into log_node (epoch, level, position, hash) values ($1, $2, $3, $4)")
+                .bind(self.epoch.to_string())
+                .bind(i64::from(node.level))
+                .bind(signed(node.index))
+                .bind(node.hash.as_bytes().to_vec())
+                .execute(&mut **tx)
+                .await?;
+        }
+        sqlx::query("update setting set value = $1 where name = 'log'")
+            .bind(format!("{} {}", self.epoch, self.frontier.size()))
+            .execute(&mut **tx)
+            .await?;
+        Ok(position)
+    }
+
+    /// The log's head as it stands in this transaction.
+    pub fn head(&self, at_ms: i64) -> TreeHead {
+        TreeHead { epoch: self.epoch, size: self.frontier.size(), root: self.frontier.root(), at_ms }
+    }
+}
+
+/// Takes the log, appends one leaf, and answers its position. For transactions that append nothing else.
+///
+/// # Errors
+/// What the database says.
+pub async fn append(tx: &mut Tx, leaf: &Leaf) -> Result<i64, sqlx::Error> {
+    let mut ledger = Ledger::take(tx).await?;
+    ledger.append(tx, leaf).await.map(signed)
+}
+
+/// Begins the log if there is none: its first leaf names the epoch, the next ones the keys that sign from here on.
+///
+/// # Errors
+/// What the database says.
+pub async fn begin(
+    tx: &mut Tx,
+    epoch: Epoch,
+    keys: [(KeyPurpose, &SigningKey); 3],
+    at_ms: i64,
+) -> Result<(), sqlx::Error> {
+    let new = sqlx::query("insert into setting (name, value) values ('log', $1) on conflict do nothing")
+        .bind(format!("{epoch} 0"))
+        .execute(&mut **tx)
+        .await?;
+    if new.rows_affected() == 0 {
+        return Ok(());
+    }
+    let mut ledger = Ledger::take(tx).await?;
+    ledger.append(tx, &Leaf::Epoch { epoch, previous: None }).await?;
+    for (purpose, key) in keys {
+        let public_key = key.verifying_key().to_bytes();
+        ledger.append(tx, &Leaf::ServerKey { purpose, public_key, at_ms }).await?;
+    }
+    Ok(())
+}
+
+/// The log's epoch and size, without holding it.
+///
+/// # Errors
+/// What the database says.
+pub async fn size(database: impl Executor<'_, Database = Any>) -> Result<(Epoch, u64), sqlx::Error> {
+    let value: String =
+        sqlx::query("select value from setting where name = 'log'").fetch_one(database).await?.get(0);
+    parse(&value)
+}
+
+/// These nodes of the tree, by level and position.
+///
+/// # Errors
+/// What the database says.
+pub async fn nodes<'e>(
+    database: impl Executor<'e, Database = Any>,
+    epoch: Epoch,
+    wanted: &[(u8, u64)],
+) -> Result<HashMap<(u8, u64), Sha256>, sqlx::Error> {
+    if wanted.is_empty() {
+        return Ok(HashMap::new());
+    }
+    // Levels and positions are numbers of our own: nothing of a user's is in the text.
+    let list: Vec<String> =
+        wanted.iter().map(|(level, index)| format!("(level = {level} and position = {index})")).collect();
+    let sql = format!("select level, position, hash from log_node where epoch = $1 and ({})", list.join(" or "));
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(epoch.to_string()).fetch_all(database).await?;
+    rows.iter()
+        .map(|row| {
+            let level = u8::try_from(row.get::<i64, _>(0)).map_err(|error| damaged(error.to_string()))?;
+            let hash = Sha256::from_slice(&row.get::<Vec<u8>, _>(2)).ok_or_else(|| damaged("a node is no hash"))?;
+            Ok(((level, row.get::<i64, _>(1).unsigned_abs()), hash))
+        })
+        .collect()
+}
+
+fn parse(value: &str) -> Result<(Epoch, u64), sqlx::Error> {
+    let parts = value.split_once(' ').and_then(|(epoch, size)| Some((epoch.parse().ok()?, size.parse().ok()?)));
+    parts.ok_or_else(|| damaged("the log's setting is damaged"))
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).expect("a log has fewer than 2^63 leaves")
+}
