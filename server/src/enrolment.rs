@@ -24,7 +24,8 @@ use axum::{
     routing::post,
 };
 use kieumau_core::{
-    enrolment::{Code, Enrolled, Invitation, MODEL_LIMIT, NewPhone, PHONES},
+    code::Code,
+    enrolment::{Enrolled, Invitation, MODEL_LIMIT, NewPhone, PHONES},
     hash::Sha256,
     id::{PersonId, PhoneId, UnitId},
     invalid::{self, Invalid, Rule},

@@ -15,6 +15,7 @@ mod phone;
 mod problem;
 mod row;
 mod session;
+mod token;
 mod unit;
 mod vault;
 
