@@ -8,6 +8,7 @@ use crate::{
     person::{self, FirstPassword, NewPerson},
     row::parsed,
     session::{self, SignedIn},
+    token,
     unit::{self, Level, NewUnit},
 };
 use axum::{
@@ -21,6 +22,7 @@ use kieumau_core::{
     enrolment::{Enrolled, NewPhone, PHONES},
     id::{PhoneId, UnitId},
     person::Role,
+    token::{ASSERTION_TYP, AccessToken, Assertion, GRANT_TYPE, TOKEN},
 };
 use sqlx::{AnyConnection, Connection as _, Row as _};
 use std::ops::Deref;
@@ -181,6 +183,21 @@ pub async fn enrolled(app: &App, person: &SignedIn) -> (PhoneId, SigningKey) {
         .expect("a request");
     let reply = send(app, enrolment::router(), request).await;
     (reply.json::<Enrolled>().phone, key)
+}
+
+/// The value of `Authorization` that lets `phone` speak, got as a phone gets it.
+pub async fn bearer(app: &App, phone: PhoneId, key: &SigningKey) -> String {
+    let claims = Assertion::new(phone, crate::clock::now_ms() / 1000, rand::random());
+    let assertion = token::signed(key, ASSERTION_TYP, &claims).expect("a token");
+    let request = Request::post(TOKEN)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from(format!(
+            "grant_type={GRANT_TYPE}&assertion={assertion}"
+        )))
+        .expect("a request");
+    let reply = send(app, token::router(), request).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    format!("Bearer {}", reply.json::<AccessToken>().access_token)
 }
 
 /// An audit row.

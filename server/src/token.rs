@@ -255,7 +255,7 @@ fn access_token(key: &SigningKey, phone: &EnrolledPhone, now_s: i64) -> Answer<S
 }
 
 /// `claims` as a token signed by `key`.
-fn signed(
+pub(crate) fn signed(
     key: &SigningKey,
     typ: &str,
     claims: &impl Serialize,

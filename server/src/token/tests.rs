@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::{
-    fixture::{People, Reply, TestApp, apps, enrolled, send},
+    fixture::{People, Reply, TestApp, apps, bearer, enrolled, send},
     person, phone,
     session::SignedIn,
 };
@@ -59,10 +59,8 @@ impl Server {
     }
 
     async fn token(&self) -> String {
-        let assertion = honest(&self.key, &self.assertion());
-        let reply = self.exchange(&assertion).await;
-        assert_eq!(reply.status, StatusCode::OK);
-        reply.json::<AccessToken>().access_token
+        let bearer = bearer(&self.app, self.phone, &self.key).await;
+        bearer.trim_start_matches("Bearer ").to_owned()
     }
 
     async fn whose(&self, token: &str) -> Reply {
