@@ -1,10 +1,11 @@
-//! How a phone becomes known to the server: the one-time code, the invitation in the chief's QR, and what is sent when
-//! enrolling. No IO and no clock; server and phone share the words.
+//! How a phone becomes known to the server: the invitation in the chief's QR, and what is sent when enrolling. No IO and
+//! no clock; server and phone share the words.
 //!
 //! The invitation carries the keys of the server's log and receipts, so that a phone that saw the chief's screen believes
 //! this server and no other, whatever its clock and whatever certificates say.
 
 use crate::{
+    code::Code,
     id::{PersonId, PhoneId, UnitId},
     invalid::{Invalid, Rule},
     person::Role,
@@ -13,81 +14,17 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use minicbor::{Decoder, Encoder, decode, encode};
 use serde::{Deserialize, Serialize};
-use std::{convert::Infallible, fmt, ops::Deref, str::FromStr};
+use std::{convert::Infallible, fmt};
 
 /// Path of enrolling: a [`NewPhone`] is answered with [`Enrolled`].
 pub const PHONES: &str = "/v1/phones";
 /// Characters in the name of a phone's model and of an app's version, at most.
 pub const MODEL_LIMIT: usize = 100;
 
-/// Crockford's digits: no I, L, O, U. Five bits each.
-const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-const CODE_LENGTH: usize = 10;
 const PREFIX: &str = "kieumau:1?";
 const TEXT_LIMIT: usize = 1_000;
 const URL_LIMIT: usize = 200;
 const PROOF_CONTEXT: &[u8] = b"kieumau enrolment 1\0";
-
-/// A one-time code: ten digits of Crockford's alphabet, 50 bits. It can be read out and typed; it is never printed by `Debug`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Code(String);
-
-impl Code {
-    /// The code of the lowest 50 of these random bits.
-    #[must_use]
-    pub fn from_bits(bits: u64) -> Self {
-        let digit = |place: usize| DIGITS[usize::try_from(bits >> (5 * place) & 31).unwrap_or(0)];
-        Self(
-            (0..CODE_LENGTH)
-                .map(|place| char::from(digit(place)))
-                .collect(),
-        )
-    }
-
-    /// As it is shown: two groups of five.
-    #[must_use]
-    pub fn grouped(&self) -> String {
-        let (left, right) = self.0.split_at(CODE_LENGTH / 2);
-        format!("{left}-{right}")
-    }
-}
-
-/// The ten digits without a group mark, the form that is hashed, signed and sent.
-impl Deref for Code {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Code(…)")
-    }
-}
-
-impl FromStr for Code {
-    type Err = Invalid;
-
-    /// Takes what people type: small letters, spaces and hyphens, `O` for `0`, `I` and `L` for `1`.
-    fn from_str(typed: &str) -> Result<Self, Invalid> {
-        if typed.len() > TEXT_LIMIT {
-            return Err(malformed());
-        }
-        let digits = typed.chars().filter(|c| !matches!(c, ' ' | '-'));
-        let code: Option<String> = digits
-            .map(|c| match c.to_ascii_uppercase() {
-                'O' => Some('0'),
-                'I' | 'L' => Some('1'),
-                c => DIGITS.contains(&u8::try_from(c).ok()?).then_some(c),
-            })
-            .collect();
-        code.filter(|code| code.len() == CODE_LENGTH)
-            .map(Self)
-            .ok_or_else(malformed)
-    }
-}
 
 /// What the QR on the chief's page says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -383,19 +320,6 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_read_as_people_type_it() {
-        let code: Code = "0123456789".parse().expect("digits");
-        assert_eq!(code.grouped(), "01234-56789");
-        for typed in ["01234-56789", " o l234 56789", "OI23456789"] {
-            assert_eq!(typed.parse(), Ok(code.clone()), "{typed}");
-        }
-        for typed in ["", "012345678", "01234567890", "U123456789", "012345678é"] {
-            assert_eq!(typed.parse::<Code>(), Err(malformed()), "{typed}");
-        }
-        assert!(!format!("{code:?}").contains("0123"));
-    }
-
-    #[test]
     fn a_proof_is_for_one_code_and_one_key() {
         let new = NewPhone::sign(&SigningKey::from_bytes(&[7; 32]), "0123456789", "1.0");
         assert!(new.proven_key().is_ok());
@@ -450,12 +374,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn every_code_has_one_spelling(bits in any::<u64>()) {
-            let code = Code::from_bits(bits);
-            prop_assert_eq!(code.grouped().to_lowercase().parse::<Code>(), Ok(code));
-        }
-
         #[test]
         fn no_bytes_make_parsing_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let text = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes));

@@ -4,9 +4,11 @@
 
 use crate::{
     app::{App, Config},
+    enrolment,
     person::{self, FirstPassword, NewPerson},
     row::parsed,
     session::{self, SignedIn},
+    token,
     unit::{self, Level, NewUnit},
 };
 use axum::{
@@ -14,8 +16,14 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, StatusCode},
 };
+use ed25519_dalek::SigningKey;
 use jiff::civil::date;
-use kieumau_core::{id::UnitId, person::Role};
+use kieumau_core::{
+    enrolment::{Enrolled, NewPhone, PHONES},
+    id::{PhoneId, UnitId},
+    person::Role,
+    token::{ASSERTION_TYP, AccessToken, Assertion, GRANT_TYPE, TOKEN},
+};
 use sqlx::{AnyConnection, Connection as _, Row as _};
 use std::ops::Deref;
 use tower::ServiceExt as _;
@@ -161,6 +169,35 @@ pub async fn cookie(app: &App, person: &SignedIn) -> String {
     let set = token.set_cookie();
     let text = set.to_str().expect("text");
     text.split(';').next().expect("a pair").to_owned()
+}
+
+/// A phone of `person`, enrolled with a code from the command line, and its key.
+pub async fn enrolled(app: &App, person: &SignedIn) -> (PhoneId, SigningKey) {
+    let key = SigningKey::from_bytes(&rand::random());
+    let issued = enrolment::issue(app, None, person.person)
+        .await
+        .expect("a code");
+    let new = NewPhone::sign(&key, &issued.code, "1.0");
+    let request = Request::post(PHONES)
+        .body(Body::from(serde_json::to_vec(&new).expect("JSON")))
+        .expect("a request");
+    let reply = send(app, enrolment::router(), request).await;
+    (reply.json::<Enrolled>().phone, key)
+}
+
+/// The value of `Authorization` that lets `phone` speak, got as a phone gets it.
+pub async fn bearer(app: &App, phone: PhoneId, key: &SigningKey) -> String {
+    let claims = Assertion::new(phone, crate::clock::now_ms() / 1000, rand::random());
+    let assertion = token::signed(key, ASSERTION_TYP, &claims).expect("a token");
+    let request = Request::post(TOKEN)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from(format!(
+            "grant_type={GRANT_TYPE}&assertion={assertion}"
+        )))
+        .expect("a request");
+    let reply = send(app, token::router(), request).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    format!("Bearer {}", reply.json::<AccessToken>().access_token)
 }
 
 /// An audit row.

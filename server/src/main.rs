@@ -5,14 +5,17 @@ mod attempt;
 mod audit;
 mod clock;
 mod database;
+mod enrolment;
 #[cfg(test)]
 mod fixture;
 mod keys;
 mod password;
 mod person;
+mod phone;
 mod problem;
 mod row;
 mod session;
+mod token;
 mod unit;
 mod vault;
 

@@ -118,6 +118,7 @@ mod tests {
             Arc, Barrier,
             atomic::{AtomicUsize, Ordering},
         },
+        time::Instant,
     };
 
     #[tokio::test]
@@ -154,6 +155,22 @@ mod tests {
         let length =
             |hash: &argon2::PasswordHash| hash.hash.as_ref().map(|output| output.as_bytes().len());
         assert_eq!(length(&nobody), length(&real));
+    }
+
+    #[tokio::test]
+    async fn nobody_takes_the_time_of_somebody() {
+        let kept = Some(hash("Tuần tra 04 giờ sáng").await.expect("a hash"));
+        let (mut nobody, mut somebody) = (Duration::ZERO, Duration::ZERO);
+        for _ in 0..5 {
+            let began = Instant::now();
+            matches("đoán thử", None).await.expect("an answer");
+            nobody += began.elapsed();
+            let began = Instant::now();
+            matches("đoán thử", kept.clone()).await.expect("an answer");
+            somebody += began.elapsed();
+        }
+        // Without the work it would be a thousandth; a busy machine does not make it a quarter.
+        assert!(nobody * 4 > somebody, "{nobody:?} and {somebody:?}");
     }
 
     #[test]
