@@ -1,0 +1,142 @@
+//! The projection: rows that pages read, from a document by a pure function. It runs in a worker, because it reads what a
+//! change says; the rows come back and are written in one transaction with the heads they say (`store`).
+//!
+//! A document's rows are replaced whole. They can be emptied and rebuilt to the byte at any time (`kieumau reproject`).
+
+mod store;
+
+pub use store::{empty, replace};
+
+use kieumau_core::{
+    attachment::Attachment,
+    document::{self, DocumentError, Key, Kind},
+    evidence::EvidenceFile,
+    id::{DocumentId, PersonId},
+    patrol::PatrolLog,
+    review::Review,
+    track,
+};
+use serde::{Deserialize, Serialize};
+
+/// Everything that rows say about one document.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rows {
+    /// The content, by kind.
+    pub content: Content,
+    /// Files that hang on it.
+    pub attachments: Vec<(String, Attachment)>,
+    /// Fields in a clash.
+    pub clashes: Vec<ClashRow>,
+}
+
+/// The content of a document, by kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Content {
+    /// Nothing a page shows.
+    #[default]
+    Nothing,
+    /// A patrol.
+    Patrol(Box<PatrolRows>),
+    /// An evidence file; its criterion and period stand in the key.
+    Evidence(EvidenceFile),
+    /// Decisions about this document.
+    Review(DocumentId, Review),
+}
+
+/// A patrol: its log without the packed track, and the track as it is drawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PatrolRows {
+    /// The log; its track is empty here.
+    pub log: PatrolLog,
+    /// Length without the gaps, metres.
+    pub length_m: f64,
+    /// Fixes kept.
+    pub fix_count: usize,
+    /// Some fix does not say how exact it is.
+    pub accuracy_unknown: bool,
+    /// Unbroken pieces.
+    pub segments: Vec<Segment>,
+}
+
+/// An unbroken piece of a track.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Segment {
+    /// From, Unix milliseconds.
+    pub from_ms: i64,
+    /// Until, Unix milliseconds.
+    pub until_ms: i64,
+    /// (lon, lat), 1e-7 degree.
+    pub line: Vec<(i32, i32)>,
+}
+
+/// One value of a field in a clash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClashRow {
+    /// Map keys, joined by `/`.
+    pub path: String,
+    /// The values, with the phone that wrote each; the visible one last.
+    pub values: Vec<(String, Option<String>)>,
+}
+
+/// The rows of a document.
+///
+/// # Errors
+/// `Content` if it is not of its kind.
+pub fn project(key: &Key, document: &automerge::Automerge) -> Result<Rows, DocumentError> {
+    let clashes = document::clashes(document)
+        .into_iter()
+        .map(|clash| ClashRow {
+            path: clash.path.join("/"),
+            values: clash.values.into_iter().map(|v| (v.text, v.phone.map(|phone| phone.to_string()))).collect(),
+        })
+        .collect();
+    let (content, attachments) = match key.kind {
+        Kind::PatrolLog => {
+            let mut log: PatrolLog = document::read(document)?;
+            let attachments = std::mem::take(&mut log.attachments);
+            (Content::Patrol(Box::new(patrol(log))), attachments)
+        }
+        Kind::EvidenceFile => {
+            let mut file: EvidenceFile = document::read(document)?;
+            let attachments = std::mem::take(&mut file.attachments);
+            (Content::Evidence(file), attachments)
+        }
+        Kind::Review => match key.reviewed() {
+            Some(reviewed) => (Content::Review(reviewed, document::read(document)?), Default::default()),
+            None => Default::default(),
+        },
+        Kind::Reference => Default::default(),
+    };
+    let attachments = attachments.into_iter().map(|(id, attachment)| (id.to_string(), attachment)).collect();
+    Ok(Rows { content, attachments, clashes })
+}
+
+fn patrol(mut log: PatrolLog) -> PatrolRows {
+    let fixes = log.fixes();
+    log.track.clear();
+    let segments = track::segments(&fixes)
+        .into_iter()
+        .filter_map(|segment| {
+            let (first, last) = segment.first().zip(segment.last())?;
+            let line = segment.iter().map(|fix| (fix.position.lon_e7, fix.position.lat_e7)).collect();
+            Some(Segment { from_ms: first.at_ms, until_ms: last.at_ms, line })
+        })
+        .collect();
+    PatrolRows {
+        length_m: track::length_m(&fixes),
+        fix_count: fixes.len(),
+        accuracy_unknown: fixes.iter().any(|fix| fix.accuracy_dm.is_none()),
+        segments,
+        log,
+    }
+}
+
+impl Rows {
+    /// Who may read the document because they are on its team.
+    pub fn members(&self) -> Vec<PersonId> {
+        match &self.content {
+            Content::Patrol(patrol) => patrol.log.team.keys().copied().collect(),
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Push: reads headers and checks seals outside any transaction, then hands over to the committer.
+//!
+//! What is read here is bounded: the body, the number of changes, each header. No operation of a change is looked at.
+
+use crate::{
+    app::App,
+    intake::{PreparedChange, PreparedDocument, PreparedPush, RefusedChange},
+    problem::{Answer, Problem},
+    token::EnrolledPhone,
+};
+use axum::{
+    body::Bytes,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use ed25519_dalek::VerifyingKey;
+use kieumau_core::{
+    document::{Actor, Key, birth},
+    hash::Sha256,
+    header as change_header,
+    id::PhoneId,
+    invalid::{Invalid, Rule},
+    jws,
+    log::admission::{Candidate, Refusal},
+    seal::{self, Seal, Signer},
+    wire::{self, Push, PushedDocument},
+};
+use sqlx::Row as _;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Documents that may be asked about in one push.
+const RECEIPT_LIMIT: usize = 10_000;
+
+/// `POST /v1/sync/push`.
+pub async fn push(State(app): State<App>, phone: EnrolledPhone, body: Bytes) -> Answer<Response> {
+    let push: Push =
+        minicbor::decode(&body).map_err(|_| Problem::invalid(Invalid::new("push", Rule::Unreadable)))?;
+    let changes: usize = push.documents.iter().map(|document| document.changes.len()).sum();
+    if changes > wire::PUSH_LIMIT_CHANGES || push.receipts.len() > RECEIPT_LIMIT {
+        return Err(Problem::invalid(Invalid::new("push", Rule::TooLarge)));
+    }
+    let prepared = prepare(&app, &phone, push).await?;
+    let pushed = app.committer.commit(prepared).await?;
+    let body = minicbor::to_vec(&pushed).map_err(|error| Problem::internal(std::io::Error::other(error.to_string())))?;
+    Ok(([(header::CONTENT_TYPE, wire::CBOR)], body).into_response())
+}
+
+async fn prepare(app: &App, phone: &EnrolledPhone, push: Push) -> Answer<PreparedPush> {
+    let signers: BTreeSet<PhoneId> = push
+        .documents
+        .iter()
+        .flat_map(|document| &document.seals)
+        .filter_map(|seal| match seal.signer {
+            Signer::Phone(phone) => Some(phone),
+            Signer::Server(_) => None,
+        })
+        .collect();
+    let keys = Keys::load(app, &signers).await?;
+    let mut prepared = PreparedPush {
+        carrier: Some(phone.phone),
+        unit: phone.unit,
+        documents: Vec::new(),
+        receipts: push.receipts,
+        refused: Vec::new(),
+    };
+    for document in push.documents {
+        let key = document.key.key()?;
+        if key.unit == phone.unit && key.kind.written_by_phones() {
+            prepared.documents.push(document_of(&keys, key, document, &mut prepared.refused));
+        } else {
+            let refused = document.changes.into_iter().map(|bytes| RefusedChange {
+                document: None,
+                hash: named(&bytes),
+                refusal: Refusal::NotAllowed,
+                bytes,
+            });
+            prepared.refused.extend(refused);
+        }
+    }
+    Ok(prepared)
+}
+
+/// The change's own hash, or of the bytes if they are no change.
+fn named(bytes: &[u8]) -> Sha256 {
+    change_header::read(bytes).map_or_else(|_| Sha256::of(bytes), |header| header.hash)
+}
+
+/// Public keys of signers, and whether they were revoked.
+struct Keys {
+    phones: BTreeMap<PhoneId, (VerifyingKey, bool)>,
+    server: VerifyingKey,
+    server_name: Sha256,
+}
+
+impl Keys {
+    async fn load(app: &App, signers: &BTreeSet<PhoneId>) -> Result<Self, sqlx::Error> {
+        let mut phones = BTreeMap::new();
+        for phone in signers {
+            let row = sqlx::query("select public_key, revoked_at_ms from phone where phone_id = $1")
+                .bind(phone.to_string())
+                .fetch_optional(&app.database.read)
+                .await?;
+            let Some(row) = row else { continue };
+            let key = <[u8; 32]>::try_from(row.get::<Vec<u8>, _>(0)).ok();
+            if let Some(key) = key.and_then(|key| VerifyingKey::from_bytes(&key).ok()) {
+                phones.insert(*phone, (key, row.get::<Option<i64>, _>(1).is_some()));
+            }
+        }
+        let server = app.keys.seal.verifying_key();
+        Ok(Self { phones, server, server_name: jws::fingerprint(&server) })
+    }
+
+    /// Whether the seal holds and its signer may still speak; else why not.
+    fn check(&self, key: &Key, seal: &Seal) -> Result<(), Refusal> {
+        let (verifying_key, revoked) = match seal.signer {
+            Signer::Phone(phone) => self.phones.get(&phone).copied().ok_or(Refusal::Unsealed)?,
+            Signer::Server(name) if name == self.server_name => (self.server, false),
+            Signer::Server(_) => return Err(Refusal::Unsealed),
+        };
+        key.verify(seal, &verifying_key).map_err(|_| Refusal::Unsealed)?;
+        if revoked { Err(Refusal::PhoneRevoked) } else { Ok(()) }
+    }
+}
+
+fn document_of(
+    keys: &Keys,
+    key: Key,
+    document: PushedDocument,
+    refused: &mut Vec<RefusedChange>,
+) -> PreparedDocument {
+    let births: BTreeSet<Sha256> = birth(&key).into_iter().map(|change| change.hash).collect();
+    let mut changes: BTreeMap<Sha256, PreparedChange> = BTreeMap::new();
+    for bytes in document.changes {
+        match read(&births, &bytes) {
+            Ok(None) => {}
+            Ok(Some(change)) => {
+                changes.insert(change.candidate.hash, change);
+            }
+            Err(refusal) => {
+                refused.push(RefusedChange { document: Some(key.clone()), hash: named(&bytes), refusal, bytes });
+            }
+        }
+    }
+    let mut sealed = BTreeSet::new();
+    let mut good = Vec::new();
+    for seal in document.seals {
+        match keys.check(&key, &seal) {
+            Ok(()) => {
+                sealed.extend(covered(&seal, &changes));
+                good.push(seal);
+            }
+            Err(refusal) => refuse_covered(&key, &seal, refusal, &mut changes, refused),
+        }
+    }
+    PreparedDocument { key, changes: changes.into_values().collect(), seals: good, sealed }
+}
+
+/// The change in `bytes`; none for a birth, which needs no keeping.
+fn read(births: &BTreeSet<Sha256>, bytes: &[u8]) -> Result<Option<PreparedChange>, Refusal> {
+    let header = change_header::read(bytes).map_err(|_| Refusal::Malformed)?;
+    if births.contains(&header.hash) {
+        return Ok(None);
+    }
+    if header.actor.len() != Actor::LEN {
+        return Err(Refusal::ForgedBirth);
+    }
+    let candidate = Candidate {
+        hash: header.hash,
+        actor: hex::encode(header.actor).into_bytes(),
+        seq: header.seq,
+        deps: header.deps,
+    };
+    Ok(Some(PreparedChange { candidate, written_at_s: header.time_s, bytes: bytes.to_vec() }))
+}
+
+/// What the seal covers: its change and what that one's actor wrote before it, as far as the signer is that actor.
+fn covered(seal: &Seal, changes: &BTreeMap<Sha256, PreparedChange>) -> BTreeSet<Sha256> {
+    let covered = seal::covered(&[seal.change], |hash| {
+        let candidate = &changes.get(hash)?.candidate;
+        Some((candidate.actor.clone(), candidate.seq, candidate.deps.clone()))
+    });
+    let signer = match seal.signer {
+        Signer::Phone(phone) => hex::encode(phone.as_bytes()),
+        Signer::Server(name) => hex::encode(&name.as_bytes()[..16]),
+    };
+    let by_signer =
+        |hash: &Sha256| changes.get(hash).is_some_and(|change| change.candidate.actor.starts_with(signer.as_bytes()));
+    covered.into_iter().filter(by_signer).collect()
+}
+
+fn refuse_covered(
+    key: &Key,
+    seal: &Seal,
+    refusal: Refusal,
+    changes: &mut BTreeMap<Sha256, PreparedChange>,
+    refused: &mut Vec<RefusedChange>,
+) {
+    // Only for a seal that would hold if its phone were in good standing: another's bad seal must not push changes out.
+    if refusal != Refusal::PhoneRevoked {
+        return;
+    }
+    for hash in covered(seal, changes) {
+        if let Some(change) = changes.remove(&hash) {
+            refused.push(RefusedChange { document: Some(key.clone()), hash, refusal, bytes: change.bytes });
+        }
+    }
+}

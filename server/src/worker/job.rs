@@ -1,0 +1,328 @@
+//! What a worker does: checks changes, edits the server's own documents, makes thumbnails. Data in, data out.
+//!
+//! A change passes when its bytes are the one canonical form of what they say, when it applies, when the document is still of
+//! its kind, and when the names in it are those of the people whose phones wrote it.
+
+use crate::{attachment::thumbnail, projection};
+use automerge::{Automerge, Change as AutomergeChange, ObjId, ROOT, ReadDoc as _, Value};
+use kieumau_core::{
+    document::{self, Actor, Change, Key, Kind, Record},
+    hash::Sha256,
+    id::{PersonId, PhoneId},
+    invalid::Invalid,
+    patrol::PatrolLog,
+    reference::Reference,
+    review::{NewDecision, Review},
+    stamp::Stamp,
+    track,
+};
+use minicbor::{Decode, Encode};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read, Write},
+};
+
+/// The largest job or answer, bytes.
+const MESSAGE_LIMIT: u32 = 96 << 20;
+/// Memory that a worker may map.
+const MEMORY_LIMIT_BYTES: u64 = 512 << 20;
+
+/// A byte string.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Bytes(#[cbor(n(0), with = "minicbor::bytes")] pub Vec<u8>);
+
+/// What a worker is asked.
+#[derive(Encode, Decode)]
+pub enum Job {
+    /// Do these changes make sense?
+    #[n(0)]
+    Check(#[n(0)] CheckJob),
+    /// Write one change into a document of the server's own.
+    #[n(1)]
+    Edit(#[n(0)] EditJob),
+    /// A small picture of this file.
+    #[n(2)]
+    Thumbnail(#[n(0)] Bytes),
+}
+
+/// What it answers.
+#[derive(Encode, Decode)]
+pub enum Answer {
+    /// To a check.
+    #[n(0)]
+    Checked(#[n(0)] Checked),
+    /// To an edit.
+    #[n(1)]
+    Edited(#[n(0)] Edited),
+    /// To an edit that broke a rule (JSON).
+    #[n(2)]
+    Invalid(#[n(0)] String),
+    /// To a thumbnail.
+    #[n(3)]
+    Thumbnail(#[n(0)] Bytes),
+    /// The job could not be done; a stable word.
+    #[n(4)]
+    Failed(#[n(0)] String),
+}
+
+/// Changes of one document to be checked.
+#[derive(Clone, Encode, Decode)]
+pub struct CheckJob {
+    /// The key as JSON.
+    #[n(0)]
+    pub key: String,
+    /// Changes that passed before.
+    #[n(1)]
+    pub held: Vec<Bytes>,
+    /// Changes to check, each after what it depends on.
+    #[n(2)]
+    pub fresh: Vec<Bytes>,
+    /// Whose phones they are.
+    #[n(3)]
+    pub people: Vec<(PhoneId, PersonId)>,
+}
+
+/// What became of a check.
+#[derive(Encode, Decode)]
+pub struct Checked {
+    /// Per fresh change: none if it passed, or the word of why not.
+    #[n(0)]
+    pub verdicts: Vec<Option<String>>,
+    /// The document's heads without those that did not pass.
+    #[n(1)]
+    pub heads: Vec<Sha256>,
+    /// Its rows as JSON.
+    #[n(2)]
+    pub rows: String,
+}
+
+/// An edit of one of the server's own documents.
+#[derive(Clone, Encode, Decode)]
+pub struct EditJob {
+    /// The key as JSON.
+    #[n(0)]
+    pub key: String,
+    /// The document's changes.
+    #[n(1)]
+    pub held: Vec<Bytes>,
+    /// Who writes.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub actor: [u8; Actor::LEN],
+    /// Who decides.
+    #[n(3)]
+    pub person: PersonId,
+    /// When, Unix milliseconds.
+    #[n(4)]
+    pub at_ms: i64,
+    /// Randomness for the record's id.
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub random: [u8; 10],
+    /// What to write.
+    #[n(6)]
+    pub edit: Edit,
+}
+
+/// What the server writes, as JSON.
+#[derive(Clone, Encode, Decode)]
+pub enum Edit {
+    /// A [`NewDecision`].
+    #[n(0)]
+    Decide(#[n(0)] String),
+    /// A [`Reference`].
+    #[n(1)]
+    Publish(#[n(0)] String),
+}
+
+/// What became of an edit.
+#[derive(Encode, Decode)]
+pub struct Edited {
+    /// The new change; none if nothing differed.
+    #[n(0)]
+    pub change: Option<Bytes>,
+    /// The document's heads.
+    #[n(1)]
+    pub heads: Vec<Sha256>,
+    /// Its rows as JSON.
+    #[n(2)]
+    pub rows: String,
+}
+
+/// The worker's loop: jobs from `input`, answers to `output`, until the pipe ends.
+///
+/// # Errors
+/// What the pipe says.
+pub fn run(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
+    rlimit::setrlimit(rlimit::Resource::AS, MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES)?;
+    let mut length = [0; 4];
+    while input.read_exact(&mut length).is_ok() {
+        let length = u32::from_le_bytes(length);
+        if length > MESSAGE_LIMIT {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut message = vec![0; length as usize];
+        input.read_exact(&mut message)?;
+        let answer = match minicbor::decode::<Job>(&message) {
+            Ok(job) => answer(job),
+            Err(_) => Answer::Failed("malformed-job".to_owned()),
+        };
+        let bytes = minicbor::to_vec(&answer).map_err(io::Error::other)?;
+        output.write_all(&u32::try_from(bytes.len()).map_err(io::Error::other)?.to_le_bytes())?;
+        output.write_all(&bytes)?;
+        output.flush()?;
+    }
+    Ok(())
+}
+
+fn answer(job: Job) -> Answer {
+    match job {
+        Job::Check(job) => check(&job).map_or_else(Answer::Failed, Answer::Checked),
+        Job::Edit(job) => edit(&job),
+        Job::Thumbnail(bytes) => match thumbnail::make(&bytes.0) {
+            Ok(picture) => Answer::Thumbnail(Bytes(picture)),
+            Err(error) => Answer::Failed(error.to_string()),
+        },
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, String> {
+    serde_json::from_str(json).map_err(|_| "malformed-job".to_owned())
+}
+
+/// Checks all at once; only if that fails, one by one, so that the usual case costs one look.
+fn check(job: &CheckJob) -> Result<Checked, String> {
+    let key: Key = parse(&job.key)?;
+    let people: BTreeMap<PhoneId, PersonId> = job.people.iter().copied().collect();
+    let held = document::load(&key, job.held.iter().map(|bytes| bytes.0.as_slice()))
+        .map_err(|_| "held-does-not-load".to_owned())?;
+    let mut verdicts = vec![None; job.fresh.len()];
+    let mut document = held.clone();
+    let all_pass = job.fresh.iter().all(|bytes| takes(&mut document, &bytes.0).is_ok())
+        && makes_sense(&key, &document, &people).is_ok();
+    if !all_pass {
+        document = held;
+        for (bytes, verdict) in job.fresh.iter().zip(&mut verdicts) {
+            let mut with = document.clone();
+            match takes(&mut with, &bytes.0).and_then(|()| makes_sense(&key, &with, &people)) {
+                Ok(()) => document = with,
+                Err(word) => *verdict = Some(word.to_owned()),
+            }
+        }
+    }
+    let rows = projection::project(&key, &document).map_err(|_| "not-its-kind".to_owned())?;
+    let rows = serde_json::to_string(&rows).map_err(|error| error.to_string())?;
+    Ok(Checked { verdicts, heads: document::heads(&document), rows })
+}
+
+/// Applies one change, if its bytes are the canonical form of what they say.
+fn takes(document: &mut Automerge, bytes: &[u8]) -> Result<(), &'static str> {
+    #[expect(clippy::disallowed_methods, reason = "this is the worker: limited, and killed at its deadline")]
+    let change = AutomergeChange::from_bytes(bytes.to_vec()).map_err(|_| "not-a-change")?;
+    if AutomergeChange::from(change.decode()).raw_bytes() != bytes {
+        return Err("not-canonical");
+    }
+    let hash = change.hash();
+    document.apply_changes([change]).map_err(|_| "does-not-apply")?;
+    if document.get_change_meta_by_hash(&hash).is_some() { Ok(()) } else { Err("lacks-an-ancestor") }
+}
+
+/// Whether the document is still of its kind, in form and in names.
+fn makes_sense(key: &Key, document: &Automerge, people: &BTreeMap<PhoneId, PersonId>) -> Result<(), &'static str> {
+    projection::project(key, document).map_err(|_| "not-its-kind")?;
+    let signed: &[(&str, &[&str])] = match key.kind {
+        Kind::PatrolLog => &[
+            ("observations", &["recorded_by", "edited_by"]),
+            ("pauses", &["by"]),
+            ("visits", &["by"]),
+            ("track", &["by"]),
+            ("handovers", &["from"]),
+            ("attachments", &["attached_by"]),
+        ],
+        Kind::EvidenceFile => &[("items", &["recorded_by", "edited_by"]), ("attachments", &["attached_by"])],
+        Kind::Review | Kind::Reference => &[],
+    };
+    for (map, fields) in signed {
+        names_hold(document, map, fields, people)?;
+    }
+    if key.kind == Kind::PatrolLog {
+        let log: PatrolLog = document::read(document).map_err(|_| "not-its-kind")?;
+        if log.track.values().any(|chunk| track::unpack(&chunk.fixes).is_err()) {
+            return Err("track-malformed");
+        }
+    }
+    Ok(())
+}
+
+/// Whether each name in these fields is that of the person whose phone wrote it.
+fn names_hold(
+    document: &Automerge,
+    map: &str,
+    fields: &[&str],
+    people: &BTreeMap<PhoneId, PersonId>,
+) -> Result<(), &'static str> {
+    let Ok(Some((Value::Object(_), records))) = document.get(ROOT, map) else { return Err("not-its-kind") };
+    for item in document.map_range(&records, ..) {
+        let Ok(Some((Value::Object(_), record))) = document.get(&records, item.key.as_ref()) else {
+            return Err("not-its-kind");
+        };
+        for field in fields {
+            for (value, written) in document.get_all(&record, *field).map_err(|_| "not-its-kind")? {
+                let Some(name) = value.to_str() else { continue };
+                let ObjId::Id(_, actor, _) = written else { continue };
+                let writer = Actor::from_slice(actor.to_bytes()).and_then(|actor| people.get(&actor.phone));
+                if writer.is_none_or(|person| person.to_string() != name) {
+                    return Err("another-name");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn edit(job: &EditJob) -> Answer {
+    let edited = || -> Result<Result<Edited, Invalid>, String> {
+        let key: Key = parse(&job.key)?;
+        let mut document = document::load(&key, job.held.iter().map(|bytes| bytes.0.as_slice()))
+            .map_err(|_| "held-does-not-load".to_owned())?;
+        let stamp = Stamp { by: job.person, at_ms: job.at_ms, random: job.random };
+        let change = match &job.edit {
+            Edit::Decide(new) => {
+                let new: NewDecision = parse(new)?;
+                write(job, &mut document, |review: &mut Review| review.decide(stamp, &new).map(|_| ()))?
+            }
+            Edit::Publish(reference) => {
+                let published: Reference = parse(reference)?;
+                write(job, &mut document, |reference: &mut Reference| {
+                    *reference = published;
+                    Ok(())
+                })?
+            }
+        };
+        let change = match change {
+            Ok(change) => change,
+            Err(invalid) => return Ok(Err(invalid)),
+        };
+        let rows = projection::project(&key, &document).map_err(|_| "not-its-kind".to_owned())?;
+        let rows = serde_json::to_string(&rows).map_err(|error| error.to_string())?;
+        let change = change.map(|change| Bytes(change.bytes));
+        Ok(Ok(Edited { change, heads: document::heads(&document), rows }))
+    };
+    match edited() {
+        Ok(Ok(edited)) => Answer::Edited(edited),
+        Ok(Err(invalid)) => serde_json::to_string(&invalid).map_or_else(|_| Answer::Failed("invalid".into()), Answer::Invalid),
+        Err(word) => Answer::Failed(word),
+    }
+}
+
+fn write<R: Record>(
+    job: &EditJob,
+    document: &mut Automerge,
+    change: impl FnOnce(&mut R) -> Result<(), Invalid>,
+) -> Result<Result<Option<Change>, Invalid>, String> {
+    let actor = Actor::from_slice(&job.actor).ok_or("malformed-job")?;
+    match document::edit(document, actor, job.at_ms, change) {
+        Ok(((), change)) => Ok(Ok(change)),
+        Err(document::DocumentError::Invalid(invalid)) => Ok(Err(invalid)),
+        Err(_) => Err("edit-failed".to_owned()),
+    }
+}
