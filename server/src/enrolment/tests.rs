@@ -143,6 +143,35 @@ async fn of_phones_that_race_for_a_code_one_wins() {
 }
 
 #[tokio::test]
+async fn who_saw_the_code_unused_a_moment_ago_still_comes_second() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        let code = issue(&app, None, people.an.person)
+            .await
+            .expect("a code")
+            .code;
+        let mut tx = app.database.begin().await.expect("a transaction");
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            seen.push(
+                Issued::find(&mut tx, &code)
+                    .await
+                    .expect("rows")
+                    .expect("the code"),
+            );
+        }
+        let mut spent = Vec::new();
+        for (seed, issued) in (1..).zip(&seen) {
+            assert!(issued.phone.is_none());
+            let new = NewPhone::sign(&key(seed), &code, "1.0");
+            let answer = issued.spend(&app, &mut tx, &new, clock::now_ms()).await;
+            spent.push(answer.expect("an answer").err());
+        }
+        assert_eq!(spent, [None, Some(Refusal::Used)]);
+    }
+}
+
+#[tokio::test]
 async fn an_expired_an_unknown_and_a_disabled_persons_code_are_told_apart() {
     for app in apps().await {
         let people = People::new(&app).await;
