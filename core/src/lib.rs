@@ -2,6 +2,7 @@
 //!
 //! In reading order: [`id`], [`invalid`] and [`position`] are the small words; the nouns of the work follow.
 
+pub mod attachment;
 pub mod code;
 pub mod enrolment;
 pub mod hash;

@@ -1,0 +1,351 @@
+//! From a complete upload to an attachment, and the sweep of what was left lying.
+//!
+//! Four steps, each safe to die after: [`seal`] writes the sealed file to a name of its own, [`commit`] moves it to its place
+//! inside the transaction that writes the row and the log leaf, then the staged file goes. Until the commit the upload
+//! is resumable; from it on the attachment is finished; what lies between is rubbish that [`sweep`] takes away.
+//!
+//! Two uploads of one hash may end at once, each sealed under another key. The row decides: only who inserted it moves the
+//! file, while the other waits for the transaction and then finds itself not needed.
+
+use super::{
+    key_name,
+    staging::{self, HoldError, RemoveError, Staged, Upload, UploadId},
+    store::{self, Part, Sealing, StoreError},
+};
+use crate::{app::App, database::Tx, problem::Problem};
+use axum::http::StatusCode;
+use futures_util::TryStreamExt as _;
+use kieumau_core::{
+    attachment::MediaType,
+    hash::Sha256,
+    id::UnitId,
+    invalid::{Invalid, Rule},
+};
+use object_store::{ObjectStore as _, ObjectStoreExt as _, WriteMultipart, path::Path};
+use sha2::Digest as _;
+use sqlx::Row as _;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// What is read of a staged file at a time.
+const READ_BYTES: u64 = 256 << 10;
+/// What no row knows is left alone for a day: it may be about to get its row.
+const STRAY_MS: i64 = 24 * 3_600_000;
+
+/// A complete upload, sealed under a name of its own and not yet an attachment.
+pub struct SealedUpload {
+    wrapped_key: Vec<u8>,
+    media_type: MediaType,
+}
+
+/// Why an upload did not become an attachment.
+#[derive(Debug, thiserror::Error)]
+pub enum FinishError {
+    /// It is none of the kinds we take.
+    #[error(transparent)]
+    WrongKind(#[from] Invalid),
+    /// It is not the file that was announced.
+    #[error("the file does not have the announced hash")]
+    HashMismatch,
+    /// Bytes.
+    #[error("the file could not be sealed")]
+    Store(#[from] StoreError),
+    /// Rows.
+    #[error("the attachment could not be written")]
+    Row(#[from] sqlx::Error),
+}
+
+impl FinishError {
+    /// Sending the same file again would end the same way.
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::WrongKind(_) | Self::HashMismatch)
+    }
+}
+
+impl From<FinishError> for Problem {
+    fn from(error: FinishError) -> Self {
+        match error {
+            FinishError::WrongKind(Invalid {
+                rule: Rule::WrongKind,
+                ..
+            }) => Self::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "wrong-kind",
+                "Files of this kind are not taken.",
+            ),
+            FinishError::WrongKind(invalid) => Self::invalid(invalid),
+            FinishError::HashMismatch => Self::new(
+                super::upload::checksum_mismatch(),
+                "hash-mismatch",
+                "The file is not the one that was announced. Begin anew.",
+            ),
+            error => Self::internal(error),
+        }
+    }
+}
+
+impl From<object_store::Error> for FinishError {
+    fn from(error: object_store::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Makes the attachment out of an upload all of whose bytes are in `staged`. An upload that can never end well is removed.
+///
+/// # Errors
+/// Why there is no attachment.
+pub async fn finish(app: &App, upload: &mut Upload, mut staged: Staged) -> Result<(), Problem> {
+    let received_at_ms = crate::clock::now_ms();
+    match seal(app, upload, &mut staged).await {
+        Ok(sealed) => commit(app, upload, &sealed, received_at_ms).await?,
+        Err(error) => {
+            if error.is_final() {
+                upload.remove(app).await.map_err(Problem::internal)?;
+            }
+            return Err(error.into());
+        }
+    }
+    staging::remove_file(app, upload.id)
+        .await
+        .map_err(Problem::internal)
+}
+
+/// Where an upload's sealed file waits for its row.
+fn waiting_path(id: UploadId) -> Path {
+    Path::from(format!("finishing/{id}"))
+}
+
+/// Reads what was staged once, and both checks it and writes it anew, sealed, to a name of its own.
+///
+/// # Errors
+/// Why it is not sealed; nothing is then left of it.
+pub async fn seal(
+    app: &App,
+    upload: &Upload,
+    staged: &mut Staged,
+) -> Result<SealedUpload, FinishError> {
+    let sniffed = upload.size_bytes.min(MediaType::SNIFFED_BYTES as u64);
+    let head = staged
+        .read(0, sniffed as usize)
+        .await
+        .map_err(StoreError::Disk)?;
+    let media_type = MediaType::of(&head, upload.size_bytes)?;
+
+    let (key, wrapped_key) = app.vault.new_key(&key_name(upload.unit, upload.sha256));
+    let objects = store::objects(app)?;
+    let multipart = objects.put_multipart(&waiting_path(upload.id)).await?;
+    let mut writer = WriteMultipart::new(multipart);
+    let mut chunks = Vec::new();
+    let mut sealing = Sealing::begin(&key, Part::Original, &mut chunks);
+    let mut hasher = sha2::Sha256::new();
+    let mut offset = 0;
+    while offset < upload.size_bytes {
+        let size = READ_BYTES.min(upload.size_bytes - offset);
+        let bytes = staged
+            .read(offset, size as usize)
+            .await
+            .map_err(StoreError::Disk)?;
+        hasher.update(&bytes);
+        sealing.push(&bytes, &mut chunks);
+        writer.wait_for_capacity(2).await?;
+        writer.write(&chunks);
+        chunks.clear();
+        offset += size;
+    }
+    if Sha256(hasher.finalize().into()) != upload.sha256 {
+        writer.abort().await?;
+        return Err(FinishError::HashMismatch);
+    }
+    sealing.end(&mut chunks);
+    writer.write(&chunks);
+    writer.finish().await?;
+    Ok(SealedUpload {
+        wrapped_key,
+        media_type,
+    })
+}
+
+/// Writes the attachment's row and leaf, moves its file into its place, and completes the upload's offset: one transaction.
+///
+/// # Errors
+/// What the database or the store says; the upload is then as it was.
+pub async fn commit(
+    app: &App,
+    upload: &mut Upload,
+    sealed: &SealedUpload,
+    received_at_ms: i64,
+) -> Result<(), FinishError> {
+    let waiting = waiting_path(upload.id);
+    let mut tx = app.database.begin().await?;
+    let first = insert(&mut tx, upload, sealed, received_at_ms).await?;
+    let objects = store::objects(app)?;
+    if first {
+        let place = Part::Original.path(upload.unit, upload.sha256);
+        objects.rename(&waiting, &place).await?;
+        // The log last: whoever holds its end holds up everyone.
+        let leaf = record_leaf(
+            &mut tx,
+            upload.unit,
+            upload.sha256,
+            upload.size_bytes,
+            received_at_ms,
+        )
+        .await?;
+        sqlx::query("update attachment set leaf = $3 where unit_id = $1 and sha256 = $2")
+            .bind(upload.unit.to_string())
+            .bind(upload.sha256.to_string())
+            .bind(leaf)
+            .execute(&mut *tx)
+            .await?;
+    }
+    let completed = sqlx::query("update upload set offset_bytes = size_bytes where upload_id = $1")
+        .bind(upload.id.to_string())
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+    if completed == 0 {
+        return Err(sqlx::Error::RowNotFound.into());
+    }
+    tx.commit().await?;
+    upload.offset_bytes = upload.size_bytes;
+    if !first {
+        objects.delete(&waiting).await?;
+    }
+    Ok(())
+}
+
+/// The attachment's row, unless the unit holds the file already; whether it was written.
+async fn insert(
+    tx: &mut Tx,
+    upload: &Upload,
+    sealed: &SealedUpload,
+    received_at_ms: i64,
+) -> Result<bool, sqlx::Error> {
+    let thumbnail = match sealed.media_type {
+        MediaType::Jpeg | MediaType::Png | MediaType::Webp => "waiting",
+        MediaType::Pdf => "none",
+    };
+    let done = sqlx::query(
+        "insert into attachment (unit_id, sha256, size_bytes, media_type, wrapped_key, received_at_ms, received_from, leaf, thumbnail) \
+         values ($1, $2, $3, $4, $5, $6, $7, -1, $8) on conflict do nothing",
+    )
+    .bind(upload.unit.to_string())
+    .bind(upload.sha256.to_string())
+    .bind(upload.size_bytes.cast_signed())
+    .bind(sealed.media_type.word())
+    .bind(sealed.wrapped_key.clone())
+    .bind(received_at_ms)
+    .bind(upload.phone.to_string())
+    .bind(thumbnail)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The log's leaf about an attachment; its position.
+#[expect(
+    clippy::unused_async,
+    reason = "the log lies in the database; this is where it is called"
+)]
+async fn record_leaf(
+    _tx: &mut Tx,
+    _unit: UnitId,
+    _sha256: Sha256,
+    _size_bytes: u64,
+    _received_at_ms: i64,
+) -> Result<i64, sqlx::Error> {
+    Ok(0) // ledger
+}
+
+/// How much a sweep took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Uploads whose time was over.
+    pub expired: usize,
+    /// Files that no row knows.
+    pub strays: usize,
+}
+
+/// A sweep stopped; the next one goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// Rows.
+    #[error("the rows of uploads could not be read")]
+    Row(#[from] sqlx::Error),
+    /// An upload.
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
+    /// Files.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Takes away uploads whose time is over at `now_ms`, and files that a crash left without a row.
+///
+/// # Errors
+/// What the database or the disk says.
+pub async fn sweep(app: &App, now_ms: i64) -> Result<Swept, SweepError> {
+    let expired = sweep_expired(app, now_ms).await?;
+    let stray = |since_ms: i64| since_ms < now_ms - STRAY_MS;
+    let mut strays = 0;
+
+    let folder = staging::folder(app);
+    std::fs::create_dir_all(&folder).map_err(StoreError::Disk)?;
+    let mut files = tokio::fs::read_dir(folder)
+        .await
+        .map_err(StoreError::Disk)?;
+    while let Some(file) = files.next_entry().await.map_err(StoreError::Disk)? {
+        let Some(id) = file.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let metadata = file.metadata().await.map_err(StoreError::Disk)?;
+        let written = metadata.modified().map_err(StoreError::Disk)?;
+        let since = written.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let known = Upload::find(app, id, i64::MIN).await?;
+        if stray(since.as_millis() as i64) && known.is_none_or(|upload| upload.finished()) {
+            staging::remove_file(app, id)
+                .await
+                .map_err(StoreError::Disk)?;
+            strays += 1;
+        }
+    }
+
+    let objects = store::objects(app)?;
+    let waiting: Vec<_> = objects
+        .list(Some(&Path::from("finishing")))
+        .try_collect()
+        .await
+        .map_err(StoreError::Object)?;
+    for object in waiting {
+        if stray(object.last_modified.timestamp_millis()) {
+            objects
+                .delete(&object.location)
+                .await
+                .map_err(StoreError::Object)?;
+            strays += 1;
+        }
+    }
+    Ok(Swept { expired, strays })
+}
+
+/// Removes the uploads whose time is over, but for those that are being written this moment.
+async fn sweep_expired(app: &App, now_ms: i64) -> Result<usize, SweepError> {
+    let rows = sqlx::query("select upload_id from upload where expires_at_ms <= $1 limit 1000")
+        .bind(now_ms)
+        .fetch_all(&app.database.read)
+        .await?;
+    let mut expired = 0;
+    for row in rows {
+        let Some(upload) = Upload::find(app, staging::parsed(row.get(0))?, i64::MIN).await? else {
+            continue;
+        };
+        match Staged::hold(app, &upload).await {
+            Err(HoldError::Busy) => {}
+            // Whatever else keeps it from being held, its time is over.
+            _held => {
+                upload.remove(app).await?;
+                expired += 1;
+            }
+        }
+    }
+    Ok(expired)
+}

@@ -1,0 +1,111 @@
+//! Attachments (tệp, ảnh): the bytes behind the hashes that documents hold.
+//!
+//! In reading order: [`upload`] speaks tus with phones, [`staging`] keeps what has arrived so far, [`finish`] turns it into an
+//! attachment, [`store`] is how one lies on the disk, [`serve`] gives it back, [`thumbnail`] is its small picture.
+//!
+//! An attachment is keyed (unit, hash): each unit brings the bytes itself, and no answer tells of another unit's copy. That
+//! costs a second copy of what two units share, and buys that a hash alone is worth nothing.
+
+pub mod finish;
+pub mod serve;
+pub mod staging;
+pub mod store;
+pub mod thumbnail;
+pub mod upload;
+
+use crate::{
+    app::App,
+    database::Database,
+    problem::Problem,
+    vault::{Key, Vault},
+};
+use axum::{Router, middleware, routing};
+use kieumau_core::{hash::Sha256, id::UnitId};
+use sqlx::Row as _;
+
+/// Everything under `/v1/attachments` (phones) and `/attachments` (pages).
+pub fn router() -> Router<App> {
+    let one = routing::get(serve::to_phone)
+        .head(upload::head)
+        .patch(upload::patch)
+        .delete(upload::delete)
+        .options(upload::options);
+    let uploads = Router::new()
+        .route(
+            "/v1/attachments",
+            routing::post(upload::create).options(upload::options),
+        )
+        .route("/v1/attachments/{name}", one)
+        .layer(middleware::from_fn(upload::speak_tus));
+    Router::new()
+        .merge(uploads)
+        .route("/attachments/{unit}/{sha256}", routing::get(serve::to_page))
+        .route(
+            "/attachments/{unit}/{sha256}/thumbnail",
+            routing::get(serve::thumbnail_to_page),
+        )
+}
+
+/// The row of an attachment whose bytes are here.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Whose.
+    pub unit: UnitId,
+    /// Of the file.
+    pub sha256: Sha256,
+    /// Of the file, not of its sealed form.
+    pub size_bytes: u64,
+    /// As its first bytes said: one of [`kieumau_core::attachment::MediaType`]'s words.
+    pub media_type: String,
+    /// `waiting`, `made` or `none`.
+    pub thumbnail: String,
+    wrapped_key: Vec<u8>,
+}
+
+impl Held {
+    /// The unit's attachment with this hash; none if its bytes are not here.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn find(
+        database: &Database,
+        unit: UnitId,
+        sha256: Sha256,
+    ) -> Result<Option<Self>, sqlx::Error> {
+        let row = sqlx::query(
+            "select size_bytes, media_type, thumbnail, wrapped_key from attachment \
+             where unit_id = $1 and sha256 = $2",
+        )
+        .bind(unit.to_string())
+        .bind(sha256.to_string())
+        .fetch_optional(&database.read)
+        .await?;
+        Ok(row.map(|row| Self {
+            unit,
+            sha256,
+            size_bytes: row.get::<i64, _>(0).cast_unsigned(),
+            media_type: row.get(1),
+            thumbnail: row.get(2),
+            wrapped_key: row.get(3),
+        }))
+    }
+
+    /// The key its bytes and its thumbnail lie under.
+    ///
+    /// # Errors
+    /// `internal` if the key does not open under this master key.
+    pub fn key(&self, vault: &Vault) -> Result<Key, Problem> {
+        vault
+            .key(&key_name(self.unit, self.sha256), &self.wrapped_key)
+            .map_err(Problem::internal)
+    }
+}
+
+/// What the vault binds an attachment's key to.
+fn key_name(unit: UnitId, sha256: Sha256) -> String {
+    format!("attachment/{unit}/{sha256}")
+}
+
+/// Doors and people for the tests of this folder.
+#[cfg(test)]
+mod setting;

@@ -1,0 +1,295 @@
+//! Attachments back out: to phones of the unit, and to pages. Who may not read one is told that there is none.
+//!
+//! The bytes are a stranger's file on our own origin. Only photos are shown in place; everything else is saved; and nothing
+//! is ever run: the type is what was sniffed, `nosniff` holds browsers to it, and the sandbox keeps out what slips through.
+
+use super::{
+    Held,
+    store::{self, Part, Reading, StoreError},
+};
+use crate::{
+    app::App,
+    audit::{self, Deed},
+    clock,
+    problem::{Answer, Problem},
+    session::SignedIn,
+    token::EnrolledPhone,
+};
+use axum::{
+    body::{Body, Bytes},
+    extract::{Path, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::{StreamExt as _, stream};
+use kieumau_core::{
+    hash::Sha256,
+    id::{PersonId, UnitId},
+    person::Role,
+};
+use std::ops::Range;
+
+/// GET `/v1/attachments/{sha256}`: a file of the phone's own unit.
+pub async fn to_phone(
+    State(app): State<App>,
+    phone: EnrolledPhone,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let reader = Reader {
+        person: phone.person,
+        unit: phone.unit,
+        role: phone.role,
+    };
+    let held = readable(&app, reader, phone.unit, &name).await?;
+    answer(&app, &held, Part::Original, &headers).await
+}
+
+/// GET `/attachments/{unit}/{sha256}`: a file, on a page.
+pub async fn to_page(
+    State(app): State<App>,
+    reader: SignedIn,
+    Path((unit, sha256)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    page(&app, &reader, (&unit, &sha256), Part::Original, &headers).await
+}
+
+/// GET `/attachments/{unit}/{sha256}/thumbnail`: the small picture of a file, on a page.
+pub async fn thumbnail_to_page(
+    State(app): State<App>,
+    reader: SignedIn,
+    Path((unit, sha256)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    page(&app, &reader, (&unit, &sha256), Part::Thumbnail, &headers).await
+}
+
+async fn page(
+    app: &App,
+    signed_in: &SignedIn,
+    (unit, sha256): (&str, &str),
+    part: Part,
+    headers: &HeaderMap,
+) -> Answer<Response> {
+    let unit = unit.parse().map_err(|_| Problem::not_found())?;
+    let reader = Reader {
+        person: signed_in.person,
+        unit: signed_in.unit,
+        role: signed_in.role,
+    };
+    let held = readable(app, reader, unit, sha256).await?;
+    if part == Part::Thumbnail && held.thumbnail != "made" {
+        return Err(Problem::not_found());
+    }
+    // Before the first byte: what was read without a row cannot be un-read.
+    let mut tx = app.database.begin().await?;
+    let deed = Deed {
+        person: Some(signed_in.person),
+        unit: Some(unit),
+        action: "attachment-read",
+        subject: Some(sha256.to_owned()),
+        detail: (part == Part::Thumbnail).then(|| "thumbnail".to_owned()),
+        ..Deed::default()
+    };
+    audit::write(&mut tx, clock::now_ms(), deed).await?;
+    tx.commit().await?;
+    answer(app, &held, part, headers).await
+}
+
+/// Who wants to read.
+#[derive(Clone, Copy)]
+struct Reader {
+    person: PersonId,
+    unit: UnitId,
+    role: Role,
+}
+
+/// The unit's attachment of this hash, if the reader may read it; 404 otherwise.
+async fn readable(app: &App, reader: Reader, unit: UnitId, sha256: &str) -> Answer<Held> {
+    let sha256: Sha256 = sha256.parse().map_err(|_| Problem::not_found())?;
+    if !may_read(app, reader, unit, sha256).await? {
+        return Err(Problem::not_found());
+    }
+    Held::find(&app.database, unit, sha256)
+        .await?
+        .ok_or_else(Problem::not_found)
+}
+
+/// A chief reads all of the own unit. An officer reads what hangs on a patrol of the own team, or on the own unit's evidence;
+/// what was withdrawn as a slip (a face, an identity card) is for the chief alone.
+async fn may_read(
+    app: &App,
+    reader: Reader,
+    unit: UnitId,
+    sha256: Sha256,
+) -> Result<bool, sqlx::Error> {
+    if reader.role.reads_the_unit() && reader.unit == unit {
+        return Ok(true);
+    }
+    if !reader.role.records() {
+        return Ok(false);
+    }
+    let use_of_it = sqlx::query(
+        "select u.attachment_id from attachment_use u \
+         join document d on d.document_id = u.document_id and d.unit_id = $2 \
+         where u.sha256 = $1 and u.withdrawn_at_ms is null and ( \
+             exists (select 1 from patrol_member m where m.document_id = u.document_id and m.person_id = $3) \
+             or ($4 = $2 and exists (select 1 from evidence e where e.document_id = u.document_id))) \
+         limit 1",
+    )
+    .bind(sha256.to_string())
+    .bind(unit.to_string())
+    .bind(reader.person.to_string())
+    .bind(reader.unit.to_string())
+    .fetch_optional(&app.database.read)
+    .await?;
+    Ok(use_of_it.is_some())
+}
+
+/// The file, a range of it, or that it has not changed.
+async fn answer(app: &App, held: &Held, part: Part, headers: &HeaderMap) -> Answer<Response> {
+    let etag = match part {
+        Part::Original => format!("\"{}\"", held.sha256),
+        Part::Thumbnail => format!("\"{}-thumbnail\"", held.sha256),
+    };
+    let named = [
+        (header::ETAG, etag.clone()),
+        // Asked for anew each time, so that each reading is one.
+        (header::CACHE_CONTROL, "private, no-cache".to_owned()),
+    ];
+    if text(headers, header::IF_NONE_MATCH).is_some_and(|tags| matches(tags, &etag)) {
+        return Ok((StatusCode::NOT_MODIFIED, named).into_response());
+    }
+    let path = part.path(held.unit, held.sha256);
+    let key = held.key(&app.vault)?;
+    let objects = store::objects(app).map_err(Problem::internal)?;
+    let reading = Reading::open(objects, path, &key, part)
+        .await
+        .map_err(Problem::internal)?;
+    let size_bytes = reading.size_bytes();
+    let asked = text(headers, header::RANGE)
+        .filter(|_| text(headers, header::IF_RANGE).is_none_or(|tag| tag == etag));
+    let (status, range) = match asked.map_or(Asked::Whole, |asked| Asked::of(asked, size_bytes)) {
+        Asked::Whole => (StatusCode::OK, 0..size_bytes),
+        Asked::Range(range) => (StatusCode::PARTIAL_CONTENT, range),
+        Asked::Outside => {
+            let content_range = [(header::CONTENT_RANGE, format!("bytes */{size_bytes}"))];
+            let problem = Problem::new(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "outside",
+                "The range lies outside the file.",
+            );
+            return Ok((content_range, problem).into_response());
+        }
+    };
+    let length = range.end - range.start;
+    let content_range = format!("bytes {}-{}/{size_bytes}", range.start, range.end - 1);
+    let body = body(reading, range).await.map_err(Problem::internal)?;
+    let mut response = (status, named, media_headers(held, part), body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, length.into());
+    if status == StatusCode::PARTIAL_CONTENT
+        && let Ok(value) = HeaderValue::from_str(&content_range)
+    {
+        headers.insert(header::CONTENT_RANGE, value);
+    }
+    Ok(response)
+}
+
+/// The bytes as a body. The first piece is opened before the answer begins: a damaged file is a 500, not half a photo.
+async fn body(reading: Reading, range: Range<u64>) -> Result<Body, StoreError> {
+    let mut pieces = Box::pin(reading.pieces(range));
+    let first: Option<Bytes> = pieces.next().await.transpose()?;
+    let first = stream::iter(first.map(Ok));
+    let rest = pieces.inspect(|piece| {
+        if let Err(error) = piece {
+            tracing::error!(cause = %error, "an attachment broke off while it was read");
+        }
+    });
+    Ok(Body::from_stream(first.chain(rest)))
+}
+
+/// What holds a browser to reading, and to nothing else.
+fn media_headers(held: &Held, part: Part) -> [(HeaderName, String); 6] {
+    let (media_type, ending) = match part {
+        Part::Thumbnail => ("image/jpeg", "jpg"),
+        Part::Original => match held.media_type.as_str() {
+            "image/jpeg" => ("image/jpeg", "jpg"),
+            "image/png" => ("image/png", "png"),
+            "image/webp" => ("image/webp", "webp"),
+            "application/pdf" => ("application/pdf", "pdf"),
+            _ => ("application/octet-stream", "bin"),
+        },
+    };
+    let place = if media_type.starts_with("image/") {
+        "inline"
+    } else {
+        "attachment"
+    };
+    let name = &held.sha256.to_string()[..12];
+    [
+        (header::CONTENT_TYPE, media_type.to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("{place}; filename=\"{name}.{ending}\""),
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "sandbox; default-src 'none'".to_owned(),
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin".to_owned(),
+        ),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
+    ]
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Whether an If-None-Match names this tag.
+fn matches(tags: &str, etag: &str) -> bool {
+    tags.split(',')
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+}
+
+/// What a Range header asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// All of it; also for what is not one range of bytes, as RFC 9110 lets us.
+    Whole,
+    /// Bytes that are there.
+    Range(Range<u64>),
+    /// Bytes that are not.
+    Outside,
+}
+
+impl Asked {
+    fn of(header: &str, size_bytes: u64) -> Self {
+        let Some((from, until)) = header
+            .strip_prefix("bytes=")
+            .and_then(|range| range.trim().split_once('-'))
+        else {
+            return Self::Whole;
+        };
+        let range = match (from.parse::<u64>(), until.parse::<u64>()) {
+            (Ok(from), Ok(last)) if from <= last => from..last.saturating_add(1).min(size_bytes),
+            (Ok(from), Err(_)) if until.is_empty() => from..size_bytes,
+            (Err(_), Ok(tail)) if from.is_empty() => size_bytes.saturating_sub(tail)..size_bytes,
+            _ => return Self::Whole,
+        };
+        if range.start < range.end {
+            Self::Range(range)
+        } else {
+            Self::Outside
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
