@@ -12,7 +12,7 @@ use super::{
     staging::{self, HoldError, RemoveError, Staged, Upload, UploadId},
     store::{self, Part, Sealing, StoreError},
 };
-use crate::{app::App, database::Tx, problem::Problem};
+use crate::{app::App, database::Tx, problem::Problem, row::parsed};
 use axum::http::StatusCode;
 use futures_util::TryStreamExt as _;
 use kieumau_core::{
@@ -23,7 +23,6 @@ use kieumau_core::{
 };
 use object_store::{ObjectStore as _, ObjectStoreExt as _, WriteMultipart, path::Path};
 use sha2::Digest as _;
-use sqlx::Row as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// What is read of a staged file at a time.
@@ -335,7 +334,7 @@ async fn sweep_expired(app: &App, now_ms: i64) -> Result<usize, SweepError> {
         .await?;
     let mut expired = 0;
     for row in rows {
-        let Some(upload) = Upload::find(app, staging::parsed(row.get(0))?, i64::MIN).await? else {
+        let Some(upload) = Upload::find(app, parsed(&row, "upload_id")?, i64::MIN).await? else {
             continue;
         };
         match Staged::hold(app, &upload).await {

@@ -80,14 +80,17 @@ impl Held {
         .bind(sha256.to_string())
         .fetch_optional(&database.read)
         .await?;
-        Ok(row.map(|row| Self {
-            unit,
-            sha256,
-            size_bytes: row.get::<i64, _>(0).cast_unsigned(),
-            media_type: row.get(1),
-            thumbnail: row.get(2),
-            wrapped_key: row.get(3),
-        }))
+        row.map(|row| {
+            Ok(Self {
+                unit,
+                sha256,
+                size_bytes: row.try_get::<i64, _>("size_bytes")?.cast_unsigned(),
+                media_type: row.try_get("media_type")?,
+                thumbnail: row.try_get("thumbnail")?,
+                wrapped_key: row.try_get("wrapped_key")?,
+            })
+        })
+        .transpose()
     }
 
     /// The key its bytes and its thumbnail lie under.
@@ -106,6 +109,5 @@ fn key_name(unit: UnitId, sha256: Sha256) -> String {
     format!("attachment/{unit}/{sha256}")
 }
 
-/// Doors and people for the tests of this folder.
 #[cfg(test)]
 mod setting;

@@ -9,6 +9,7 @@
 
 use crate::{
     app::App,
+    row::parsed,
     vault::{Key, Sealed},
 };
 use chacha20::{
@@ -140,13 +141,13 @@ impl Upload {
         row.map(|row| {
             Ok(Self {
                 id,
-                unit: parsed(row.get(0))?,
-                phone: parsed(row.get(1))?,
-                sha256: parsed(row.get(2))?,
-                size_bytes: row.get::<i64, _>(3).cast_unsigned(),
-                offset_bytes: row.get::<i64, _>(4).cast_unsigned(),
-                expires_at_ms: row.get(5),
-                wrapped_key: row.get(6),
+                unit: parsed(&row, "unit_id")?,
+                phone: parsed(&row, "phone_id")?,
+                sha256: parsed(&row, "sha256")?,
+                size_bytes: row.try_get::<i64, _>("size_bytes")?.cast_unsigned(),
+                offset_bytes: row.try_get::<i64, _>("offset_bytes")?.cast_unsigned(),
+                expires_at_ms: row.try_get("expires_at_ms")?,
+                wrapped_key: row.try_get("wrapped_key")?,
             })
         })
         .transpose()
@@ -213,7 +214,7 @@ pub async fn beyond_the_limit(app: &App, phone: PhoneId) -> Result<Vec<UploadId>
     .bind(UNFINISHED_LIMIT)
     .fetch_all(&app.database.read)
     .await?;
-    rows.iter().map(|row| parsed(row.get(0))).collect()
+    rows.iter().map(|row| parsed(row, "upload_id")).collect()
 }
 
 /// An upload could not be removed.
@@ -225,15 +226,6 @@ pub enum RemoveError {
     /// Its file.
     #[error("the file of an upload could not be removed")]
     File(#[from] io::Error),
-}
-
-/// A column that holds an id or a hash as text.
-pub fn parsed<T>(text: String) -> Result<T, sqlx::Error>
-where
-    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
-    text.parse()
-        .map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 fn key_name(id: UploadId) -> String {

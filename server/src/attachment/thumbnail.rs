@@ -6,12 +6,12 @@
 
 use super::{
     Held,
-    staging::parsed,
     store::{self, Part, Reading},
 };
 use crate::{
     app::App,
     problem::{Answer, Problem},
+    row::parsed,
 };
 use image::{
     DynamicImage, ImageDecoder as _, ImageError, ImageReader, Limits, Rgb, RgbImage,
@@ -19,7 +19,6 @@ use image::{
 };
 use kieumau_core::{hash::Sha256, id::UnitId};
 use object_store::ObjectStoreExt as _;
-use sqlx::Row as _;
 use std::io::Cursor;
 
 /// The longest side of a thumbnail, pixels.
@@ -120,7 +119,7 @@ pub async fn pending_thumbnails(app: &App) -> Result<Vec<(UnitId, Sha256)>, sqlx
     .fetch_all(&app.database.read)
     .await?;
     rows.iter()
-        .map(|row| Ok((parsed(row.get(0))?, parsed(row.get(1))?)))
+        .map(|row| Ok((parsed(row, "unit_id")?, parsed(row, "sha256")?)))
         .collect()
 }
 

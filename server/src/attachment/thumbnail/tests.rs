@@ -1,1 +1,179 @@
+//! Photos of all sides and sizes, and what must not come through.
 
+use super::*;
+use crate::attachment::setting::{photo, settings};
+use image::{ImageFormat, Rgba, RgbaImage};
+use std::path::Path;
+
+const RED: Rgb<u8> = Rgb([220, 20, 20]);
+const BLUE: Rgb<u8> = Rgb([20, 20, 220]);
+
+/// A JPEG, 800 × 600, red on the left and blue on the right, with this EXIF orientation and a GPS position.
+fn turned(orientation: u8) -> Vec<u8> {
+    let photo = RgbImage::from_fn(800, 600, |x, _| if x < 400 { RED } else { BLUE });
+    let mut jpeg = Vec::new();
+    photo
+        .write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, 90))
+        .expect("a JPEG");
+    // Big-endian TIFF: two entries, orientation (0x0112) and the camera's make (0x010f) with a word to look for.
+    let mut tiff = b"MM\0\x2a\0\0\0\x08\0\x02".to_vec();
+    tiff.extend(b"\x01\x0f\0\x02\0\0\0\x0c\0\0\0\x26");
+    tiff.extend([1, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0]);
+    tiff.extend(b"\0\0\0\0SECRETPLACE\0");
+    let mut segment = b"\xff\xe1".to_vec();
+    segment.extend((tiff.len() as u16 + 8).to_be_bytes());
+    segment.extend(b"Exif\0\0");
+    segment.extend(tiff);
+    jpeg.splice(2..2, segment);
+    jpeg
+}
+
+fn decoded(jpeg: &[u8]) -> RgbImage {
+    image::load_from_memory_with_format(jpeg, ImageFormat::Jpeg)
+        .expect("a JPEG")
+        .to_rgb8()
+}
+
+fn is_near(photo: &RgbImage, x: u32, y: u32, colour: Rgb<u8>) -> bool {
+    let pixel = photo.get_pixel(x, y);
+    (0..3).all(|channel| pixel[channel].abs_diff(colour[channel]) < 30)
+}
+
+#[test]
+fn a_photo_taken_sideways_comes_out_upright_and_without_metadata() {
+    let sideways = turned(6);
+    assert!(sideways.windows(11).any(|bytes| bytes == b"SECRETPLACE"));
+    let thumbnail = make(&sideways).expect("made");
+    let upright = decoded(&thumbnail);
+    // Turned a quarter clockwise: what was left is on top.
+    assert_eq!(upright.dimensions(), (360, 480));
+    assert!(is_near(&upright, 180, 20, RED) && is_near(&upright, 180, 460, BLUE));
+    assert!(!thumbnail.windows(11).any(|bytes| bytes == b"SECRETPLACE"));
+    assert!(!thumbnail.windows(4).any(|bytes| bytes == b"Exif"));
+
+    // The twin: it is the orientation that turned it.
+    let level = decoded(&make(&turned(1)).expect("made"));
+    assert_eq!(level.dimensions(), (480, 360));
+    assert!(is_near(&level, 20, 180, RED) && is_near(&level, 460, 180, BLUE));
+}
+
+#[test]
+fn a_small_photo_is_not_blown_up_and_an_orientation_that_is_none_is_ignored() {
+    let level = decoded(&make(&turned(99)).expect("made"));
+    assert_eq!(level.dimensions(), (480, 360));
+    let tiny = RgbImage::from_pixel(10, 20, RED);
+    let mut jpeg = Vec::new();
+    tiny.write_with_encoder(JpegEncoder::new(&mut jpeg))
+        .expect("a JPEG");
+    let thumbnail = decoded(&make(&jpeg).expect("made"));
+    assert_eq!(thumbnail.dimensions(), (10, 20));
+}
+
+#[test]
+fn a_transparent_scan_is_read_on_white() {
+    for format in [ImageFormat::Png, ImageFormat::WebP] {
+        let scan = RgbaImage::from_pixel(600, 300, Rgba([0, 0, 0, 0]));
+        let mut bytes = Cursor::new(Vec::new());
+        scan.write_to(&mut bytes, format).expect("a picture");
+        let thumbnail = decoded(&make(bytes.get_ref()).expect("made"));
+        assert_eq!(thumbnail.dimensions(), (480, 240));
+        assert!(is_near(&thumbnail, 240, 120, Rgb([255; 3])));
+    }
+}
+
+#[test]
+fn a_photo_above_the_limits_is_refused_before_it_is_decoded() {
+    // A PNG header is enough to claim any size; the claim alone must be refused.
+    let claim = |width: u32, height: u32| {
+        let mut png = Vec::new();
+        let encoder = image::codecs::png::PngEncoder::new(&mut png);
+        RgbImage::new(1, 1)
+            .write_with_encoder(encoder)
+            .expect("a PNG");
+        png[16..20].copy_from_slice(&width.to_be_bytes());
+        png[20..24].copy_from_slice(&height.to_be_bytes());
+        let checksum = crc32(&png[12..29]);
+        png[29..33].copy_from_slice(&checksum.to_be_bytes());
+        png
+    };
+    for (width, height) in [(12_001, 10), (10, 12_001), (12_000, 12_000)] {
+        assert!(matches!(
+            make(&claim(width, height)),
+            Err(ThumbnailError::TooLarge)
+        ));
+    }
+    // The twin: below the limits it is the missing pixels that are refused.
+    assert!(matches!(
+        make(&claim(5_000, 5_000)),
+        Err(ThumbnailError::Unreadable(_))
+    ));
+}
+
+/// The checksum of a PNG chunk.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 * (crc & 1))
+        })
+    })
+}
+
+#[test]
+fn bytes_that_only_begin_as_a_photo_have_no_thumbnail() {
+    assert!(matches!(
+        make(&photo(10_000, 1)),
+        Err(ThumbnailError::Unreadable(_))
+    ));
+    assert!(matches!(make(b""), Err(ThumbnailError::Unreadable(_))));
+}
+
+#[test]
+fn a_real_photo_taken_sideways_comes_out_upright() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/photo-rotated.jpg");
+    let Ok(photo) = std::fs::read(&path) else {
+        println!("SKIPPED: {} is not there", path.display());
+        return;
+    };
+    let lies = image::load_from_memory(&photo).expect("a photo");
+    let upright = decoded(&make(&photo).expect("made"));
+    assert_eq!(
+        lies.width() > lies.height(),
+        upright.height() > upright.width()
+    );
+    assert_eq!(upright.width().max(upright.height()), SIDE_PX);
+}
+
+#[tokio::test]
+async fn a_photo_waits_until_its_thumbnail_is_made_or_cannot_be() {
+    for setting in settings().await {
+        let app = &setting.app;
+        let unit = setting.people.truong_vinh;
+        let good = turned(6);
+        let bad = photo(1_000, 1);
+        let mut paper = b"%PDF-1.7".to_vec();
+        paper.resize(100, b' ');
+        for file in [&good, &bad, &paper] {
+            setting.bring(&setting.an, file).await;
+        }
+        let mut pending = pending_thumbnails(app).await.expect("rows");
+        pending.sort();
+        let mut expected = [(unit, Sha256::of(&good)), (unit, Sha256::of(&bad))];
+        expected.sort();
+        assert_eq!(pending, expected);
+        for (unit, sha256) in pending {
+            let bytes = original(app, unit, sha256).await.expect("the original");
+            let thumbnail = make(&bytes).ok();
+            store_thumbnail(app, unit, sha256, thumbnail.as_deref())
+                .await
+                .expect("kept");
+        }
+        assert_eq!(pending_thumbnails(app).await.expect("rows"), []);
+        for (file, word) in [(&good, "made"), (&bad, "none"), (&paper, "none")] {
+            let held = Held::find(&app.database, unit, Sha256::of(file))
+                .await
+                .expect("a row")
+                .expect("held");
+            assert_eq!(held.thumbnail, word);
+        }
+    }
+}
