@@ -2,7 +2,8 @@
 //!
 //! Four steps, each safe to die after: [`seal`] writes the sealed file to a name of its own, [`commit`] moves it to its place
 //! inside the transaction that writes the row and the log leaf, then the staged file goes. Until the commit the upload
-//! is resumable; from it on the attachment is finished; what lies between is rubbish that [`sweep`] takes away.
+//! is resumable; from it on the attachment is finished. Of what lies between, [`sweep`] takes away what was not moved; what was
+//! moved without its row nobody can open, for its key was never written, and the resumed upload is moved over it.
 //!
 //! Two uploads of one hash may end at once, each sealed under another key. The row decides: only who inserted it moves the
 //! file, while the other waits for the transaction and then finds itself not needed.

@@ -7,6 +7,7 @@ use crate::{
     token::EnrolledPhone,
 };
 use axum::{
+    Extension,
     body::Body,
     http::{Method, Request, StatusCode, request::Builder},
 };
@@ -15,7 +16,8 @@ use kieumau_core::{
     hash::Sha256,
     id::{PhoneId, UnitId},
 };
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
+use tokio::net::TcpListener;
 
 /// A server with its people and their phones.
 pub struct Setting {
@@ -80,6 +82,17 @@ impl Setting {
             .uri(path)
             .header("tus-resumable", "1.0.0")
             .extension(phone.clone())
+    }
+
+    /// Serves on a real socket, everyone who calls being this phone.
+    pub async fn listen(&self, phone: &EnrolledPhone) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let service = router()
+            .layer(Extension(phone.clone()))
+            .with_state(self.app.clone());
+        tokio::spawn(async { axum::serve(listener, service).await });
+        address
     }
 
     pub async fn send(&self, request: Request<Body>) -> Reply {

@@ -143,7 +143,9 @@ async fn give_way(app: &App, phone: &EnrolledPhone) -> Answer<()> {
         let Some(upload) = Upload::find(app, id, i64::MIN).await? else {
             continue;
         };
-        if !matches!(Staged::hold(app, &upload).await, Err(HoldError::Busy)) {
+        // Held while it is removed, so that nobody writes into what is being taken away.
+        let held = Staged::hold(app, &upload).await;
+        if !matches!(held, Err(HoldError::Busy)) {
             upload.remove(app).await.map_err(Problem::internal)?;
         }
     }
@@ -167,7 +169,6 @@ pub async fn delete(
     Path(name): Path<String>,
 ) -> Answer<StatusCode> {
     let upload = own(&app, &phone, &name).await?;
-    // Held while it is removed, so that nobody writes into what is being taken away.
     let held = Staged::hold(&app, &upload).await;
     match held {
         Ok(_) | Err(HoldError::Gone | HoldError::Sealed(_)) => {}

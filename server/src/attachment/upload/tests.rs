@@ -11,6 +11,7 @@ use crate::{
 };
 use axum::{body::Bytes, http::request::Builder};
 use futures_util::stream;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 fn body(request: Builder, bytes: &[u8]) -> Request {
     request.body(bytes.to_vec().into()).expect("a request")
@@ -245,6 +246,31 @@ async fn what_arrived_counts_though_the_handler_is_dropped_with_its_connection()
 }
 
 #[tokio::test]
+async fn a_socket_that_closes_in_the_middle_of_a_body_loses_nothing_that_arrived() {
+    for setting in settings().await {
+        let file = photo(1_000, 1);
+        let path = setting.created(&setting.an, &file).await;
+        let address = setting.listen(&setting.an).await;
+        let mut socket = TcpStream::connect(address).await.expect("a line");
+        let head = format!(
+            "PATCH {path} HTTP/1.1\r\nhost: phone\r\ntus-resumable: 1.0.0\r\nupload-offset: 0\r\n\
+             content-type: application/offset+octet-stream\r\ncontent-length: 1000\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.expect("sent");
+        socket.write_all(&file[..400]).await.expect("sent");
+        drop(socket);
+        let counted = async {
+            while setting.offset(&setting.an, &path).await != Ok(400) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), counted)
+            .await
+            .expect("the 400 bytes count");
+    }
+}
+
+#[tokio::test]
 async fn one_request_at_a_time_writes_an_upload() {
     for setting in settings().await {
         let file = photo(1_000, 1);
@@ -439,7 +465,9 @@ async fn a_death_between_any_two_steps_leaves_an_upload_to_resume_or_a_finished_
                 .patch(&setting.chi, &path, 0, &file[..150_000])
                 .await;
             let mut upload = row(&setting, &path).await;
-            let mut staged = Staged::hold(app, &upload).await.ok().expect("held");
+            let Ok(mut staged) = Staged::hold(app, &upload).await else {
+                panic!("nobody else holds it");
+            };
             let mut rest = file[150_000..].to_vec();
             staged.write(150_000, &mut rest).await.expect("written");
             let sealed = finish::seal(app, &upload, &mut staged)
