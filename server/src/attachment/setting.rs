@@ -2,20 +2,16 @@
 
 use super::{router, staging};
 use crate::{
+    app::App,
     fixture::{self, People, Reply, TestApp},
     session::SignedIn,
-    token::EnrolledPhone,
 };
 use axum::{
-    Extension,
     body::Body,
     http::{Method, Request, StatusCode, request::Builder},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use kieumau_core::{
-    hash::Sha256,
-    id::{PhoneId, UnitId},
-};
+use kieumau_core::{hash::Sha256, id::UnitId};
 use std::{net::SocketAddr, path::PathBuf};
 use tokio::net::TcpListener;
 
@@ -23,10 +19,10 @@ use tokio::net::TcpListener;
 pub struct Setting {
     pub app: TestApp,
     pub people: People,
-    pub an: EnrolledPhone,
-    pub ha: EnrolledPhone,
-    pub binh: EnrolledPhone,
-    pub chi: EnrolledPhone,
+    pub an: Phone,
+    pub ha: Phone,
+    pub binh: Phone,
+    pub chi: Phone,
 }
 
 /// One on each database there is.
@@ -35,10 +31,10 @@ pub async fn settings() -> Vec<Setting> {
     for app in fixture::apps().await {
         let people = People::new(&app).await;
         settings.push(Setting {
-            an: enrolled(&people.an, 1),
-            ha: enrolled(&people.ha, 2),
-            binh: enrolled(&people.binh, 3),
-            chi: enrolled(&people.chi, 4),
+            an: Phone::enrolled(&app, &people.an).await,
+            ha: Phone::enrolled(&app, &people.ha).await,
+            binh: Phone::enrolled(&app, &people.binh).await,
+            chi: Phone::enrolled(&app, &people.chi).await,
             people,
             app,
         });
@@ -46,12 +42,17 @@ pub async fn settings() -> Vec<Setting> {
     settings
 }
 
-fn enrolled(person: &SignedIn, seed: u8) -> EnrolledPhone {
-    EnrolledPhone {
-        phone: PhoneId::from_bytes([seed; 16]),
-        person: person.person,
-        unit: person.unit,
-        role: person.role,
+/// An enrolled phone with a token: what its requests say in `Authorization`.
+pub struct Phone {
+    pub authorization: String,
+}
+
+impl Phone {
+    async fn enrolled(app: &App, person: &SignedIn) -> Self {
+        let (phone, key) = fixture::enrolled(app, person).await;
+        Self {
+            authorization: fixture::bearer(app, phone, &key).await,
+        }
     }
 }
 
@@ -76,21 +77,19 @@ pub fn announcement(sha256: Sha256) -> String {
 
 impl Setting {
     /// A request of this phone, in tus.
-    pub fn request(&self, phone: &EnrolledPhone, method: Method, path: &str) -> Builder {
+    pub fn request(&self, phone: &Phone, method: Method, path: &str) -> Builder {
         Request::builder()
             .method(method)
             .uri(path)
             .header("tus-resumable", "1.0.0")
-            .extension(phone.clone())
+            .header("authorization", &phone.authorization)
     }
 
-    /// Serves on a real socket, everyone who calls being this phone.
-    pub async fn listen(&self, phone: &EnrolledPhone) -> SocketAddr {
+    /// Serves on a real socket.
+    pub async fn listen(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let service = router()
-            .layer(Extension(phone.clone()))
-            .with_state(self.app.clone());
+        let service = router().with_state(self.app.clone());
         tokio::spawn(async { axum::serve(listener, service).await });
         address
     }
@@ -100,7 +99,7 @@ impl Setting {
     }
 
     /// Creates an upload for `file`, announced as itself.
-    pub async fn create(&self, phone: &EnrolledPhone, file: &[u8]) -> Reply {
+    pub async fn create(&self, phone: &Phone, file: &[u8]) -> Reply {
         let request = self
             .request(phone, Method::POST, "/v1/attachments")
             .header("upload-length", file.len())
@@ -110,32 +109,26 @@ impl Setting {
     }
 
     /// Creates an upload and says where it is.
-    pub async fn created(&self, phone: &EnrolledPhone, file: &[u8]) -> String {
+    pub async fn created(&self, phone: &Phone, file: &[u8]) -> String {
         let reply = self.create(phone, file).await;
         assert_eq!(reply.status, StatusCode::CREATED);
         header(&reply, "location").to_owned()
     }
 
-    pub fn patching(&self, phone: &EnrolledPhone, path: &str, offset: usize) -> Builder {
+    pub fn patching(&self, phone: &Phone, path: &str, offset: usize) -> Builder {
         self.request(phone, Method::PATCH, path)
             .header("content-type", "application/offset+octet-stream")
             .header("upload-offset", offset)
     }
 
-    pub async fn patch(
-        &self,
-        phone: &EnrolledPhone,
-        path: &str,
-        offset: usize,
-        bytes: &[u8],
-    ) -> Reply {
+    pub async fn patch(&self, phone: &Phone, path: &str, offset: usize, bytes: &[u8]) -> Reply {
         let request = self.patching(phone, path, offset);
         self.send(request.body(bytes.to_vec().into()).expect("a request"))
             .await
     }
 
     /// How far the upload is, as HEAD says.
-    pub async fn offset(&self, phone: &EnrolledPhone, path: &str) -> Result<usize, StatusCode> {
+    pub async fn offset(&self, phone: &Phone, path: &str) -> Result<usize, StatusCode> {
         let request = self.request(phone, Method::HEAD, path);
         let reply = self
             .send(request.body(Body::empty()).expect("a request"))
@@ -148,7 +141,7 @@ impl Setting {
     }
 
     /// Sends `file` whole.
-    pub async fn bring(&self, phone: &EnrolledPhone, file: &[u8]) -> Sha256 {
+    pub async fn bring(&self, phone: &Phone, file: &[u8]) -> Sha256 {
         let path = self.created(phone, file).await;
         let reply = self.patch(phone, &path, 0, file).await;
         assert_eq!(reply.status, StatusCode::NO_CONTENT);
@@ -162,7 +155,7 @@ impl Setting {
     }
 
     /// GET by a phone, which is not tus.
-    pub async fn fetch(&self, phone: &EnrolledPhone, sha256: Sha256) -> Reply {
+    pub async fn fetch(&self, phone: &Phone, sha256: Sha256) -> Reply {
         let request = self.request(phone, Method::GET, &format!("/v1/attachments/{sha256}"));
         self.send(request.body(Body::empty()).expect("a request"))
             .await

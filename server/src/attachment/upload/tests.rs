@@ -81,7 +81,7 @@ async fn what_is_spoken_is_said_and_another_version_is_refused() {
             .method(Method::HEAD)
             .uri(path)
             .header("tus-resumable", "0.2.2")
-            .extension(setting.an.clone());
+            .header("authorization", &setting.an.authorization);
         let refused = setting.send(body(request, b"")).await;
         assert_eq!(refused.status, StatusCode::PRECONDITION_FAILED);
         assert_eq!(header(&refused, "tus-version"), "1.0.0");
@@ -250,11 +250,12 @@ async fn a_socket_that_closes_in_the_middle_of_a_body_loses_nothing_that_arrived
     for setting in settings().await {
         let file = photo(1_000, 1);
         let path = setting.created(&setting.an, &file).await;
-        let address = setting.listen(&setting.an).await;
+        let address = setting.listen().await;
         let mut socket = TcpStream::connect(address).await.expect("a line");
         let head = format!(
             "PATCH {path} HTTP/1.1\r\nhost: phone\r\ntus-resumable: 1.0.0\r\nupload-offset: 0\r\n\
-             content-type: application/offset+octet-stream\r\ncontent-length: 1000\r\n\r\n"
+             content-type: application/offset+octet-stream\r\ncontent-length: 1000\r\nauthorization: {}\r\n\r\n",
+            setting.an.authorization
         );
         socket.write_all(head.as_bytes()).await.expect("sent");
         socket.write_all(&file[..400]).await.expect("sent");
