@@ -349,3 +349,6 @@ async fn sweep_expired(app: &App, now_ms: i64) -> Result<usize, SweepError> {
     }
     Ok(expired)
 }
+
+#[cfg(test)]
+mod tests;

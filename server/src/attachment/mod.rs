@@ -6,6 +6,7 @@
 //! An attachment is keyed (unit, hash): each unit brings the bytes itself, and no answer tells of another unit's copy. That
 //! costs a second copy of what two units share, and buys that a hash alone is worth nothing.
 
+pub mod checksum;
 pub mod finish;
 pub mod serve;
 pub mod staging;

@@ -1,6 +1,9 @@
 //! What the tests of attachments stand on: the named people with a phone each, files, and the deeds of a tus client.
 
-use super::{router, staging};
+use super::{
+    router,
+    staging::{self, Upload},
+};
 use crate::{
     app::App,
     fixture::{self, People, Reply, TestApp},
@@ -146,6 +149,15 @@ impl Setting {
         let reply = self.patch(phone, &path, 0, file).await;
         assert_eq!(reply.status, StatusCode::NO_CONTENT);
         Sha256::of(file)
+    }
+
+    /// The row of an upload.
+    pub async fn row(&self, path: &str) -> Upload {
+        let (_, id) = path.rsplit_once('/').expect("a path");
+        Upload::find(&self.app, id.parse().expect("an id"), 0)
+            .await
+            .expect("the database answers")
+            .expect("the upload is there")
     }
 
     /// Where the bytes of an upload under way lie.

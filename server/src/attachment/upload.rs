@@ -5,7 +5,9 @@
 //! already holds answers with an upload that is complete; only the own unit's files are asked.
 
 use super::{
-    Held, finish,
+    Held,
+    checksum::Checksum,
+    finish,
     staging::{self, HoldError, Staged, Upload, UploadId},
 };
 use crate::{
@@ -28,7 +30,6 @@ use kieumau_core::{
     hash::Sha256,
     invalid::{Invalid, Rule},
 };
-use sha2::Digest as _;
 use std::time::Duration;
 
 const VERSION: &str = "1.0.0";
@@ -38,7 +39,6 @@ const UPLOAD_LENGTH: &str = "upload-length";
 const UPLOAD_METADATA: &str = "upload-metadata";
 const UPLOAD_OFFSET: &str = "upload-offset";
 const UPLOAD_EXPIRES: &str = "upload-expires";
-const UPLOAD_CHECKSUM: &str = "upload-checksum";
 const OFFSET_OCTET_STREAM: &str = "application/offset+octet-stream";
 
 /// What is written to the disk at a time.
@@ -399,52 +399,6 @@ fn announced(headers: &HeaderMap) -> Option<Sha256> {
         .find_map(|pair| pair.trim().strip_prefix("sha256 "))?;
     let text = BASE64_STANDARD.decode(value.trim()).ok()?;
     std::str::from_utf8(&text).ok()?.parse().ok()
-}
-
-/// The announced checksum of one body, and its hash so far.
-struct Checksum {
-    hasher: Hasher,
-    announced: Vec<u8>,
-}
-
-enum Hasher {
-    Sha1(sha1::Sha1),
-    Sha256(sha2::Sha256),
-}
-
-impl Checksum {
-    fn announced(headers: &HeaderMap) -> Answer<Option<Self>> {
-        let Some(value) = headers.get(UPLOAD_CHECKSUM) else {
-            return Ok(None);
-        };
-        let parsed = || {
-            let (algorithm, value) = value.to_str().ok()?.split_once(' ')?;
-            let hasher = match algorithm {
-                "sha1" => Hasher::Sha1(sha1::Sha1::new()),
-                "sha256" => Hasher::Sha256(sha2::Sha256::new()),
-                _ => return None,
-            };
-            let announced = BASE64_STANDARD.decode(value.trim()).ok()?;
-            Some(Self { hasher, announced })
-        };
-        parsed()
-            .map(Some)
-            .ok_or_else(|| malformed("Upload-Checksum must be sha1 or sha256, in base64."))
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match &mut self.hasher {
-            Hasher::Sha1(hasher) => hasher.update(bytes),
-            Hasher::Sha256(hasher) => hasher.update(bytes),
-        }
-    }
-
-    fn holds(self) -> bool {
-        match self.hasher {
-            Hasher::Sha1(hasher) => hasher.finalize()[..] == self.announced,
-            Hasher::Sha256(hasher) => hasher.finalize()[..] == self.announced,
-        }
-    }
 }
 
 #[cfg(test)]
