@@ -1,6 +1,7 @@
 //! `kieumau`: the central server and its administration.
 
 mod app;
+mod attachment;
 mod attempt;
 mod audit;
 mod clock;

@@ -349,3 +349,9 @@ async fn sweep_expired(app: &App, now_ms: i64) -> Result<usize, SweepError> {
     }
     Ok(expired)
 }
+<<<<<<< HEAD
+=======
+
+#[cfg(test)]
+mod tests;
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da

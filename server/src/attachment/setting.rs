@@ -1,5 +1,6 @@
 //! What the tests of attachments stand on: the named people with a phone each, files, and the deeds of a tus client.
 
+<<<<<<< HEAD
 use super::{router, staging};
 use crate::{
     fixture::{self, People, Reply, TestApp},
@@ -8,14 +9,30 @@ use crate::{
 };
 use axum::{
     Extension,
+=======
+use super::{
+    router,
+    staging::{self, Upload},
+};
+use crate::{
+    app::App,
+    fixture::{self, People, Reply, TestApp},
+    session::SignedIn,
+};
+use axum::{
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
     body::Body,
     http::{Method, Request, StatusCode, request::Builder},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+<<<<<<< HEAD
 use kieumau_core::{
     hash::Sha256,
     id::{PhoneId, UnitId},
 };
+=======
+use kieumau_core::{hash::Sha256, id::UnitId};
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 use std::{net::SocketAddr, path::PathBuf};
 use tokio::net::TcpListener;
 
@@ -23,10 +40,17 @@ use tokio::net::TcpListener;
 pub struct Setting {
     pub app: TestApp,
     pub people: People,
+<<<<<<< HEAD
     pub an: EnrolledPhone,
     pub ha: EnrolledPhone,
     pub binh: EnrolledPhone,
     pub chi: EnrolledPhone,
+=======
+    pub an: Phone,
+    pub ha: Phone,
+    pub binh: Phone,
+    pub chi: Phone,
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 }
 
 /// One on each database there is.
@@ -35,10 +59,17 @@ pub async fn settings() -> Vec<Setting> {
     for app in fixture::apps().await {
         let people = People::new(&app).await;
         settings.push(Setting {
+<<<<<<< HEAD
             an: enrolled(&people.an, 1),
             ha: enrolled(&people.ha, 2),
             binh: enrolled(&people.binh, 3),
             chi: enrolled(&people.chi, 4),
+=======
+            an: Phone::enrolled(&app, &people.an).await,
+            ha: Phone::enrolled(&app, &people.ha).await,
+            binh: Phone::enrolled(&app, &people.binh).await,
+            chi: Phone::enrolled(&app, &people.chi).await,
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
             people,
             app,
         });
@@ -46,12 +77,26 @@ pub async fn settings() -> Vec<Setting> {
     settings
 }
 
+<<<<<<< HEAD
 fn enrolled(person: &SignedIn, seed: u8) -> EnrolledPhone {
     EnrolledPhone {
         phone: PhoneId::from_bytes([seed; 16]),
         person: person.person,
         unit: person.unit,
         role: person.role,
+=======
+/// An enrolled phone with a token: what its requests say in `Authorization`.
+pub struct Phone {
+    pub authorization: String,
+}
+
+impl Phone {
+    async fn enrolled(app: &App, person: &SignedIn) -> Self {
+        let (phone, key) = fixture::enrolled(app, person).await;
+        Self {
+            authorization: fixture::bearer(app, phone, &key).await,
+        }
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
     }
 }
 
@@ -76,11 +121,16 @@ pub fn announcement(sha256: Sha256) -> String {
 
 impl Setting {
     /// A request of this phone, in tus.
+<<<<<<< HEAD
     pub fn request(&self, phone: &EnrolledPhone, method: Method, path: &str) -> Builder {
+=======
+    pub fn request(&self, phone: &Phone, method: Method, path: &str) -> Builder {
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         Request::builder()
             .method(method)
             .uri(path)
             .header("tus-resumable", "1.0.0")
+<<<<<<< HEAD
             .extension(phone.clone())
     }
 
@@ -91,6 +141,16 @@ impl Setting {
         let service = router()
             .layer(Extension(phone.clone()))
             .with_state(self.app.clone());
+=======
+            .header("authorization", &phone.authorization)
+    }
+
+    /// Serves on a real socket.
+    pub async fn listen(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let service = router().with_state(self.app.clone());
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         tokio::spawn(async { axum::serve(listener, service).await });
         address
     }
@@ -100,7 +160,11 @@ impl Setting {
     }
 
     /// Creates an upload for `file`, announced as itself.
+<<<<<<< HEAD
     pub async fn create(&self, phone: &EnrolledPhone, file: &[u8]) -> Reply {
+=======
+    pub async fn create(&self, phone: &Phone, file: &[u8]) -> Reply {
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         let request = self
             .request(phone, Method::POST, "/v1/attachments")
             .header("upload-length", file.len())
@@ -110,18 +174,27 @@ impl Setting {
     }
 
     /// Creates an upload and says where it is.
+<<<<<<< HEAD
     pub async fn created(&self, phone: &EnrolledPhone, file: &[u8]) -> String {
+=======
+    pub async fn created(&self, phone: &Phone, file: &[u8]) -> String {
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         let reply = self.create(phone, file).await;
         assert_eq!(reply.status, StatusCode::CREATED);
         header(&reply, "location").to_owned()
     }
 
+<<<<<<< HEAD
     pub fn patching(&self, phone: &EnrolledPhone, path: &str, offset: usize) -> Builder {
+=======
+    pub fn patching(&self, phone: &Phone, path: &str, offset: usize) -> Builder {
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         self.request(phone, Method::PATCH, path)
             .header("content-type", "application/offset+octet-stream")
             .header("upload-offset", offset)
     }
 
+<<<<<<< HEAD
     pub async fn patch(
         &self,
         phone: &EnrolledPhone,
@@ -129,13 +202,20 @@ impl Setting {
         offset: usize,
         bytes: &[u8],
     ) -> Reply {
+=======
+    pub async fn patch(&self, phone: &Phone, path: &str, offset: usize, bytes: &[u8]) -> Reply {
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         let request = self.patching(phone, path, offset);
         self.send(request.body(bytes.to_vec().into()).expect("a request"))
             .await
     }
 
     /// How far the upload is, as HEAD says.
+<<<<<<< HEAD
     pub async fn offset(&self, phone: &EnrolledPhone, path: &str) -> Result<usize, StatusCode> {
+=======
+    pub async fn offset(&self, phone: &Phone, path: &str) -> Result<usize, StatusCode> {
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         let request = self.request(phone, Method::HEAD, path);
         let reply = self
             .send(request.body(Body::empty()).expect("a request"))
@@ -148,13 +228,29 @@ impl Setting {
     }
 
     /// Sends `file` whole.
+<<<<<<< HEAD
     pub async fn bring(&self, phone: &EnrolledPhone, file: &[u8]) -> Sha256 {
+=======
+    pub async fn bring(&self, phone: &Phone, file: &[u8]) -> Sha256 {
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         let path = self.created(phone, file).await;
         let reply = self.patch(phone, &path, 0, file).await;
         assert_eq!(reply.status, StatusCode::NO_CONTENT);
         Sha256::of(file)
     }
 
+<<<<<<< HEAD
+=======
+    /// The row of an upload.
+    pub async fn row(&self, path: &str) -> Upload {
+        let (_, id) = path.rsplit_once('/').expect("a path");
+        Upload::find(&self.app, id.parse().expect("an id"), 0)
+            .await
+            .expect("the database answers")
+            .expect("the upload is there")
+    }
+
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
     /// Where the bytes of an upload under way lie.
     pub fn staged_file(&self, path: &str) -> PathBuf {
         let (_, id) = path.rsplit_once('/').expect("a path");
@@ -162,7 +258,11 @@ impl Setting {
     }
 
     /// GET by a phone, which is not tus.
+<<<<<<< HEAD
     pub async fn fetch(&self, phone: &EnrolledPhone, sha256: Sha256) -> Reply {
+=======
+    pub async fn fetch(&self, phone: &Phone, sha256: Sha256) -> Reply {
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         let request = self.request(phone, Method::GET, &format!("/v1/attachments/{sha256}"));
         self.send(request.body(Body::empty()).expect("a request"))
             .await

@@ -5,7 +5,13 @@
 //! already holds answers with an upload that is complete; only the own unit's files are asked.
 
 use super::{
+<<<<<<< HEAD
     Held, finish,
+=======
+    Held,
+    checksum::Checksum,
+    finish,
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
     staging::{self, HoldError, Staged, Upload, UploadId},
 };
 use crate::{
@@ -28,7 +34,10 @@ use kieumau_core::{
     hash::Sha256,
     invalid::{Invalid, Rule},
 };
+<<<<<<< HEAD
 use sha2::Digest as _;
+=======
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 use std::time::Duration;
 
 const VERSION: &str = "1.0.0";
@@ -38,7 +47,10 @@ const UPLOAD_LENGTH: &str = "upload-length";
 const UPLOAD_METADATA: &str = "upload-metadata";
 const UPLOAD_OFFSET: &str = "upload-offset";
 const UPLOAD_EXPIRES: &str = "upload-expires";
+<<<<<<< HEAD
 const UPLOAD_CHECKSUM: &str = "upload-checksum";
+=======
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 const OFFSET_OCTET_STREAM: &str = "application/offset+octet-stream";
 
 /// What is written to the disk at a time.
@@ -401,6 +413,7 @@ fn announced(headers: &HeaderMap) -> Option<Sha256> {
     std::str::from_utf8(&text).ok()?.parse().ok()
 }
 
+<<<<<<< HEAD
 /// The announced checksum of one body, and its hash so far.
 struct Checksum {
     hasher: Hasher,
@@ -447,5 +460,7 @@ impl Checksum {
     }
 }
 
+=======
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 #[cfg(test)]
 mod tests;

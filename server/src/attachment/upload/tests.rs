@@ -2,15 +2,23 @@
 
 use super::*;
 use crate::{
+<<<<<<< HEAD
     attachment::{
         finish::Swept,
         setting::{Setting, announcement, header, photo, settings},
         staging::LIFE_MS,
     },
+=======
+    attachment::setting::{announcement, header, photo, settings},
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
     fixture::rows,
 };
 use axum::{body::Bytes, http::request::Builder};
 use futures_util::stream;
+<<<<<<< HEAD
+=======
+use sha2::Digest as _;
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 fn body(request: Builder, bytes: &[u8]) -> Request {
@@ -26,6 +34,7 @@ fn cut(bytes: &[u8]) -> Body {
     ]))
 }
 
+<<<<<<< HEAD
 async fn row(setting: &Setting, path: &str) -> Upload {
     let (_, id) = path.rsplit_once('/').expect("a path");
     Upload::find(&setting.app, id.parse().expect("an id"), 0)
@@ -34,6 +43,8 @@ async fn row(setting: &Setting, path: &str) -> Upload {
         .expect("the upload is there")
 }
 
+=======
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 #[tokio::test]
 async fn a_file_sent_in_pieces_is_held_and_reads_back() {
     for setting in settings().await {
@@ -81,7 +92,11 @@ async fn what_is_spoken_is_said_and_another_version_is_refused() {
             .method(Method::HEAD)
             .uri(path)
             .header("tus-resumable", "0.2.2")
+<<<<<<< HEAD
             .extension(setting.an.clone());
+=======
+            .header("authorization", &setting.an.authorization);
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         let refused = setting.send(body(request, b"")).await;
         assert_eq!(refused.status, StatusCode::PRECONDITION_FAILED);
         assert_eq!(header(&refused, "tus-version"), "1.0.0");
@@ -250,11 +265,20 @@ async fn a_socket_that_closes_in_the_middle_of_a_body_loses_nothing_that_arrived
     for setting in settings().await {
         let file = photo(1_000, 1);
         let path = setting.created(&setting.an, &file).await;
+<<<<<<< HEAD
         let address = setting.listen(&setting.an).await;
         let mut socket = TcpStream::connect(address).await.expect("a line");
         let head = format!(
             "PATCH {path} HTTP/1.1\r\nhost: phone\r\ntus-resumable: 1.0.0\r\nupload-offset: 0\r\n\
              content-type: application/offset+octet-stream\r\ncontent-length: 1000\r\n\r\n"
+=======
+        let address = setting.listen().await;
+        let mut socket = TcpStream::connect(address).await.expect("a line");
+        let head = format!(
+            "PATCH {path} HTTP/1.1\r\nhost: phone\r\ntus-resumable: 1.0.0\r\nupload-offset: 0\r\n\
+             content-type: application/offset+octet-stream\r\ncontent-length: 1000\r\nauthorization: {}\r\n\r\n",
+            setting.an.authorization
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         );
         socket.write_all(head.as_bytes()).await.expect("sent");
         socket.write_all(&file[..400]).await.expect("sent");
@@ -275,7 +299,11 @@ async fn one_request_at_a_time_writes_an_upload() {
     for setting in settings().await {
         let file = photo(1_000, 1);
         let path = setting.created(&setting.an, &file).await;
+<<<<<<< HEAD
         let held = Staged::hold(&setting.app, &row(&setting, &path).await)
+=======
+        let held = Staged::hold(&setting.app, &setting.row(&path).await)
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
             .await
             .ok();
         assert!(held.is_some());
@@ -351,6 +379,7 @@ async fn what_the_unit_holds_is_not_sent_again_and_another_unit_learns_nothing()
 }
 
 #[tokio::test]
+<<<<<<< HEAD
 async fn two_uploads_of_one_hash_at_once_end_as_one_file() {
     for setting in settings().await {
         let file = photo(300_000, 1);
@@ -550,6 +579,8 @@ async fn an_upload_is_forgotten_a_week_after_its_last_byte_and_the_attachment_is
 }
 
 #[tokio::test]
+=======
+>>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 async fn an_upload_whose_bytes_are_lost_begins_anew() {
     for setting in settings().await {
         let file = photo(1_000, 1);
