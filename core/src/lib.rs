@@ -8,6 +8,7 @@
 
 pub mod attachment;
 pub mod catalogue;
+pub mod code;
 pub mod criterion;
 pub mod document;
 pub mod enrolment;

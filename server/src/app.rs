@@ -1,6 +1,10 @@
 //! What every handler shares: the database, the keys, and nothing that another server process would have to know.
 
-use crate::{database::Database, keys::Keys, vault::Vault};
+use crate::{
+    checker::Checker, clock, committer::Committer, database::Database, keys::Keys, ledger,
+    vault::Vault, worker::Workers,
+};
+use kieumau_core::log::{head::Epoch, leaf::KeyPurpose};
 use std::{path::PathBuf, sync::Arc};
 
 /// Where the server keeps things and how it is reached.
@@ -25,23 +29,52 @@ pub struct App {
     pub vault: Arc<Vault>,
     /// Signs.
     pub keys: Arc<Keys>,
+    /// Stores what phones push.
+    pub committer: Committer,
+    /// Lets through what makes sense.
+    pub checker: Checker,
+    /// Reads what changes say.
+    pub workers: Workers,
+    /// Drawn at the start of this process: the server's actor never goes on from another process' sequence numbers.
+    pub opening: [u8; 8],
 }
 
+/// Why the server did not open.
+pub type OpenError = Box<dyn std::error::Error + Send + Sync>;
+
 impl App {
-    /// Opens everything under `config.data`.
+    /// Opens everything under `config.data`, and begins the log if there is none.
     ///
     /// # Errors
     /// What the disk or the database says.
-    pub async fn open(config: Config) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    pub async fn open(config: Config) -> Result<Self, OpenError> {
         std::fs::create_dir_all(&config.data)?;
         let vault = Vault::open(&config.data)?;
         let database = Database::open(config.database_url.as_deref(), &config.data).await?;
         let keys = Keys::open(&database, &vault).await?;
+        let mut tx = database.begin().await?;
+        let purposes = [
+            (KeyPurpose::Log, &keys.log),
+            (KeyPurpose::Receipt, &keys.receipt),
+            (KeyPurpose::Seal, &keys.seal),
+        ];
+        ledger::begin(&mut tx, Epoch(rand::random()), purposes, clock::now_ms()).await?;
+        tx.commit().await?;
         Ok(Self {
             config: Arc::new(config),
             database,
             vault: Arc::new(vault),
             keys: Arc::new(keys),
+            committer: Committer::new(),
+            checker: Checker::default(),
+            workers: Workers::new(std::env::current_exe()?),
+            opening: rand::random(),
         })
+    }
+
+    /// Starts the tasks that work for as long as the server runs.
+    pub fn start(&self) {
+        tokio::spawn(self.committer.clone().run(self.clone()));
+        tokio::spawn(self.checker.clone().run(self.clone()));
     }
 }

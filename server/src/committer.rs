@@ -35,7 +35,10 @@ impl Committer {
     /// A committer that takes pushes once [`Committer::run`] runs.
     pub fn new() -> Self {
         let (queue, receiver) = mpsc::channel(QUEUE);
-        Self { queue, receiver_taken: std::sync::Arc::new(tokio::sync::Mutex::new(Some(receiver))) }
+        Self {
+            queue,
+            receiver_taken: std::sync::Arc::new(tokio::sync::Mutex::new(Some(receiver))),
+        }
     }
 
     /// Commits `push` and answers when it is on the disk.
@@ -44,13 +47,17 @@ impl Committer {
     /// `busy` when too many wait; `internal` when the database fails.
     pub async fn commit(&self, push: PreparedPush) -> Answer<Pushed> {
         let (answer, answered) = oneshot::channel();
-        self.queue.try_send(Waiting { push, answer }).map_err(|_| Problem::busy(2))?;
+        self.queue
+            .try_send(Waiting { push, answer })
+            .map_err(|_| Problem::busy(2))?;
         answered.await.map_err(|_| Problem::busy(2))?
     }
 
     /// Takes pushes until the server ends. Call once.
     pub async fn run(self, app: App) {
-        let Some(mut receiver) = self.receiver_taken.lock().await.take() else { return };
+        let Some(mut receiver) = self.receiver_taken.lock().await.take() else {
+            return;
+        };
         let mut group = Vec::with_capacity(GROUP);
         while receiver.recv_many(&mut group, GROUP).await > 0 {
             let pushes: Vec<&PreparedPush> = group.iter().map(|waiting| &waiting.push).collect();
@@ -63,13 +70,19 @@ impl Committer {
                 }
                 Err(error) if group.len() == 1 => {
                     for waiting in group.drain(..) {
-                        let _ = waiting.answer.send(Err(Problem::internal(std::io::Error::other(error.to_string()))));
+                        let _ = waiting
+                            .answer
+                            .send(Err(Problem::internal(std::io::Error::other(
+                                error.to_string(),
+                            ))));
                     }
                 }
                 Err(_) => {
                     for waiting in group.drain(..) {
                         let answer = commit(&app, &[&waiting.push]).await;
-                        let answer = answer.map(|mut one| one.pop().unwrap_or_default()).map_err(Problem::from);
+                        let answer = answer
+                            .map(|mut one| one.pop().unwrap_or_default())
+                            .map_err(Problem::from);
                         let _ = waiting.answer.send(answer);
                     }
                 }
@@ -94,6 +107,11 @@ async fn commit(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, sqlx
 
 /// A deadlock or a serialization failure on PostgreSQL, a held lock on SQLite: the same transaction may pass next time.
 fn is_passing(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(database) = error else { return false };
-    matches!(database.code().as_deref(), Some("40P01" | "40001" | "5" | "517"))
+    let sqlx::Error::Database(database) = error else {
+        return false;
+    };
+    matches!(
+        database.code().as_deref(),
+        Some("40P01" | "40001" | "5" | "517")
+    )
 }

@@ -10,7 +10,7 @@ use crate::{
     audit::{self, Deed},
     clock,
     database::Tx,
-    person,
+    ledger, person,
     problem::{Answer, Problem},
     row::{parsed, parsed_or_null},
     session::SignedIn,
@@ -29,6 +29,7 @@ use kieumau_core::{
     hash::Sha256,
     id::{PersonId, PhoneId, UnitId},
     invalid::{self, Invalid, Rule},
+    log::leaf::Leaf,
     person::Role,
 };
 use sqlx::Row as _;
@@ -339,7 +340,7 @@ impl Issued {
             public_key: new.public_key,
             at_ms: now_ms,
         };
-        let leaf = record_leaf(app, tx, made).await?;
+        let leaf = record_leaf(tx, &made).await?;
         sqlx::query(
             "insert into phone (phone_id, person_id, unit_id, algorithm, public_key, model, app_version, \
              enrolled_at_ms, enrolled_leaf) values ($1, $2, $3, 'Ed25519', $4, $5, $6, $7, $8)",
@@ -410,19 +411,33 @@ async fn leaf_of(
 }
 
 /// Appends what happened to a phone to the log; the position of the leaf.
-// ledger
-pub(crate) async fn record_leaf(
-    _app: &App,
-    _tx: &mut Tx,
-    _what: Enrolment,
-) -> Result<i64, sqlx::Error> {
-    Ok(0)
+///
+/// # Errors
+/// What the database says.
+pub(crate) async fn record_leaf(tx: &mut Tx, what: &Enrolment) -> Result<i64, sqlx::Error> {
+    let leaf = match *what {
+        Enrolment::Made {
+            phone,
+            person,
+            unit,
+            public_key,
+            at_ms,
+        } => Leaf::Enrolled {
+            phone,
+            person,
+            unit,
+            public_key,
+            at_ms,
+        },
+        Enrolment::Revoked { phone, at_ms, .. } => Leaf::Revoked { phone, at_ms },
+    };
+    ledger::append(tx, &leaf).await
 }
 
 /// The epoch that the log is in.
-// ledger
-async fn log_epoch(_tx: &mut Tx) -> Result<String, sqlx::Error> {
-    Ok(String::new())
+async fn log_epoch(tx: &mut Tx) -> Result<String, sqlx::Error> {
+    let (epoch, _) = ledger::size(&mut **tx).await?;
+    Ok(epoch.to_string())
 }
 
 #[cfg(test)]

@@ -77,13 +77,20 @@ impl Feeds {
     ///
     /// # Errors
     /// What the database says; `RowNotFound` if the feed is not held.
-    pub async fn append(&mut self, tx: &mut Tx, unit: UnitId, entry: Entry) -> Result<i64, sqlx::Error> {
+    pub async fn append(
+        &mut self,
+        tx: &mut Tx,
+        unit: UnitId,
+        entry: Entry,
+    ) -> Result<i64, sqlx::Error> {
         let last = self.0.get_mut(&unit).ok_or(sqlx::Error::RowNotFound)?;
         *last += 1;
         let (word, document, change, person) = match entry {
             Entry::Change(document, hash) => ("change", document, Some(hash.to_string()), None),
             Entry::Grant(document, person) => ("grant", document, None, Some(person.to_string())),
-            Entry::Ungrant(document, person) => ("ungrant", document, None, Some(person.to_string())),
+            Entry::Ungrant(document, person) => {
+                ("ungrant", document, None, Some(person.to_string()))
+            }
         };
         sqlx::query(
             "insert into entry (unit_id, number, type, document_id, change_hash, person_id) \

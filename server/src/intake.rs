@@ -89,19 +89,32 @@ pub struct RefusedChange {
 pub async fn write(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, sqlx::Error> {
     let now_ms = clock::now_ms();
     let mut tx = app.database.begin().await?;
-    let units: BTreeSet<UnitId> = pushes.iter().flat_map(|p| p.documents.iter().map(|d| d.key.unit)).collect();
+    let units: BTreeSet<UnitId> = pushes
+        .iter()
+        .flat_map(|p| p.documents.iter().map(|d| d.key.unit))
+        .collect();
     let mut feeds = feed::hold(&mut tx, &units).await?;
     let mut answers = Vec::with_capacity(pushes.len());
     let mut leaves = Vec::new();
     for push in pushes {
-        let mut answer = Pushed { server_time_ms: now_ms, ..Pushed::default() };
+        let mut answer = Pushed {
+            server_time_ms: now_ms,
+            ..Pushed::default()
+        };
         for refused in &push.refused {
             quarantine(app, &mut tx, push.carrier, refused, now_ms).await?;
-            answer.changes.push(ChangeOutcome::refused(refused.hash, refused.refusal));
+            answer
+                .changes
+                .push(ChangeOutcome::refused(refused.hash, refused.refusal));
         }
         for document in &push.documents {
             let outcome = take(app, &mut tx, &mut feeds, push.carrier, document, now_ms).await?;
-            answer.changes.extend(outcome.outcomes.iter().filter_map(|(h, o)| ChangeOutcome::of(*h, *o)));
+            answer.changes.extend(
+                outcome
+                    .outcomes
+                    .iter()
+                    .filter_map(|(h, o)| ChangeOutcome::of(*h, *o)),
+            );
             leaves.extend(outcome.leaf);
         }
         answers.push(answer);
@@ -145,19 +158,33 @@ async fn take(
         None => StoredDocument::create(tx, &app.vault, &arrived.key, now_ms).await?,
     };
     let (known, waiting) = known(tx, &stored, arrived).await?;
-    let candidates: Vec<Candidate> =
-        arrived.changes.iter().map(|change| change.candidate.clone()).chain(waiting.iter().cloned()).collect();
-    let sealed: BTreeSet<Sha256> =
-        arrived.sealed.iter().copied().chain(waiting.iter().map(|candidate| candidate.hash)).collect();
+    let candidates: Vec<Candidate> = arrived
+        .changes
+        .iter()
+        .map(|change| change.candidate.clone())
+        .chain(waiting.iter().cloned())
+        .collect();
+    let sealed: BTreeSet<Sha256> = arrived
+        .sealed
+        .iter()
+        .copied()
+        .chain(waiting.iter().map(|candidate| candidate.hash))
+        .collect();
     let mut admitted = admission::admit(&known, &candidates, &sealed);
     let grows: i64 = accepted_bytes(arrived, &admitted);
     if stored.size_bytes + grows > DOCUMENT_LIMIT_BYTES {
         admitted = refuse_all(&known, &admitted, Refusal::DocumentFull);
     }
-    put_changes(app, tx, feeds, carrier, &stored, arrived, &admitted, &waiting, now_ms).await?;
+    put_changes(
+        app, tx, feeds, carrier, &stored, arrived, &admitted, &waiting, now_ms,
+    )
+    .await?;
     put_seals(tx, id, &arrived.seals, &admitted).await?;
     if admitted.accepted.is_empty() {
-        return Ok(Taken { outcomes: admitted.outcomes, leaf: None });
+        return Ok(Taken {
+            outcomes: admitted.outcomes,
+            leaf: None,
+        });
     }
     stored.size_bytes += grows;
     let heads: Vec<Sha256> = admitted.heads.iter().copied().collect();
@@ -167,17 +194,38 @@ async fn take(
         .bind(id.to_string())
         .execute(&mut **tx)
         .await?;
-    let seals = arrived.seals.iter().map(|seal| Sha256::of(&seal.encode())).collect();
-    let leaf = Leaf::Batch { document: id, changes: admitted.accepted.clone(), seals, received_at_ms: now_ms };
-    let leaf = Some(NewLeaf { document: id, accepted: admitted.accepted, leaf });
-    Ok(Taken { outcomes: admitted.outcomes, leaf })
+    let seals = arrived
+        .seals
+        .iter()
+        .map(|seal| Sha256::of(&seal.encode()))
+        .collect();
+    let leaf = Leaf::Batch {
+        document: id,
+        changes: admitted.accepted.clone(),
+        seals,
+        received_at_ms: now_ms,
+    };
+    let leaf = Some(NewLeaf {
+        document: id,
+        accepted: admitted.accepted,
+        leaf,
+    });
+    Ok(Taken {
+        outcomes: admitted.outcomes,
+        leaf,
+    })
 }
 
 fn accepted_bytes(arrived: &PreparedDocument, admitted: &Admitted) -> i64 {
     let accepted = |change: &&PreparedChange| {
         admitted.outcomes.get(&change.candidate.hash) == Some(&Outcome::Accepted)
     };
-    let bytes: usize = arrived.changes.iter().filter(accepted).map(|change| change.bytes.len()).sum();
+    let bytes: usize = arrived
+        .changes
+        .iter()
+        .filter(accepted)
+        .map(|change| change.bytes.len())
+        .sum();
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
@@ -190,7 +238,11 @@ fn refuse_all(known: &Known, admitted: &Admitted, refusal: Refusal) -> Admitted 
             other => (*hash, *other),
         })
         .collect();
-    Admitted { outcomes, accepted: Vec::new(), heads: known.heads.clone() }
+    Admitted {
+        outcomes,
+        accepted: Vec::new(),
+        heads: known.heads.clone(),
+    }
 }
 
 /// What admission has to know of the document, and the changes that waited.
@@ -199,21 +251,31 @@ async fn known(
     stored: &StoredDocument,
     arrived: &PreparedDocument,
 ) -> Result<(Known, Vec<Candidate>), sqlx::Error> {
-    let births: Vec<Sha256> = birth(&stored.key).into_iter().map(|change| change.hash).collect();
-    let mut known = Known { held: births.iter().copied().collect(), ..Known::default() };
+    let births: Vec<Sha256> = birth(&stored.key)
+        .into_iter()
+        .map(|change| change.hash)
+        .collect();
+    let mut known = Known {
+        held: births.iter().copied().collect(),
+        ..Known::default()
+    };
     known.heads = if stored.heads.is_empty() {
         born_heads(&births)
     } else {
         stored::parse_hashes(&stored.heads).into_iter().collect()
     };
     let mut waiting = Vec::new();
-    let rows = sqlx::query("select hash, actor, seq, deps, state from change where document_id = $1")
-        .bind(arrived.key.document().to_string())
-        .fetch_all(&mut **tx)
-        .await?;
+    let rows =
+        sqlx::query("select hash, actor, seq, deps, state from change where document_id = $1")
+            .bind(arrived.key.document().to_string())
+            .fetch_all(&mut **tx)
+            .await?;
     for row in rows {
         let candidate = Candidate {
-            hash: row.get::<String, _>(0).parse().map_err(|_| stored::damaged("a change's hash"))?,
+            hash: row
+                .get::<String, _>(0)
+                .parse()
+                .map_err(|_| stored::damaged("a change's hash"))?,
             actor: row.get::<String, _>(1).into_bytes(),
             seq: row.get::<i64, _>(2).unsigned_abs(),
             deps: stored::parse_hashes(&row.get::<String, _>(3)),
@@ -222,7 +284,10 @@ async fn known(
             waiting.push(candidate);
         } else {
             known.held.insert(candidate.hash);
-            let newest = known.newest.entry(candidate.actor).or_insert((0, candidate.hash));
+            let newest = known
+                .newest
+                .entry(candidate.actor)
+                .or_insert((0, candidate.hash));
             *newest = (*newest).max((candidate.seq, candidate.hash));
         }
     }
@@ -232,10 +297,17 @@ async fn known(
 
 /// The heads of a new document: its layers, or genesis if there are none.
 fn born_heads(births: &[Sha256]) -> BTreeSet<Sha256> {
-    if births.len() > 1 { births[1..].iter().copied().collect() } else { births.iter().copied().collect() }
+    if births.len() > 1 {
+        births[1..].iter().copied().collect()
+    } else {
+        births.iter().copied().collect()
+    }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one row's columns come from all of these")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one row's columns come from all of these"
+)]
 async fn put_changes(
     app: &App,
     tx: &mut Tx,
@@ -250,7 +322,12 @@ async fn put_changes(
     let id = arrived.key.document();
     let mut numbers: BTreeMap<Sha256, i64> = BTreeMap::new();
     for hash in &admitted.accepted {
-        numbers.insert(*hash, feeds.append(tx, arrived.key.unit, feed::Entry::Change(id, *hash)).await?);
+        numbers.insert(
+            *hash,
+            feeds
+                .append(tx, arrived.key.unit, feed::Entry::Change(id, *hash))
+                .await?,
+        );
     }
     let waited: BTreeSet<Sha256> = waited.iter().map(|candidate| candidate.hash).collect();
     for hash in waited.iter().filter(|hash| numbers.contains_key(hash)) {
@@ -262,19 +339,40 @@ async fn put_changes(
             .await?;
     }
     let mut seen = BTreeSet::new();
-    for change in arrived.changes.iter().filter(|change| !waited.contains(&change.candidate.hash)) {
+    for change in arrived
+        .changes
+        .iter()
+        .filter(|change| !waited.contains(&change.candidate.hash))
+    {
         let hash = change.candidate.hash;
         if !seen.insert(hash) {
             continue;
         }
         match admitted.outcomes.get(&hash) {
             Some(Outcome::Accepted) => {
-                put_change(tx, stored, id, carrier, change, "accepted", Some(numbers[&hash]), now_ms).await?;
+                put_change(
+                    tx,
+                    stored,
+                    id,
+                    carrier,
+                    change,
+                    "accepted",
+                    Some(numbers[&hash]),
+                    now_ms,
+                )
+                .await?;
             }
-            Some(Outcome::Waiting) => put_change(tx, stored, id, carrier, change, "waiting", None, now_ms).await?,
+            Some(Outcome::Waiting) => {
+                put_change(tx, stored, id, carrier, change, "waiting", None, now_ms).await?
+            }
             Some(Outcome::Refused(refusal)) => {
                 let document = Some(arrived.key.clone());
-                let refused = RefusedChange { document, hash, refusal: *refusal, bytes: change.bytes.clone() };
+                let refused = RefusedChange {
+                    document,
+                    hash,
+                    refusal: *refusal,
+                    bytes: change.bytes.clone(),
+                };
                 quarantine(app, tx, carrier, &refused, now_ms).await?;
             }
             Some(Outcome::Held) | None => {}
@@ -283,7 +381,10 @@ async fn put_changes(
     Ok(())
 }
 
-#[expect(clippy::too_many_arguments, reason = "one row's columns come from all of these")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one row's columns come from all of these"
+)]
 async fn put_change(
     tx: &mut Tx,
     stored: &StoredDocument,
@@ -317,9 +418,17 @@ async fn put_change(
 }
 
 /// Keeps the seals whose change is here.
-async fn put_seals(tx: &mut Tx, id: DocumentId, seals: &[Seal], admitted: &Admitted) -> Result<(), sqlx::Error> {
+async fn put_seals(
+    tx: &mut Tx,
+    id: DocumentId,
+    seals: &[Seal],
+    admitted: &Admitted,
+) -> Result<(), sqlx::Error> {
     for seal in seals {
-        if matches!(admitted.outcomes.get(&seal.change), None | Some(Outcome::Refused(_))) {
+        if matches!(
+            admitted.outcomes.get(&seal.change),
+            None | Some(Outcome::Refused(_))
+        ) {
             continue;
         }
         let signer = match seal.signer {
@@ -370,7 +479,12 @@ async fn quarantine(
 }
 
 /// Writes down in which leaf the changes stand.
-async fn place(tx: &mut Tx, id: DocumentId, accepted: &[Sha256], position: u64) -> Result<(), sqlx::Error> {
+async fn place(
+    tx: &mut Tx,
+    id: DocumentId,
+    accepted: &[Sha256],
+    position: u64,
+) -> Result<(), sqlx::Error> {
     for hash in accepted {
         sqlx::query("update change set leaf = $1 where document_id = $2 and hash = $3")
             .bind(i64::try_from(position).unwrap_or(i64::MAX))
@@ -391,11 +505,14 @@ async fn receipts(
     answer: &mut Pushed,
     now_ms: i64,
 ) -> Result<(), sqlx::Error> {
-    let Some(phone) = push.carrier else { return Ok(()) };
+    let Some(phone) = push.carrier else {
+        return Ok(());
+    };
     let head = ledger.head(now_ms);
     for asked in &push.receipts {
         let mut newest = 0;
-        let mut whole = !asked.heads.is_empty() && asked.heads.len() + asked.attachments.len() <= MAX_HASHES;
+        let mut whole =
+            !asked.heads.is_empty() && asked.heads.len() + asked.attachments.len() <= MAX_HASHES;
         for hash in &asked.heads {
             match leaf_of(tx, push.unit, asked.document, *hash).await? {
                 Some(leaf) => newest = newest.max(leaf),
@@ -419,7 +536,14 @@ async fn receipts(
         if !whole {
             continue;
         }
-        let sorted = |hashes: &[Sha256]| hashes.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let sorted = |hashes: &[Sha256]| {
+            hashes
+                .iter()
+                .copied()
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect()
+        };
         let receipt = Receipt {
             document: asked.document,
             heads: sorted(&asked.heads),

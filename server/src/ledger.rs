@@ -32,10 +32,11 @@ impl Ledger {
     /// # Errors
     /// What the database says; `Decode` if nodes are missing.
     pub async fn take(tx: &mut Tx) -> Result<Self, sqlx::Error> {
-        let held: String = sqlx::query("update setting set value = value where name = 'log' returning value")
-            .fetch_one(&mut **tx)
-            .await?
-            .get(0);
+        let held: String =
+            sqlx::query("update setting set value = value where name = 'log' returning value")
+                .fetch_one(&mut **tx)
+                .await?
+                .get(0);
         let (epoch, size) = parse(&held)?;
         let wanted = merkle::perfect_nodes(size);
         let nodes = nodes(&mut **tx, epoch, &wanted).await?;
@@ -58,13 +59,15 @@ impl Ledger {
             .execute(&mut **tx)
             .await?;
         for node in self.frontier.push(leaf_hash(&content)) {
-            sqlx::query("insert into log_node (epoch, level, position, hash) values ($1, $2, $3, $4)")
-                .bind(self.epoch.to_string())
-                .bind(i64::from(node.level))
-                .bind(signed(node.index))
-                .bind(node.hash.as_bytes().to_vec())
-                .execute(&mut **tx)
-                .await?;
+            sqlx::query(
+                "insert into log_node (epoch, level, position, hash) values ($1, $2, $3, $4)",
+            )
+            .bind(self.epoch.to_string())
+            .bind(i64::from(node.level))
+            .bind(signed(node.index))
+            .bind(node.hash.as_bytes().to_vec())
+            .execute(&mut **tx)
+            .await?;
         }
         sqlx::query("update setting set value = $1 where name = 'log'")
             .bind(format!("{} {}", self.epoch, self.frontier.size()))
@@ -75,7 +78,12 @@ impl Ledger {
 
     /// The log's head as it stands in this transaction.
     pub fn head(&self, at_ms: i64) -> TreeHead {
-        TreeHead { epoch: self.epoch, size: self.frontier.size(), root: self.frontier.root(), at_ms }
+        TreeHead {
+            epoch: self.epoch,
+            size: self.frontier.size(),
+            root: self.frontier.root(),
+            at_ms,
+        }
     }
 }
 
@@ -98,18 +106,36 @@ pub async fn begin(
     keys: [(KeyPurpose, &SigningKey); 3],
     at_ms: i64,
 ) -> Result<(), sqlx::Error> {
-    let new = sqlx::query("insert into setting (name, value) values ('log', $1) on conflict do nothing")
-        .bind(format!("{epoch} 0"))
-        .execute(&mut **tx)
-        .await?;
+    let new =
+        sqlx::query("insert into setting (name, value) values ('log', $1) on conflict do nothing")
+            .bind(format!("{epoch} 0"))
+            .execute(&mut **tx)
+            .await?;
     if new.rows_affected() == 0 {
         return Ok(());
     }
     let mut ledger = Ledger::take(tx).await?;
-    ledger.append(tx, &Leaf::Epoch { epoch, previous: None }).await?;
+    ledger
+        .append(
+            tx,
+            &Leaf::Epoch {
+                epoch,
+                previous: None,
+            },
+        )
+        .await?;
     for (purpose, key) in keys {
         let public_key = key.verifying_key().to_bytes();
-        ledger.append(tx, &Leaf::ServerKey { purpose, public_key, at_ms }).await?;
+        ledger
+            .append(
+                tx,
+                &Leaf::ServerKey {
+                    purpose,
+                    public_key,
+                    at_ms,
+                },
+            )
+            .await?;
     }
     Ok(())
 }
@@ -118,9 +144,13 @@ pub async fn begin(
 ///
 /// # Errors
 /// What the database says.
-pub async fn size(database: impl Executor<'_, Database = Any>) -> Result<(Epoch, u64), sqlx::Error> {
-    let value: String =
-        sqlx::query("select value from setting where name = 'log'").fetch_one(database).await?.get(0);
+pub async fn size(
+    database: impl Executor<'_, Database = Any>,
+) -> Result<(Epoch, u64), sqlx::Error> {
+    let value: String = sqlx::query("select value from setting where name = 'log'")
+        .fetch_one(database)
+        .await?
+        .get(0);
     parse(&value)
 }
 
@@ -137,21 +167,33 @@ pub async fn nodes<'e>(
         return Ok(HashMap::new());
     }
     // Levels and positions are numbers of our own: nothing of a user's is in the text.
-    let list: Vec<String> =
-        wanted.iter().map(|(level, index)| format!("(level = {level} and position = {index})")).collect();
-    let sql = format!("select level, position, hash from log_node where epoch = $1 and ({})", list.join(" or "));
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(epoch.to_string()).fetch_all(database).await?;
+    let list: Vec<String> = wanted
+        .iter()
+        .map(|(level, index)| format!("(level = {level} and position = {index})"))
+        .collect();
+    let sql = format!(
+        "select level, position, hash from log_node where epoch = $1 and ({})",
+        list.join(" or ")
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(epoch.to_string())
+        .fetch_all(database)
+        .await?;
     rows.iter()
         .map(|row| {
-            let level = u8::try_from(row.get::<i64, _>(0)).map_err(|error| damaged(error.to_string()))?;
-            let hash = Sha256::from_slice(&row.get::<Vec<u8>, _>(2)).ok_or_else(|| damaged("a node is no hash"))?;
+            let level =
+                u8::try_from(row.get::<i64, _>(0)).map_err(|error| damaged(error.to_string()))?;
+            let hash = Sha256::from_slice(&row.get::<Vec<u8>, _>(2))
+                .ok_or_else(|| damaged("a node is no hash"))?;
             Ok(((level, row.get::<i64, _>(1).unsigned_abs()), hash))
         })
         .collect()
 }
 
 fn parse(value: &str) -> Result<(Epoch, u64), sqlx::Error> {
-    let parts = value.split_once(' ').and_then(|(epoch, size)| Some((epoch.parse().ok()?, size.parse().ok()?)));
+    let parts = value
+        .split_once(' ')
+        .and_then(|(epoch, size)| Some((epoch.parse().ok()?, size.parse().ok()?)));
     parts.ok_or_else(|| damaged("the log's setting is damaged"))
 }
 

@@ -110,7 +110,7 @@ pub async fn revoke(app: &App, by: Option<&SignedIn>, phone: PhoneId) -> Answer<
         by: by.map(|by| by.person),
         at_ms: now_ms,
     };
-    let leaf = record_leaf(app, &mut tx, what).await?;
+    let leaf = record_leaf(&mut tx, &what).await?;
     sqlx::query("update phone set revoked_leaf = $2 where phone_id = $1")
         .bind(phone.to_string())
         .bind(leaf)

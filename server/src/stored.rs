@@ -37,7 +37,11 @@ impl StoredDocument {
     ///
     /// # Errors
     /// What the database says; `Decode` if its key does not open.
-    pub async fn hold(tx: &mut Tx, vault: &Vault, id: DocumentId) -> Result<Option<Self>, sqlx::Error> {
+    pub async fn hold(
+        tx: &mut Tx,
+        vault: &Vault,
+        id: DocumentId,
+    ) -> Result<Option<Self>, sqlx::Error> {
         // An update that changes nothing locks the row on PostgreSQL; SQLite holds the whole database already.
         let row = sqlx::query(
             "update document set size_bytes = size_bytes where document_id = $1 \
@@ -50,12 +54,23 @@ impl StoredDocument {
     }
 
     fn of(vault: &Vault, id: DocumentId, row: &sqlx::any::AnyRow) -> Result<Self, sqlx::Error> {
-        let unit: UnitId = row.get::<String, _>(1).parse().map_err(|_| damaged("a unit's id"))?;
-        let kind = row.get::<String, _>(0).parse().map_err(|_| damaged("a document's kind"))?;
-        let vault_key =
-            vault.key(&id.to_string(), &row.get::<Vec<u8>, _>(3)).map_err(|_| damaged("a document's key"))?;
+        let unit: UnitId = row
+            .get::<String, _>(1)
+            .parse()
+            .map_err(|_| damaged("a unit's id"))?;
+        let kind = row
+            .get::<String, _>(0)
+            .parse()
+            .map_err(|_| damaged("a document's kind"))?;
+        let vault_key = vault
+            .key(&id.to_string(), &row.get::<Vec<u8>, _>(3))
+            .map_err(|_| damaged("a document's key"))?;
         Ok(Self {
-            key: Key { kind, unit, name: row.get(2) },
+            key: Key {
+                kind,
+                unit,
+                name: row.get(2),
+            },
             vault_key,
             heads: row.get(4),
             checked_heads: row.get(5),
@@ -67,7 +82,12 @@ impl StoredDocument {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn create(tx: &mut Tx, vault: &Vault, key: &Key, at_ms: i64) -> Result<Self, sqlx::Error> {
+    pub async fn create(
+        tx: &mut Tx,
+        vault: &Vault,
+        key: &Key,
+        at_ms: i64,
+    ) -> Result<Self, sqlx::Error> {
         let id = key.document().to_string();
         let (vault_key, wrapped) = vault.new_key(&id);
         sqlx::query(
@@ -115,7 +135,8 @@ fn close(key: &VaultKey, hash: Sha256, bytes: &[u8]) -> Vec<u8> {
 /// # Errors
 /// `Decode` if the bytes were changed.
 pub fn open(key: &VaultKey, hash: Sha256, closed: &[u8]) -> Result<Vec<u8>, sqlx::Error> {
-    vault::open(key, &nonce(hash), hash.as_bytes(), closed).map_err(|_| damaged("a change at rest was changed"))
+    vault::open(key, &nonce(hash), hash.as_bytes(), closed)
+        .map_err(|_| damaged("a change at rest was changed"))
 }
 
 fn nonce(hash: Sha256) -> [u8; 24] {
@@ -126,5 +147,7 @@ fn nonce(hash: Sha256) -> [u8; 24] {
 
 /// Hashes out of a row's text.
 pub fn parse_hashes(text: &str) -> Vec<Sha256> {
-    text.split_whitespace().filter_map(|hash| hash.parse().ok()).collect()
+    text.split_whitespace()
+        .filter_map(|hash| hash.parse().ok())
+        .collect()
 }

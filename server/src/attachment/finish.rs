@@ -13,7 +13,7 @@ use super::{
     staging::{self, HoldError, RemoveError, Staged, Upload, UploadId},
     store::{self, Part, Sealing, StoreError},
 };
-use crate::{app::App, database::Tx, problem::Problem, row::parsed};
+use crate::{app::App, database::Tx, ledger, problem::Problem, row::parsed};
 use axum::http::StatusCode;
 use futures_util::TryStreamExt as _;
 use kieumau_core::{
@@ -21,6 +21,7 @@ use kieumau_core::{
     hash::Sha256,
     id::UnitId,
     invalid::{Invalid, Rule},
+    log::leaf::Leaf,
 };
 use object_store::{ObjectStore as _, ObjectStoreExt as _, WriteMultipart, path::Path};
 use sha2::Digest as _;
@@ -242,18 +243,20 @@ async fn insert(
 }
 
 /// The log's leaf about an attachment; its position.
-#[expect(
-    clippy::unused_async,
-    reason = "the log lies in the database; this is where it is called"
-)]
 async fn record_leaf(
-    _tx: &mut Tx,
-    _unit: UnitId,
-    _sha256: Sha256,
-    _size_bytes: u64,
-    _received_at_ms: i64,
+    tx: &mut Tx,
+    unit: UnitId,
+    sha256: Sha256,
+    size_bytes: u64,
+    received_at_ms: i64,
 ) -> Result<i64, sqlx::Error> {
-    Ok(0) // ledger
+    let leaf = Leaf::Attachment {
+        unit,
+        sha256,
+        size_bytes,
+        received_at_ms,
+    };
+    ledger::append(tx, &leaf).await
 }
 
 /// How much a sweep took away.
@@ -349,9 +352,6 @@ async fn sweep_expired(app: &App, now_ms: i64) -> Result<usize, SweepError> {
     }
     Ok(expired)
 }
-<<<<<<< HEAD
-=======
 
 #[cfg(test)]
 mod tests;
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da

@@ -6,10 +6,7 @@
 //! An attachment is keyed (unit, hash): each unit brings the bytes itself, and no answer tells of another unit's copy. That
 //! costs a second copy of what two units share, and buys that a hash alone is worth nothing.
 
-<<<<<<< HEAD
-=======
 pub mod checksum;
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 pub mod finish;
 pub mod serve;
 pub mod staging;

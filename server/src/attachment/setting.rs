@@ -1,15 +1,5 @@
 //! What the tests of attachments stand on: the named people with a phone each, files, and the deeds of a tus client.
 
-<<<<<<< HEAD
-use super::{router, staging};
-use crate::{
-    fixture::{self, People, Reply, TestApp},
-    session::SignedIn,
-    token::EnrolledPhone,
-};
-use axum::{
-    Extension,
-=======
 use super::{
     router,
     staging::{self, Upload},
@@ -20,19 +10,11 @@ use crate::{
     session::SignedIn,
 };
 use axum::{
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
     body::Body,
     http::{Method, Request, StatusCode, request::Builder},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-<<<<<<< HEAD
-use kieumau_core::{
-    hash::Sha256,
-    id::{PhoneId, UnitId},
-};
-=======
 use kieumau_core::{hash::Sha256, id::UnitId};
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 use std::{net::SocketAddr, path::PathBuf};
 use tokio::net::TcpListener;
 
@@ -40,17 +22,10 @@ use tokio::net::TcpListener;
 pub struct Setting {
     pub app: TestApp,
     pub people: People,
-<<<<<<< HEAD
-    pub an: EnrolledPhone,
-    pub ha: EnrolledPhone,
-    pub binh: EnrolledPhone,
-    pub chi: EnrolledPhone,
-=======
     pub an: Phone,
     pub ha: Phone,
     pub binh: Phone,
     pub chi: Phone,
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 }
 
 /// One on each database there is.
@@ -59,17 +34,10 @@ pub async fn settings() -> Vec<Setting> {
     for app in fixture::apps().await {
         let people = People::new(&app).await;
         settings.push(Setting {
-<<<<<<< HEAD
-            an: enrolled(&people.an, 1),
-            ha: enrolled(&people.ha, 2),
-            binh: enrolled(&people.binh, 3),
-            chi: enrolled(&people.chi, 4),
-=======
             an: Phone::enrolled(&app, &people.an).await,
             ha: Phone::enrolled(&app, &people.ha).await,
             binh: Phone::enrolled(&app, &people.binh).await,
             chi: Phone::enrolled(&app, &people.chi).await,
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
             people,
             app,
         });
@@ -77,14 +45,6 @@ pub async fn settings() -> Vec<Setting> {
     settings
 }
 
-<<<<<<< HEAD
-fn enrolled(person: &SignedIn, seed: u8) -> EnrolledPhone {
-    EnrolledPhone {
-        phone: PhoneId::from_bytes([seed; 16]),
-        person: person.person,
-        unit: person.unit,
-        role: person.role,
-=======
 /// An enrolled phone with a token: what its requests say in `Authorization`.
 pub struct Phone {
     pub authorization: String,
@@ -96,7 +56,6 @@ impl Phone {
         Self {
             authorization: fixture::bearer(app, phone, &key).await,
         }
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
     }
 }
 
@@ -121,27 +80,11 @@ pub fn announcement(sha256: Sha256) -> String {
 
 impl Setting {
     /// A request of this phone, in tus.
-<<<<<<< HEAD
-    pub fn request(&self, phone: &EnrolledPhone, method: Method, path: &str) -> Builder {
-=======
     pub fn request(&self, phone: &Phone, method: Method, path: &str) -> Builder {
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         Request::builder()
             .method(method)
             .uri(path)
             .header("tus-resumable", "1.0.0")
-<<<<<<< HEAD
-            .extension(phone.clone())
-    }
-
-    /// Serves on a real socket, everyone who calls being this phone.
-    pub async fn listen(&self, phone: &EnrolledPhone) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let service = router()
-            .layer(Extension(phone.clone()))
-            .with_state(self.app.clone());
-=======
             .header("authorization", &phone.authorization)
     }
 
@@ -150,7 +93,6 @@ impl Setting {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let service = router().with_state(self.app.clone());
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         tokio::spawn(async { axum::serve(listener, service).await });
         address
     }
@@ -160,11 +102,7 @@ impl Setting {
     }
 
     /// Creates an upload for `file`, announced as itself.
-<<<<<<< HEAD
-    pub async fn create(&self, phone: &EnrolledPhone, file: &[u8]) -> Reply {
-=======
     pub async fn create(&self, phone: &Phone, file: &[u8]) -> Reply {
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         let request = self
             .request(phone, Method::POST, "/v1/attachments")
             .header("upload-length", file.len())
@@ -174,48 +112,26 @@ impl Setting {
     }
 
     /// Creates an upload and says where it is.
-<<<<<<< HEAD
-    pub async fn created(&self, phone: &EnrolledPhone, file: &[u8]) -> String {
-=======
     pub async fn created(&self, phone: &Phone, file: &[u8]) -> String {
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         let reply = self.create(phone, file).await;
         assert_eq!(reply.status, StatusCode::CREATED);
         header(&reply, "location").to_owned()
     }
 
-<<<<<<< HEAD
-    pub fn patching(&self, phone: &EnrolledPhone, path: &str, offset: usize) -> Builder {
-=======
     pub fn patching(&self, phone: &Phone, path: &str, offset: usize) -> Builder {
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         self.request(phone, Method::PATCH, path)
             .header("content-type", "application/offset+octet-stream")
             .header("upload-offset", offset)
     }
 
-<<<<<<< HEAD
-    pub async fn patch(
-        &self,
-        phone: &EnrolledPhone,
-        path: &str,
-        offset: usize,
-        bytes: &[u8],
-    ) -> Reply {
-=======
     pub async fn patch(&self, phone: &Phone, path: &str, offset: usize, bytes: &[u8]) -> Reply {
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         let request = self.patching(phone, path, offset);
         self.send(request.body(bytes.to_vec().into()).expect("a request"))
             .await
     }
 
     /// How far the upload is, as HEAD says.
-<<<<<<< HEAD
-    pub async fn offset(&self, phone: &EnrolledPhone, path: &str) -> Result<usize, StatusCode> {
-=======
     pub async fn offset(&self, phone: &Phone, path: &str) -> Result<usize, StatusCode> {
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         let request = self.request(phone, Method::HEAD, path);
         let reply = self
             .send(request.body(Body::empty()).expect("a request"))
@@ -228,19 +144,13 @@ impl Setting {
     }
 
     /// Sends `file` whole.
-<<<<<<< HEAD
-    pub async fn bring(&self, phone: &EnrolledPhone, file: &[u8]) -> Sha256 {
-=======
     pub async fn bring(&self, phone: &Phone, file: &[u8]) -> Sha256 {
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         let path = self.created(phone, file).await;
         let reply = self.patch(phone, &path, 0, file).await;
         assert_eq!(reply.status, StatusCode::NO_CONTENT);
         Sha256::of(file)
     }
 
-<<<<<<< HEAD
-=======
     /// The row of an upload.
     pub async fn row(&self, path: &str) -> Upload {
         let (_, id) = path.rsplit_once('/').expect("a path");
@@ -250,7 +160,6 @@ impl Setting {
             .expect("the upload is there")
     }
 
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
     /// Where the bytes of an upload under way lie.
     pub fn staged_file(&self, path: &str) -> PathBuf {
         let (_, id) = path.rsplit_once('/').expect("a path");
@@ -258,11 +167,7 @@ impl Setting {
     }
 
     /// GET by a phone, which is not tus.
-<<<<<<< HEAD
-    pub async fn fetch(&self, phone: &EnrolledPhone, sha256: Sha256) -> Reply {
-=======
     pub async fn fetch(&self, phone: &Phone, sha256: Sha256) -> Reply {
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         let request = self.request(phone, Method::GET, &format!("/v1/attachments/{sha256}"));
         self.send(request.body(Body::empty()).expect("a request"))
             .await

@@ -5,13 +5,9 @@
 //! already holds answers with an upload that is complete; only the own unit's files are asked.
 
 use super::{
-<<<<<<< HEAD
-    Held, finish,
-=======
     Held,
     checksum::Checksum,
     finish,
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
     staging::{self, HoldError, Staged, Upload, UploadId},
 };
 use crate::{
@@ -34,10 +30,6 @@ use kieumau_core::{
     hash::Sha256,
     invalid::{Invalid, Rule},
 };
-<<<<<<< HEAD
-use sha2::Digest as _;
-=======
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 use std::time::Duration;
 
 const VERSION: &str = "1.0.0";
@@ -47,10 +39,6 @@ const UPLOAD_LENGTH: &str = "upload-length";
 const UPLOAD_METADATA: &str = "upload-metadata";
 const UPLOAD_OFFSET: &str = "upload-offset";
 const UPLOAD_EXPIRES: &str = "upload-expires";
-<<<<<<< HEAD
-const UPLOAD_CHECKSUM: &str = "upload-checksum";
-=======
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 const OFFSET_OCTET_STREAM: &str = "application/offset+octet-stream";
 
 /// What is written to the disk at a time.
@@ -413,54 +401,5 @@ fn announced(headers: &HeaderMap) -> Option<Sha256> {
     std::str::from_utf8(&text).ok()?.parse().ok()
 }
 
-<<<<<<< HEAD
-/// The announced checksum of one body, and its hash so far.
-struct Checksum {
-    hasher: Hasher,
-    announced: Vec<u8>,
-}
-
-enum Hasher {
-    Sha1(sha1::Sha1),
-    Sha256(sha2::Sha256),
-}
-
-impl Checksum {
-    fn announced(headers: &HeaderMap) -> Answer<Option<Self>> {
-        let Some(value) = headers.get(UPLOAD_CHECKSUM) else {
-            return Ok(None);
-        };
-        let parsed = || {
-            let (algorithm, value) = value.to_str().ok()?.split_once(' ')?;
-            let hasher = match algorithm {
-                "sha1" => Hasher::Sha1(sha1::Sha1::new()),
-                "sha256" => Hasher::Sha256(sha2::Sha256::new()),
-                _ => return None,
-            };
-            let announced = BASE64_STANDARD.decode(value.trim()).ok()?;
-            Some(Self { hasher, announced })
-        };
-        parsed()
-            .map(Some)
-            .ok_or_else(|| malformed("Upload-Checksum must be sha1 or sha256, in base64."))
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match &mut self.hasher {
-            Hasher::Sha1(hasher) => hasher.update(bytes),
-            Hasher::Sha256(hasher) => hasher.update(bytes),
-        }
-    }
-
-    fn holds(self) -> bool {
-        match self.hasher {
-            Hasher::Sha1(hasher) => hasher.finalize()[..] == self.announced,
-            Hasher::Sha256(hasher) => hasher.finalize()[..] == self.announced,
-        }
-    }
-}
-
-=======
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 #[cfg(test)]
 mod tests;

@@ -87,7 +87,11 @@ pub fn project(key: &Key, document: &automerge::Automerge) -> Result<Rows, Docum
         .into_iter()
         .map(|clash| ClashRow {
             path: clash.path.join("/"),
-            values: clash.values.into_iter().map(|v| (v.text, v.phone.map(|phone| phone.to_string()))).collect(),
+            values: clash
+                .values
+                .into_iter()
+                .map(|v| (v.text, v.phone.map(|phone| phone.to_string())))
+                .collect(),
         })
         .collect();
     let (content, attachments) = match key.kind {
@@ -102,13 +106,23 @@ pub fn project(key: &Key, document: &automerge::Automerge) -> Result<Rows, Docum
             (Content::Evidence(file), attachments)
         }
         Kind::Review => match key.reviewed() {
-            Some(reviewed) => (Content::Review(reviewed, document::read(document)?), Default::default()),
+            Some(reviewed) => (
+                Content::Review(reviewed, document::read(document)?),
+                Default::default(),
+            ),
             None => Default::default(),
         },
         Kind::Reference => Default::default(),
     };
-    let attachments = attachments.into_iter().map(|(id, attachment)| (id.to_string(), attachment)).collect();
-    Ok(Rows { content, attachments, clashes })
+    let attachments = attachments
+        .into_iter()
+        .map(|(id, attachment)| (id.to_string(), attachment))
+        .collect();
+    Ok(Rows {
+        content,
+        attachments,
+        clashes,
+    })
 }
 
 fn patrol(mut log: PatrolLog) -> PatrolRows {
@@ -118,8 +132,15 @@ fn patrol(mut log: PatrolLog) -> PatrolRows {
         .into_iter()
         .filter_map(|segment| {
             let (first, last) = segment.first().zip(segment.last())?;
-            let line = segment.iter().map(|fix| (fix.position.lon_e7, fix.position.lat_e7)).collect();
-            Some(Segment { from_ms: first.at_ms, until_ms: last.at_ms, line })
+            let line = segment
+                .iter()
+                .map(|fix| (fix.position.lon_e7, fix.position.lat_e7))
+                .collect();
+            Some(Segment {
+                from_ms: first.at_ms,
+                until_ms: last.at_ms,
+                line,
+            })
         })
         .collect();
     PatrolRows {

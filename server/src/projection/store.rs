@@ -3,11 +3,7 @@
 use super::{Content, PatrolRows, Rows};
 use crate::database::Tx;
 use kieumau_core::{
-    document::Key,
-    evidence::EvidenceFile,
-    id::DocumentId,
-    observation::Observation,
-    review::Review,
+    document::Key, evidence::EvidenceFile, id::DocumentId, observation::Observation, review::Review,
 };
 
 /// Every table of the projection.
@@ -32,9 +28,13 @@ const TABLES: [&str; 12] = [
 /// What the database says.
 pub async fn empty(tx: &mut Tx) -> Result<(), sqlx::Error> {
     for table in TABLES {
-        sqlx::query(sqlx::AssertSqlSafe(format!("delete from {table}"))).execute(&mut **tx).await?;
+        sqlx::query(sqlx::AssertSqlSafe(format!("delete from {table}")))
+            .execute(&mut **tx)
+            .await?;
     }
-    sqlx::query("update document set projected_heads = ''").execute(&mut **tx).await?;
+    sqlx::query("update document set projected_heads = ''")
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 
@@ -45,10 +45,12 @@ pub async fn empty(tx: &mut Tx) -> Result<(), sqlx::Error> {
 pub async fn replace(tx: &mut Tx, key: &Key, rows: &Rows) -> Result<(), sqlx::Error> {
     let id = key.document().to_string();
     for table in TABLES {
-        sqlx::query(sqlx::AssertSqlSafe(format!("delete from {table} where document_id = $1")))
-            .bind(&id)
-            .execute(&mut **tx)
-            .await?;
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "delete from {table} where document_id = $1"
+        )))
+        .bind(&id)
+        .execute(&mut **tx)
+        .await?;
     }
     match &rows.content {
         Content::Nothing => {}
@@ -100,7 +102,11 @@ async fn put_patrol(
     let (Some(started_at_ms), Some(started_by)) = (log.started_at_ms, log.started_by) else {
         return put_team(tx, id, patrol).await;
     };
-    let standing = log.observations.values().filter(|observation| observation.withdrawn_at_ms.is_none()).count();
+    let standing = log
+        .observations
+        .values()
+        .filter(|observation| observation.withdrawn_at_ms.is_none())
+        .count();
     sqlx::query(
         "insert into patrol (document_id, unit_id, title, started_at_ms, started_by, leader, ended_at_ms, \
          imported_at_ms, length_m, fix_count, accuracy_unknown, observation_count, attachment_count, visit_count) \
@@ -156,23 +162,30 @@ async fn put_patrol(
 
 async fn put_team(tx: &mut Tx, id: &str, patrol: &PatrolRows) -> Result<(), sqlx::Error> {
     for (person, since_ms) in &patrol.log.team {
-        sqlx::query("insert into patrol_member (document_id, person_id, since_ms) values ($1, $2, $3)")
-            .bind(id)
-            .bind(person.to_string())
-            .bind(since_ms)
-            .execute(&mut **tx)
-            .await?;
+        sqlx::query(
+            "insert into patrol_member (document_id, person_id, since_ms) values ($1, $2, $3)",
+        )
+        .bind(id)
+        .bind(person.to_string())
+        .bind(since_ms)
+        .execute(&mut **tx)
+        .await?;
     }
-    let counts = [("force", &patrol.log.forces), ("vehicle", &patrol.log.vehicles)];
+    let counts = [
+        ("force", &patrol.log.forces),
+        ("vehicle", &patrol.log.vehicles),
+    ];
     for (what, counts) in counts {
         for (code, count) in counts {
-            sqlx::query("insert into patrol_count (document_id, what, code, count) values ($1, $2, $3, $4)")
-                .bind(id)
-                .bind(what)
-                .bind(code)
-                .bind(count)
-                .execute(&mut **tx)
-                .await?;
+            sqlx::query(
+                "insert into patrol_count (document_id, what, code, count) values ($1, $2, $3, $4)",
+            )
+            .bind(id)
+            .bind(what)
+            .bind(code)
+            .bind(count)
+            .execute(&mut **tx)
+            .await?;
         }
     }
     Ok(())
@@ -183,7 +196,13 @@ async fn put_track(tx: &mut Tx, id: &str, patrol: &PatrolRows) -> Result<(), sql
         let line: Vec<String> = segment
             .line
             .iter()
-            .map(|(lon, lat)| format!("[{:.7},{:.7}]", f64::from(*lon) / 1e7, f64::from(*lat) / 1e7))
+            .map(|(lon, lat)| {
+                format!(
+                    "[{:.7},{:.7}]",
+                    f64::from(*lon) / 1e7,
+                    f64::from(*lat) / 1e7
+                )
+            })
             .collect();
         sqlx::query("insert into track_segment (document_id, number, from_ms, until_ms, line) values ($1, $2, $3, $4, $5)")
             .bind(id)
@@ -233,19 +252,28 @@ async fn put_observation(
     .await?;
     for (code, taken) in &observation.measures_taken {
         if *taken {
-            sqlx::query("insert into measure_taken (document_id, observation_id, code) values ($1, $2, $3)")
-                .bind(id)
-                .bind(observation_id)
-                .bind(code)
-                .execute(&mut **tx)
-                .await?;
+            sqlx::query(
+                "insert into measure_taken (document_id, observation_id, code) values ($1, $2, $3)",
+            )
+            .bind(id)
+            .bind(observation_id)
+            .bind(code)
+            .execute(&mut **tx)
+            .await?;
         }
     }
     Ok(())
 }
 
-async fn put_evidence(tx: &mut Tx, key: &Key, id: &str, file: &EvidenceFile) -> Result<(), sqlx::Error> {
-    let Some((criterion, period)) = key.evidence_of() else { return Ok(()) };
+async fn put_evidence(
+    tx: &mut Tx,
+    key: &Key,
+    id: &str,
+    file: &EvidenceFile,
+) -> Result<(), sqlx::Error> {
+    let Some((criterion, period)) = key.evidence_of() else {
+        return Ok(());
+    };
     for (evidence_id, item) in &file.items {
         sqlx::query(
             "insert into evidence (document_id, evidence_id, unit_id, criterion, period, evidence_kind, summary, \
@@ -274,7 +302,12 @@ async fn put_evidence(tx: &mut Tx, key: &Key, id: &str, file: &EvidenceFile) -> 
     Ok(())
 }
 
-async fn put_review(tx: &mut Tx, id: &str, reviewed: DocumentId, review: &Review) -> Result<(), sqlx::Error> {
+async fn put_review(
+    tx: &mut Tx,
+    id: &str,
+    reviewed: DocumentId,
+    review: &Review,
+) -> Result<(), sqlx::Error> {
     for (decision_id, decision) in &review.decisions {
         sqlx::query(
             "insert into decision (document_id, decision_id, reviewed_id, decision, heads, field, remark, person_id, \

@@ -60,7 +60,10 @@ impl Cursor {
     }
 
     fn number(&self, unit: UnitId) -> i64 {
-        self.feeds.iter().find(|position| position.unit == unit).map_or(0, |position| position.number)
+        self.feeds
+            .iter()
+            .find(|position| position.unit == unit)
+            .map_or(0, |position| position.number)
     }
 }
 
@@ -71,14 +74,24 @@ pub struct After {
 }
 
 /// `GET /v1/sync/pull?cursor=…`
-pub async fn pull(State(app): State<App>, phone: EnrolledPhone, Query(after): Query<After>) -> Answer<Response> {
+pub async fn pull(
+    State(app): State<App>,
+    phone: EnrolledPhone,
+    Query(after): Query<After>,
+) -> Answer<Response> {
     let (epoch, _) = ledger::size(&app.database.read).await?;
     let cursor = Cursor::parse(&after.cursor).filter(|cursor| cursor.epoch == epoch);
     let scanned = cursor.map_or(0, |cursor| cursor.number(phone.unit));
-    let through = checked_through(&app, phone.unit).await?.min(scanned.saturating_add(PAGE)).max(scanned);
+    let through = checked_through(&app, phone.unit)
+        .await?
+        .min(scanned.saturating_add(PAGE))
+        .max(scanned);
     let mut answer = Sequence::default();
     let more = deliver(&app, &phone, scanned, through, &mut answer).await?;
-    let feeds = vec![Position { unit: phone.unit, number: through }];
+    let feeds = vec![Position {
+        unit: phone.unit,
+        number: through,
+    }];
     answer.push(&Pulled::Cursor(Cursor { epoch, feeds }.to_text(), more));
     Ok(([(header::CONTENT_TYPE, wire::CBOR_SEQUENCE)], answer.0).into_response())
 }
@@ -121,7 +134,10 @@ async fn deliver(
     .await?;
     let mut changed: Vec<(DocumentId, BTreeSet<String>)> = Vec::new();
     for row in &entries {
-        let id: DocumentId = row.get::<String, _>(2).parse().map_err(|_| stored::damaged("a document's id"))?;
+        let id: DocumentId = row
+            .get::<String, _>(2)
+            .parse()
+            .map_err(|_| stored::damaged("a document's id"))?;
         match row.get::<String, _>(1).as_str() {
             "grant" => whole(app, phone, id, answer).await?,
             "ungrant" => answer.push(&Pulled::Ungrant(id, phone.person)),
@@ -146,7 +162,12 @@ async fn deliver(
 }
 
 /// A granted document with all it has, and the decisions about it.
-async fn whole(app: &App, phone: &EnrolledPhone, id: DocumentId, answer: &mut Sequence) -> Result<(), sqlx::Error> {
+async fn whole(
+    app: &App,
+    phone: &EnrolledPhone,
+    id: DocumentId,
+    answer: &mut Sequence,
+) -> Result<(), sqlx::Error> {
     let review = Key::review(phone.unit, id).document();
     for id in [id, review] {
         if let Some(document) = Readable::find(app, phone, id).await? {
@@ -164,7 +185,11 @@ struct Readable {
 }
 
 impl Readable {
-    async fn find(app: &App, phone: &EnrolledPhone, id: DocumentId) -> Result<Option<Self>, sqlx::Error> {
+    async fn find(
+        app: &App,
+        phone: &EnrolledPhone,
+        id: DocumentId,
+    ) -> Result<Option<Self>, sqlx::Error> {
         let row = sqlx::query(
             "select kind, name, wrapped_key from document where document_id = $1 and unit_id = $2",
         )
@@ -173,10 +198,23 @@ impl Readable {
         .fetch_optional(&app.database.read)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        let kind: Kind = row.get::<String, _>(0).parse().map_err(|_| stored::damaged("a document's kind"))?;
-        let key = Key { kind, unit: phone.unit, name: row.get(1) };
-        let readable = Self { id, key, wrapped_key: row.get(2) };
-        Ok(may_read(app, phone, &readable.key).await?.then_some(readable))
+        let kind: Kind = row
+            .get::<String, _>(0)
+            .parse()
+            .map_err(|_| stored::damaged("a document's kind"))?;
+        let key = Key {
+            kind,
+            unit: phone.unit,
+            name: row.get(1),
+        };
+        let readable = Self {
+            id,
+            key,
+            wrapped_key: row.get(2),
+        };
+        Ok(may_read(app, phone, &readable.key)
+            .await?
+            .then_some(readable))
     }
 
     /// The document's name, then its checked changes (only `only` if given) and their seals.
@@ -202,8 +240,14 @@ impl Readable {
             if only.is_some_and(|only| !only.contains(&text)) {
                 continue;
             }
-            let hash = parse_hashes(&text).pop().ok_or_else(|| stored::damaged("a change's hash"))?;
-            answer.push(&Pulled::Change(stored::open(&vault_key, hash, &row.get::<Vec<u8>, _>(1))?));
+            let hash = parse_hashes(&text)
+                .pop()
+                .ok_or_else(|| stored::damaged("a change's hash"))?;
+            answer.push(&Pulled::Change(stored::open(
+                &vault_key,
+                hash,
+                &row.get::<Vec<u8>, _>(1),
+            )?));
         }
         self.deliver_seals(app, only, answer).await
     }
@@ -214,10 +258,11 @@ impl Readable {
         only: Option<&BTreeSet<String>>,
         answer: &mut Sequence,
     ) -> Result<(), sqlx::Error> {
-        let rows = sqlx::query("select change_hash, signer, signature from seal where document_id = $1")
-            .bind(self.id.to_string())
-            .fetch_all(&app.database.read)
-            .await?;
+        let rows =
+            sqlx::query("select change_hash, signer, signature from seal where document_id = $1")
+                .bind(self.id.to_string())
+                .fetch_all(&app.database.read)
+                .await?;
         for row in rows {
             let change: String = row.get(0);
             if only.is_none_or(|only| only.contains(&change)) {
@@ -241,9 +286,15 @@ pub fn seal_of(document: DocumentId, row: &sqlx::any::AnyRow) -> Result<Seal, sq
     };
     Ok(Seal {
         document,
-        change: row.get::<String, _>(0).parse().map_err(|_| stored::damaged("a seal's change"))?,
+        change: row
+            .get::<String, _>(0)
+            .parse()
+            .map_err(|_| stored::damaged("a seal's change"))?,
         signer,
-        signature: row.get::<Vec<u8>, _>(2).try_into().map_err(|_| stored::damaged("a seal's signature"))?,
+        signature: row
+            .get::<Vec<u8>, _>(2)
+            .try_into()
+            .map_err(|_| stored::damaged("a seal's signature"))?,
     })
 }
 

@@ -34,15 +34,20 @@ const RECEIPT_LIMIT: usize = 10_000;
 
 /// `POST /v1/sync/push`.
 pub async fn push(State(app): State<App>, phone: EnrolledPhone, body: Bytes) -> Answer<Response> {
-    let push: Push =
-        minicbor::decode(&body).map_err(|_| Problem::invalid(Invalid::new("push", Rule::Unreadable)))?;
-    let changes: usize = push.documents.iter().map(|document| document.changes.len()).sum();
+    let push: Push = minicbor::decode(&body)
+        .map_err(|_| Problem::invalid(Invalid::new("push", Rule::Unreadable)))?;
+    let changes: usize = push
+        .documents
+        .iter()
+        .map(|document| document.changes.len())
+        .sum();
     if changes > wire::PUSH_LIMIT_CHANGES || push.receipts.len() > RECEIPT_LIMIT {
         return Err(Problem::invalid(Invalid::new("push", Rule::TooLarge)));
     }
     let prepared = prepare(&app, &phone, push).await?;
     let pushed = app.committer.commit(prepared).await?;
-    let body = minicbor::to_vec(&pushed).map_err(|error| Problem::internal(std::io::Error::other(error.to_string())))?;
+    let body = minicbor::to_vec(&pushed)
+        .map_err(|error| Problem::internal(std::io::Error::other(error.to_string())))?;
     Ok(([(header::CONTENT_TYPE, wire::CBOR)], body).into_response())
 }
 
@@ -67,7 +72,9 @@ async fn prepare(app: &App, phone: &EnrolledPhone, push: Push) -> Answer<Prepare
     for document in push.documents {
         let key = document.key.key()?;
         if key.unit == phone.unit && key.kind.written_by_phones() {
-            prepared.documents.push(document_of(&keys, key, document, &mut prepared.refused));
+            prepared
+                .documents
+                .push(document_of(&keys, key, document, &mut prepared.refused));
         } else {
             let refused = document.changes.into_iter().map(|bytes| RefusedChange {
                 document: None,
@@ -97,10 +104,11 @@ impl Keys {
     async fn load(app: &App, signers: &BTreeSet<PhoneId>) -> Result<Self, sqlx::Error> {
         let mut phones = BTreeMap::new();
         for phone in signers {
-            let row = sqlx::query("select public_key, revoked_at_ms from phone where phone_id = $1")
-                .bind(phone.to_string())
-                .fetch_optional(&app.database.read)
-                .await?;
+            let row =
+                sqlx::query("select public_key, revoked_at_ms from phone where phone_id = $1")
+                    .bind(phone.to_string())
+                    .fetch_optional(&app.database.read)
+                    .await?;
             let Some(row) = row else { continue };
             let key = <[u8; 32]>::try_from(row.get::<Vec<u8>, _>(0)).ok();
             if let Some(key) = key.and_then(|key| VerifyingKey::from_bytes(&key).ok()) {
@@ -108,7 +116,11 @@ impl Keys {
             }
         }
         let server = app.keys.seal.verifying_key();
-        Ok(Self { phones, server, server_name: jws::fingerprint(&server) })
+        Ok(Self {
+            phones,
+            server,
+            server_name: jws::fingerprint(&server),
+        })
     }
 
     /// Whether the seal holds and its signer may still speak; else why not.
@@ -118,8 +130,13 @@ impl Keys {
             Signer::Server(name) if name == self.server_name => (self.server, false),
             Signer::Server(_) => return Err(Refusal::Unsealed),
         };
-        key.verify(seal, &verifying_key).map_err(|_| Refusal::Unsealed)?;
-        if revoked { Err(Refusal::PhoneRevoked) } else { Ok(()) }
+        key.verify(seal, &verifying_key)
+            .map_err(|_| Refusal::Unsealed)?;
+        if revoked {
+            Err(Refusal::PhoneRevoked)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -138,7 +155,12 @@ fn document_of(
                 changes.insert(change.candidate.hash, change);
             }
             Err(refusal) => {
-                refused.push(RefusedChange { document: Some(key.clone()), hash: named(&bytes), refusal, bytes });
+                refused.push(RefusedChange {
+                    document: Some(key.clone()),
+                    hash: named(&bytes),
+                    refusal,
+                    bytes,
+                });
             }
         }
     }
@@ -153,7 +175,12 @@ fn document_of(
             Err(refusal) => refuse_covered(&key, &seal, refusal, &mut changes, refused),
         }
     }
-    PreparedDocument { key, changes: changes.into_values().collect(), seals: good, sealed }
+    PreparedDocument {
+        key,
+        changes: changes.into_values().collect(),
+        seals: good,
+        sealed,
+    }
 }
 
 /// The change in `bytes`; none for a birth, which needs no keeping.
@@ -171,21 +198,32 @@ fn read(births: &BTreeSet<Sha256>, bytes: &[u8]) -> Result<Option<PreparedChange
         seq: header.seq,
         deps: header.deps,
     };
-    Ok(Some(PreparedChange { candidate, written_at_s: header.time_s, bytes: bytes.to_vec() }))
+    Ok(Some(PreparedChange {
+        candidate,
+        written_at_s: header.time_s,
+        bytes: bytes.to_vec(),
+    }))
 }
 
 /// What the seal covers: its change and what that one's actor wrote before it, as far as the signer is that actor.
 fn covered(seal: &Seal, changes: &BTreeMap<Sha256, PreparedChange>) -> BTreeSet<Sha256> {
     let covered = seal::covered(&[seal.change], |hash| {
         let candidate = &changes.get(hash)?.candidate;
-        Some((candidate.actor.clone(), candidate.seq, candidate.deps.clone()))
+        Some((
+            candidate.actor.clone(),
+            candidate.seq,
+            candidate.deps.clone(),
+        ))
     });
     let signer = match seal.signer {
         Signer::Phone(phone) => hex::encode(phone.as_bytes()),
         Signer::Server(name) => hex::encode(&name.as_bytes()[..16]),
     };
-    let by_signer =
-        |hash: &Sha256| changes.get(hash).is_some_and(|change| change.candidate.actor.starts_with(signer.as_bytes()));
+    let by_signer = |hash: &Sha256| {
+        changes
+            .get(hash)
+            .is_some_and(|change| change.candidate.actor.starts_with(signer.as_bytes()))
+    };
     covered.into_iter().filter(by_signer).collect()
 }
 
@@ -202,7 +240,12 @@ fn refuse_covered(
     }
     for hash in covered(seal, changes) {
         if let Some(change) = changes.remove(&hash) {
-            refused.push(RefusedChange { document: Some(key.clone()), hash, refusal, bytes: change.bytes });
+            refused.push(RefusedChange {
+                document: Some(key.clone()),
+                hash,
+                refusal,
+                bytes: change.bytes,
+            });
         }
     }
 }

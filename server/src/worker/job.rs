@@ -167,7 +167,11 @@ pub fn run(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
             Err(_) => Answer::Failed("malformed-job".to_owned()),
         };
         let bytes = minicbor::to_vec(&answer).map_err(io::Error::other)?;
-        output.write_all(&u32::try_from(bytes.len()).map_err(io::Error::other)?.to_le_bytes())?;
+        output.write_all(
+            &u32::try_from(bytes.len())
+                .map_err(io::Error::other)?
+                .to_le_bytes(),
+        )?;
         output.write_all(&bytes)?;
         output.flush()?;
     }
@@ -197,7 +201,10 @@ fn check(job: &CheckJob) -> Result<Checked, String> {
         .map_err(|_| "held-does-not-load".to_owned())?;
     let mut verdicts = vec![None; job.fresh.len()];
     let mut document = held.clone();
-    let all_pass = job.fresh.iter().all(|bytes| takes(&mut document, &bytes.0).is_ok())
+    let all_pass = job
+        .fresh
+        .iter()
+        .all(|bytes| takes(&mut document, &bytes.0).is_ok())
         && makes_sense(&key, &document, &people).is_ok();
     if !all_pass {
         document = held;
@@ -211,23 +218,40 @@ fn check(job: &CheckJob) -> Result<Checked, String> {
     }
     let rows = projection::project(&key, &document).map_err(|_| "not-its-kind".to_owned())?;
     let rows = serde_json::to_string(&rows).map_err(|error| error.to_string())?;
-    Ok(Checked { verdicts, heads: document::heads(&document), rows })
+    Ok(Checked {
+        verdicts,
+        heads: document::heads(&document),
+        rows,
+    })
 }
 
 /// Applies one change, if its bytes are the canonical form of what they say.
 fn takes(document: &mut Automerge, bytes: &[u8]) -> Result<(), &'static str> {
-    #[expect(clippy::disallowed_methods, reason = "this is the worker: limited, and killed at its deadline")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the worker: limited, and killed at its deadline"
+    )]
     let change = AutomergeChange::from_bytes(bytes.to_vec()).map_err(|_| "not-a-change")?;
     if AutomergeChange::from(change.decode()).raw_bytes() != bytes {
         return Err("not-canonical");
     }
     let hash = change.hash();
-    document.apply_changes([change]).map_err(|_| "does-not-apply")?;
-    if document.get_change_meta_by_hash(&hash).is_some() { Ok(()) } else { Err("lacks-an-ancestor") }
+    document
+        .apply_changes([change])
+        .map_err(|_| "does-not-apply")?;
+    if document.get_change_meta_by_hash(&hash).is_some() {
+        Ok(())
+    } else {
+        Err("lacks-an-ancestor")
+    }
 }
 
 /// Whether the document is still of its kind, in form and in names.
-fn makes_sense(key: &Key, document: &Automerge, people: &BTreeMap<PhoneId, PersonId>) -> Result<(), &'static str> {
+fn makes_sense(
+    key: &Key,
+    document: &Automerge,
+    people: &BTreeMap<PhoneId, PersonId>,
+) -> Result<(), &'static str> {
     projection::project(key, document).map_err(|_| "not-its-kind")?;
     let signed: &[(&str, &[&str])] = match key.kind {
         Kind::PatrolLog => &[
@@ -238,7 +262,10 @@ fn makes_sense(key: &Key, document: &Automerge, people: &BTreeMap<PhoneId, Perso
             ("handovers", &["from"]),
             ("attachments", &["attached_by"]),
         ],
-        Kind::EvidenceFile => &[("items", &["recorded_by", "edited_by"]), ("attachments", &["attached_by"])],
+        Kind::EvidenceFile => &[
+            ("items", &["recorded_by", "edited_by"]),
+            ("attachments", &["attached_by"]),
+        ],
         Kind::Review | Kind::Reference => &[],
     };
     for (map, fields) in signed {
@@ -246,7 +273,11 @@ fn makes_sense(key: &Key, document: &Automerge, people: &BTreeMap<PhoneId, Perso
     }
     if key.kind == Kind::PatrolLog {
         let log: PatrolLog = document::read(document).map_err(|_| "not-its-kind")?;
-        if log.track.values().any(|chunk| track::unpack(&chunk.fixes).is_err()) {
+        if log
+            .track
+            .values()
+            .any(|chunk| track::unpack(&chunk.fixes).is_err())
+        {
             return Err("track-malformed");
         }
     }
@@ -260,16 +291,24 @@ fn names_hold(
     fields: &[&str],
     people: &BTreeMap<PhoneId, PersonId>,
 ) -> Result<(), &'static str> {
-    let Ok(Some((Value::Object(_), records))) = document.get(ROOT, map) else { return Err("not-its-kind") };
+    let Ok(Some((Value::Object(_), records))) = document.get(ROOT, map) else {
+        return Err("not-its-kind");
+    };
     for item in document.map_range(&records, ..) {
         let Ok(Some((Value::Object(_), record))) = document.get(&records, item.key.as_ref()) else {
             return Err("not-its-kind");
         };
         for field in fields {
-            for (value, written) in document.get_all(&record, *field).map_err(|_| "not-its-kind")? {
+            for (value, written) in document
+                .get_all(&record, *field)
+                .map_err(|_| "not-its-kind")?
+            {
                 let Some(name) = value.to_str() else { continue };
-                let ObjId::Id(_, actor, _) = written else { continue };
-                let writer = Actor::from_slice(actor.to_bytes()).and_then(|actor| people.get(&actor.phone));
+                let ObjId::Id(_, actor, _) = written else {
+                    continue;
+                };
+                let writer =
+                    Actor::from_slice(actor.to_bytes()).and_then(|actor| people.get(&actor.phone));
                 if writer.is_none_or(|person| person.to_string() != name) {
                     return Err("another-name");
                 }
@@ -284,11 +323,17 @@ fn edit(job: &EditJob) -> Answer {
         let key: Key = parse(&job.key)?;
         let mut document = document::load(&key, job.held.iter().map(|bytes| bytes.0.as_slice()))
             .map_err(|_| "held-does-not-load".to_owned())?;
-        let stamp = Stamp { by: job.person, at_ms: job.at_ms, random: job.random };
+        let stamp = Stamp {
+            by: job.person,
+            at_ms: job.at_ms,
+            random: job.random,
+        };
         let change = match &job.edit {
             Edit::Decide(new) => {
                 let new: NewDecision = parse(new)?;
-                write(job, &mut document, |review: &mut Review| review.decide(stamp, &new).map(|_| ()))?
+                write(job, &mut document, |review: &mut Review| {
+                    review.decide(stamp, &new).map(|_| ())
+                })?
             }
             Edit::Publish(reference) => {
                 let published: Reference = parse(reference)?;
@@ -305,11 +350,16 @@ fn edit(job: &EditJob) -> Answer {
         let rows = projection::project(&key, &document).map_err(|_| "not-its-kind".to_owned())?;
         let rows = serde_json::to_string(&rows).map_err(|error| error.to_string())?;
         let change = change.map(|change| Bytes(change.bytes));
-        Ok(Ok(Edited { change, heads: document::heads(&document), rows }))
+        Ok(Ok(Edited {
+            change,
+            heads: document::heads(&document),
+            rows,
+        }))
     };
     match edited() {
         Ok(Ok(edited)) => Answer::Edited(edited),
-        Ok(Err(invalid)) => serde_json::to_string(&invalid).map_or_else(|_| Answer::Failed("invalid".into()), Answer::Invalid),
+        Ok(Err(invalid)) => serde_json::to_string(&invalid)
+            .map_or_else(|_| Answer::Failed("invalid".into()), Answer::Invalid),
         Err(word) => Answer::Failed(word),
     }
 }

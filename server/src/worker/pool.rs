@@ -51,7 +51,11 @@ struct Worker {
 impl Workers {
     /// Workers that are started from `program` when they are needed.
     pub fn new(program: PathBuf) -> Self {
-        Self(Arc::new(Pool { program, free: Semaphore::new(PROCESSES), idle: Mutex::new(Vec::new()) }))
+        Self(Arc::new(Pool {
+            program,
+            free: Semaphore::new(PROCESSES),
+            idle: Mutex::new(Vec::new()),
+        }))
     }
 
     /// Has a job done.
@@ -88,7 +92,11 @@ impl Workers {
             .spawn()?;
         let input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        Ok(Worker { _child: child, input, output })
+        Ok(Worker {
+            _child: child,
+            input,
+            output,
+        })
     }
 }
 

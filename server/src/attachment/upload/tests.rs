@@ -2,23 +2,12 @@
 
 use super::*;
 use crate::{
-<<<<<<< HEAD
-    attachment::{
-        finish::Swept,
-        setting::{Setting, announcement, header, photo, settings},
-        staging::LIFE_MS,
-    },
-=======
     attachment::setting::{announcement, header, photo, settings},
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
     fixture::rows,
 };
 use axum::{body::Bytes, http::request::Builder};
 use futures_util::stream;
-<<<<<<< HEAD
-=======
 use sha2::Digest as _;
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 fn body(request: Builder, bytes: &[u8]) -> Request {
@@ -34,17 +23,6 @@ fn cut(bytes: &[u8]) -> Body {
     ]))
 }
 
-<<<<<<< HEAD
-async fn row(setting: &Setting, path: &str) -> Upload {
-    let (_, id) = path.rsplit_once('/').expect("a path");
-    Upload::find(&setting.app, id.parse().expect("an id"), 0)
-        .await
-        .expect("the database answers")
-        .expect("the upload is there")
-}
-
-=======
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 #[tokio::test]
 async fn a_file_sent_in_pieces_is_held_and_reads_back() {
     for setting in settings().await {
@@ -92,11 +70,7 @@ async fn what_is_spoken_is_said_and_another_version_is_refused() {
             .method(Method::HEAD)
             .uri(path)
             .header("tus-resumable", "0.2.2")
-<<<<<<< HEAD
-            .extension(setting.an.clone());
-=======
             .header("authorization", &setting.an.authorization);
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         let refused = setting.send(body(request, b"")).await;
         assert_eq!(refused.status, StatusCode::PRECONDITION_FAILED);
         assert_eq!(header(&refused, "tus-version"), "1.0.0");
@@ -265,20 +239,12 @@ async fn a_socket_that_closes_in_the_middle_of_a_body_loses_nothing_that_arrived
     for setting in settings().await {
         let file = photo(1_000, 1);
         let path = setting.created(&setting.an, &file).await;
-<<<<<<< HEAD
-        let address = setting.listen(&setting.an).await;
-        let mut socket = TcpStream::connect(address).await.expect("a line");
-        let head = format!(
-            "PATCH {path} HTTP/1.1\r\nhost: phone\r\ntus-resumable: 1.0.0\r\nupload-offset: 0\r\n\
-             content-type: application/offset+octet-stream\r\ncontent-length: 1000\r\n\r\n"
-=======
         let address = setting.listen().await;
         let mut socket = TcpStream::connect(address).await.expect("a line");
         let head = format!(
             "PATCH {path} HTTP/1.1\r\nhost: phone\r\ntus-resumable: 1.0.0\r\nupload-offset: 0\r\n\
              content-type: application/offset+octet-stream\r\ncontent-length: 1000\r\nauthorization: {}\r\n\r\n",
             setting.an.authorization
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
         );
         socket.write_all(head.as_bytes()).await.expect("sent");
         socket.write_all(&file[..400]).await.expect("sent");
@@ -299,11 +265,7 @@ async fn one_request_at_a_time_writes_an_upload() {
     for setting in settings().await {
         let file = photo(1_000, 1);
         let path = setting.created(&setting.an, &file).await;
-<<<<<<< HEAD
-        let held = Staged::hold(&setting.app, &row(&setting, &path).await)
-=======
         let held = Staged::hold(&setting.app, &setting.row(&path).await)
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
             .await
             .ok();
         assert!(held.is_some());
@@ -379,208 +341,6 @@ async fn what_the_unit_holds_is_not_sent_again_and_another_unit_learns_nothing()
 }
 
 #[tokio::test]
-<<<<<<< HEAD
-async fn two_uploads_of_one_hash_at_once_end_as_one_file() {
-    for setting in settings().await {
-        let file = photo(300_000, 1);
-        let one = setting.created(&setting.an, &file).await;
-        let two = setting.created(&setting.chi, &file).await;
-        let (first, second) = tokio::join!(
-            setting.patch(&setting.an, &one, 0, &file),
-            setting.patch(&setting.chi, &two, 0, &file)
-        );
-        assert_eq!(first.status, StatusCode::NO_CONTENT);
-        assert_eq!(second.status, StatusCode::NO_CONTENT);
-        assert_eq!(rows(&setting.app, "attachment").await, 1);
-        let fetched = setting.fetch(&setting.chi, Sha256::of(&file)).await;
-        assert_eq!(fetched.body, file);
-        assert_eq!(files(&setting, "attachments/finishing"), 0);
-    }
-}
-
-#[tokio::test]
-async fn a_file_that_is_not_what_was_announced_or_that_could_run_is_refused_and_forgotten() {
-    for setting in settings().await {
-        let file = photo(1_000, 1);
-        let path = setting.created(&setting.an, &file).await;
-        let refused = setting.patch(&setting.an, &path, 0, &photo(1_000, 2)).await;
-        assert_eq!(refused.status.as_u16(), 460);
-        assert_eq!(refused.word(), "hash-mismatch");
-        assert_eq!(
-            setting.offset(&setting.an, &path).await,
-            Err(StatusCode::NOT_FOUND)
-        );
-        for page in [
-            &b"<svg xmlns='http://www.w3.org/2000/svg'>"[..],
-            b"<!DOCTYPE html>",
-        ] {
-            let path = setting.created(&setting.an, page).await;
-            let refused = setting.patch(&setting.an, &path, 0, page).await;
-            assert_eq!(refused.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-            assert_eq!(refused.word(), "wrong-kind");
-        }
-        assert_eq!(rows(&setting.app, "upload").await, 0);
-        assert_eq!(rows(&setting.app, "attachment").await, 0);
-        assert_eq!(files(&setting, ""), files(&setting, "kieumau.db") + 1);
-        // The one that was announced is taken.
-        setting.bring(&setting.an, &file).await;
-    }
-}
-
-/// How many files lie under this path of the data folder: the master key is one, the database some more.
-fn files(setting: &Setting, path: &str) -> usize {
-    fn count(path: std::path::PathBuf) -> usize {
-        std::fs::read_dir(path).map_or(0, |entries| {
-            entries
-                .map(|entry| entry.expect("an entry").path())
-                .map(|path| if path.is_dir() { count(path) } else { 1 })
-                .sum()
-        })
-    }
-    let data = &setting.app.config.data;
-    if path == "kieumau.db" {
-        let entries = std::fs::read_dir(data).expect("the data folder");
-        return entries
-            .filter(|entry| {
-                let name = entry.as_ref().expect("an entry").file_name();
-                name.to_string_lossy().starts_with(path)
-            })
-            .count();
-    }
-    count(data.join(path))
-}
-
-#[tokio::test]
-async fn nothing_lies_plain_on_the_disk_before_or_after_the_end() {
-    fn holds(folder: &std::path::Path, needle: &[u8]) -> bool {
-        std::fs::read_dir(folder)
-            .expect("a folder")
-            .map(|entry| entry.expect("an entry").path())
-            .any(|path| {
-                if path.is_dir() {
-                    return holds(&path, needle);
-                }
-                let bytes = std::fs::read(path).expect("a file");
-                bytes.windows(needle.len()).any(|window| window == needle)
-            })
-    }
-    for setting in settings().await {
-        let data = &setting.app.config.data;
-        let file = photo(100_000, 1);
-        let path = setting.created(&setting.an, &file).await;
-        setting.patch(&setting.an, &path, 0, &file[..50_000]).await;
-        assert!(!holds(data, &file[10_000..10_032]));
-        // The search finds what does lie plain.
-        std::fs::write(data.join("plain"), &file).expect("written");
-        assert!(holds(data, &file[10_000..10_032]));
-        std::fs::remove_file(data.join("plain")).expect("removed");
-        setting
-            .patch(&setting.an, &path, 50_000, &file[50_000..])
-            .await;
-        assert!(!holds(data, &file[10_000..10_032]));
-    }
-}
-
-#[tokio::test]
-async fn a_death_between_any_two_steps_leaves_an_upload_to_resume_or_a_finished_attachment() {
-    for setting in settings().await {
-        let app = &setting.app;
-        // How far it got before it died: sealed; moved to its place, not committed; committed, not cleaned up.
-        for (seed, died_after) in [(1, "seal"), (2, "move"), (3, "commit")] {
-            let file = photo(200_000, seed);
-            let sha256 = Sha256::of(&file);
-            let path = setting.created(&setting.chi, &file).await;
-            setting
-                .patch(&setting.chi, &path, 0, &file[..150_000])
-                .await;
-            let mut upload = row(&setting, &path).await;
-            let Ok(mut staged) = Staged::hold(app, &upload).await else {
-                panic!("nobody else holds it");
-            };
-            let mut rest = file[150_000..].to_vec();
-            staged.write(150_000, &mut rest).await.expect("written");
-            let sealed = finish::seal(app, &upload, &mut staged)
-                .await
-                .expect("sealed");
-            match died_after {
-                "move" => {
-                    let folder = app.config.data.join("attachments");
-                    let name = sha256.to_string();
-                    let place = folder.join(format!("{}/{}", upload.unit, &name[..2]));
-                    std::fs::create_dir_all(&place).expect("a folder");
-                    let waiting = folder.join(format!("finishing/{}", upload.id));
-                    std::fs::rename(waiting, place.join(name)).expect("moved");
-                }
-                "commit" => finish::commit(app, &mut upload, &sealed, 0)
-                    .await
-                    .expect("committed"),
-                _ => {}
-            }
-            drop(staged);
-
-            let offset = setting.offset(&setting.chi, &path).await.expect("known");
-            if died_after == "commit" {
-                assert_eq!(offset, file.len());
-                assert!(setting.staged_file(&path).exists());
-            } else {
-                assert_eq!(offset, 150_000);
-                assert_eq!(
-                    setting.fetch(&setting.chi, sha256).await.status,
-                    StatusCode::NOT_FOUND
-                );
-                let done = setting
-                    .patch(&setting.chi, &path, offset, &file[offset..])
-                    .await;
-                assert_eq!(done.status, StatusCode::NO_CONTENT);
-            }
-            assert_eq!(setting.fetch(&setting.chi, sha256).await.body, file);
-        }
-        // The third left its staged file. It is young, then it is old.
-        let now_ms = clock::now_ms();
-        let swept = finish::sweep(app, now_ms).await.expect("swept");
-        assert_eq!(swept, Swept::default());
-        let later = now_ms + LIFE_MS / 2;
-        let swept = finish::sweep(app, later).await.expect("swept");
-        assert_eq!(
-            swept,
-            Swept {
-                expired: 0,
-                strays: 1
-            }
-        );
-    }
-}
-
-#[tokio::test]
-async fn an_upload_is_forgotten_a_week_after_its_last_byte_and_the_attachment_is_not() {
-    for setting in settings().await {
-        let app = &setting.app;
-        let file = photo(1_000, 1);
-        let sha256 = setting.bring(&setting.chi, &file).await;
-        let path = setting.created(&setting.an, &photo(1_000, 2)).await;
-        let written = setting.created(&setting.an, &photo(1_000, 3)).await;
-        let held = Staged::hold(app, &row(&setting, &written).await).await.ok();
-        let week = clock::now_ms() + LIFE_MS;
-
-        let swept = finish::sweep(app, week - 60_000).await.expect("swept");
-        assert_eq!(swept.expired, 0);
-        let swept = finish::sweep(app, week + 60_000).await.expect("swept");
-        // The finished one and the silent one; not the one that is being written.
-        assert_eq!(swept.expired, 2);
-        assert_eq!(
-            setting.offset(&setting.an, &path).await,
-            Err(StatusCode::NOT_FOUND)
-        );
-        assert!(!setting.staged_file(&path).exists());
-        assert_eq!(setting.offset(&setting.an, &written).await, Ok(0));
-        drop(held);
-        assert_eq!(setting.fetch(&setting.chi, sha256).await.body, file);
-    }
-}
-
-#[tokio::test]
-=======
->>>>>>> 8592b35b806a1cd463f3c9297d5c1f5badb454da
 async fn an_upload_whose_bytes_are_lost_begins_anew() {
     for setting in settings().await {
         let file = photo(1_000, 1);

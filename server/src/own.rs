@@ -1,0 +1,188 @@
+//! The server's own edits: decisions of supervisors and what is published to phones. Made in a worker, sealed with the server's
+//! key, admitted like any other change, and projected in the same transaction, so that a page never shows yesterday's decision.
+
+use crate::{
+    app::App,
+    audit::{self, Deed},
+    checker, clock,
+    database::Tx,
+    feed, ledger,
+    problem::{Answer, Problem},
+    projection::Rows,
+    stored::{StoredDocument, parse_hashes},
+    worker::{self, Bytes, Edit, EditJob, Job},
+};
+use kieumau_core::{
+    document::{Actor, Key},
+    hash::Sha256,
+    header,
+    id::{PersonId, PhoneId},
+    jws,
+    log::leaf::Leaf,
+    review::heads_text,
+    seal::Signer,
+};
+use sqlx::Row as _;
+use std::collections::BTreeSet;
+
+/// The server as an actor: 16 bytes of its seal key's fingerprint, and eight drawn at the start of this process.
+pub fn actor(app: &App) -> Actor {
+    let fingerprint = jws::fingerprint(&app.keys.seal.verifying_key());
+    let id = PhoneId::from_slice(&fingerprint.as_bytes()[..16]).expect("sixteen bytes are an id");
+    Actor {
+        phone: id,
+        opening: app.opening,
+    }
+}
+
+/// Writes `edit` into the document of `key`, with the deed's audit row, in the caller's transaction `tx`.
+///
+/// # Errors
+/// `invalid` when the edit breaks a rule; `internal` when the database or the worker fails. Nothing was written then.
+pub async fn write(
+    app: &App,
+    tx: &mut Tx,
+    key: &Key,
+    person: PersonId,
+    edit: Edit,
+    deed: Deed<'_>,
+) -> Answer<()> {
+    let now_ms = clock::now_ms();
+    let mut feeds = feed::hold(tx, &BTreeSet::from([key.unit])).await?;
+    let stored = match StoredDocument::hold(tx, &app.vault, key.document()).await? {
+        Some(stored) => stored,
+        None => StoredDocument::create(tx, &app.vault, key, now_ms).await?,
+    };
+    let held = held(tx, &stored).await?;
+    let job = EditJob {
+        key: serde_json::to_string(key).map_err(Problem::internal)?,
+        held,
+        actor: actor(app).to_bytes(),
+        person,
+        at_ms: now_ms,
+        random: rand::random(),
+        edit,
+    };
+    let edited = match app
+        .workers
+        .run(&Job::Edit(job))
+        .await
+        .map_err(Problem::internal)?
+    {
+        worker::Answer::Edited(edited) => edited,
+        worker::Answer::Invalid(json) => {
+            return Err(Problem::invalid(
+                serde_json::from_str(&json).map_err(Problem::internal)?,
+            ));
+        }
+        _ => {
+            return Err(Problem::internal(std::io::Error::other(
+                "the worker could not edit",
+            )));
+        }
+    };
+    let rows: Rows = serde_json::from_str(&edited.rows).map_err(Problem::internal)?;
+    if let Some(Bytes(bytes)) = edited.change {
+        let hash = put(app, tx, &mut feeds, &stored, &bytes, now_ms).await?;
+        feed::store(tx, &feeds).await?;
+        seal(app, tx, key, hash, now_ms).await?;
+        let size = i64::try_from(bytes.len()).map_err(Problem::internal)?;
+        sqlx::query(
+            "update document set heads = $1, size_bytes = size_bytes + $2 where document_id = $3",
+        )
+        .bind(heads_text(&edited.heads))
+        .bind(size)
+        .bind(key.document().to_string())
+        .execute(&mut **tx)
+        .await?;
+        checker::write(tx, key, &edited.heads, &rows).await?;
+        feed::advance(tx, key.unit).await?;
+    }
+    audit::write(tx, now_ms, deed).await?;
+    Ok(())
+}
+
+async fn held(tx: &mut Tx, stored: &StoredDocument) -> Result<Vec<Bytes>, sqlx::Error> {
+    let rows = sqlx::query("select hash, bytes from change where document_id = $1 and state = 'checked' order by number")
+        .bind(stored.key.document().to_string())
+        .fetch_all(&mut **tx)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let hash = parse_hashes(&row.get::<String, _>(0))
+                .pop()
+                .ok_or(sqlx::Error::RowNotFound)?;
+            stored.open(hash, &row.get::<Vec<u8>, _>(1)).map(Bytes)
+        })
+        .collect()
+}
+
+/// Stores the server's change as checked: the worker that wrote it has understood it.
+async fn put(
+    app: &App,
+    tx: &mut Tx,
+    feeds: &mut feed::Feeds,
+    stored: &StoredDocument,
+    bytes: &[u8],
+    now_ms: i64,
+) -> Answer<Sha256> {
+    let header = header::read(bytes).map_err(Problem::internal)?;
+    let id = stored.key.document();
+    let number = feeds
+        .append(tx, stored.key.unit, feed::Entry::Change(id, header.hash))
+        .await?;
+    let deps: Vec<String> = header.deps.iter().map(Sha256::to_string).collect();
+    sqlx::query(
+        "insert into change (document_id, hash, actor, seq, deps, written_at_s, received_at_ms, state, number, bytes) \
+         values ($1, $2, $3, $4, $5, $6, $7, 'checked', $8, $9)",
+    )
+    .bind(id.to_string())
+    .bind(header.hash.to_string())
+    .bind(hex::encode(actor(app).to_bytes()))
+    .bind(i64::try_from(header.seq).map_err(Problem::internal)?)
+    .bind(deps.join(" "))
+    .bind(header.time_s)
+    .bind(now_ms)
+    .bind(number)
+    .bind(stored.close(header.hash, bytes))
+    .execute(&mut **tx)
+    .await?;
+    Ok(header.hash)
+}
+
+/// Seals the change and says so in the log.
+async fn seal(
+    app: &App,
+    tx: &mut Tx,
+    key: &Key,
+    hash: Sha256,
+    now_ms: i64,
+) -> Result<(), sqlx::Error> {
+    let name = jws::fingerprint(&app.keys.seal.verifying_key());
+    let seal = key.seal(&app.keys.seal, Signer::Server(name), hash);
+    let id = key.document();
+    sqlx::query(
+        "insert into seal (document_id, change_hash, signer, signature) values ($1, $2, $3, $4)",
+    )
+    .bind(id.to_string())
+    .bind(hash.to_string())
+    .bind(name.to_string())
+    .bind(seal.signature.to_vec())
+    .execute(&mut **tx)
+    .await?;
+    let seals = vec![Sha256::of(&seal.encode())];
+    let leaf = Leaf::Batch {
+        document: id,
+        changes: vec![hash],
+        seals,
+        received_at_ms: now_ms,
+    };
+    let position = ledger::append(tx, &leaf).await?;
+    sqlx::query("update change set leaf = $1 where document_id = $2 and hash = $3")
+        .bind(position)
+        .bind(id.to_string())
+        .bind(hash.to_string())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! Decisions of a chief about a document, bound to the heads that were seen. Changed meanwhile is 409, and nothing is written.
+
+use crate::{
+    app::App,
+    audit::Deed,
+    own,
+    problem::{Answer, Problem},
+    session::SignedIn,
+    stored::{StoredDocument, parse_hashes},
+    worker::Edit,
+};
+use kieumau_core::{
+    document::{Key, Kind},
+    hash::Sha256,
+    id::{DecisionId, DocumentId},
+    review::{self, Verdict, heads_text},
+};
+
+/// What the decision form carries.
+#[derive(Clone, Debug)]
+pub struct NewDecision {
+    /// `approved` or `returned`.
+    pub decision: String,
+    /// The heads that were seen.
+    pub seen_heads: Vec<Sha256>,
+    /// The field that the remark is about.
+    pub field: Option<String>,
+    /// What the author should know or do.
+    pub remark: Option<String>,
+}
+
+/// Writes a decision about `reviewed`.
+///
+/// # Errors
+/// `forbidden` for who does not review, `not-found` for another unit's document, `changed-meanwhile` when what was seen is
+/// not what stands, `invalid` for a return without a remark.
+pub async fn decide(
+    app: &App,
+    by: &SignedIn,
+    reviewed: DocumentId,
+    new: NewDecision,
+) -> Answer<()> {
+    let verdict: Verdict = new.decision.parse()?;
+    let decision = review::NewDecision {
+        verdict,
+        heads: new.seen_heads,
+        field: new.field,
+        remark: new.remark,
+        withdraws: None,
+    };
+    write(app, by, reviewed, decision, "decision-written").await
+}
+
+/// Takes a decision of one's own back.
+///
+/// # Errors
+/// As [`decide`]; `invalid` at `withdraws` for a decision that is not one's own or is withdrawn already.
+pub async fn withdraw(
+    app: &App,
+    by: &SignedIn,
+    reviewed: DocumentId,
+    decision: DecisionId,
+) -> Answer<()> {
+    let new = review::NewDecision {
+        verdict: Verdict::Withdrawn,
+        heads: Vec::new(),
+        field: None,
+        remark: None,
+        withdraws: Some(decision),
+    };
+    write(app, by, reviewed, new, "decision-withdrawn").await
+}
+
+async fn write(
+    app: &App,
+    by: &SignedIn,
+    reviewed: DocumentId,
+    mut new: review::NewDecision,
+    action: &str,
+) -> Answer<()> {
+    if !by.role.reviews() {
+        return Err(Problem::forbidden());
+    }
+    let mut tx = app.database.begin().await?;
+    let document = StoredDocument::hold(&mut tx, &app.vault, reviewed).await?;
+    let document = document
+        .filter(|document| document.key.unit == by.unit)
+        .ok_or(Problem::not_found())?;
+    if !matches!(document.key.kind, Kind::PatrolLog | Kind::EvidenceFile) {
+        return Err(Problem::not_found());
+    }
+    if new.withdraws.is_some() {
+        new.heads = parse_hashes(&document.checked_heads);
+    } else if heads_text(&new.heads) != document.checked_heads {
+        return Err(Problem::changed());
+    }
+    let deed = Deed {
+        person: Some(by.person),
+        unit: Some(by.unit),
+        action,
+        subject: Some(reviewed.to_string()),
+        detail: Some(new.verdict.word().to_owned()),
+        ..Deed::default()
+    };
+    let edit = Edit::Decide(serde_json::to_string(&new).map_err(Problem::internal)?);
+    let key = Key::review(by.unit, reviewed);
+    own::write(app, &mut tx, &key, by.person, edit, deed).await?;
+    tx.commit().await?;
+    Ok(())
+}
