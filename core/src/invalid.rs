@@ -31,6 +31,8 @@ pub enum Rule {
     WithoutAccuracy,
     /// Earlier than what it has to follow.
     OutOfOrder,
+    /// Too far from the place before for the time between.
+    ImpossibleSpeed,
     /// The thing is over and takes no more of this.
     Ended,
     /// The thing is already so (a code used twice, a patrol already paused).
@@ -84,6 +86,7 @@ impl Rule {
             Self::TooInaccurate => "too-inaccurate",
             Self::WithoutAccuracy => "without-accuracy",
             Self::OutOfOrder => "out-of-order",
+            Self::ImpossibleSpeed => "impossible-speed",
             Self::Ended => "ended",
             Self::Already => "already",
             Self::NotOnTheTeam => "not-on-the-team",
