@@ -122,6 +122,8 @@ id! {
     VisitId,
     /// A checkpoint (điểm chốt) of a unit.
     CheckpointId,
+    /// A piece of evidence inside an evidence file.
+    EvidenceId,
     /// A place in a document where an attachment hangs.
     AttachmentId,
     /// A decision inside a review.

@@ -1,0 +1,100 @@
+//! A file that hangs on a record: a photo of an observation, a scanned decision. The document holds its hash and what the
+//! officer needs to recognise it; the bytes travel apart, and are the same bytes or not this attachment.
+
+use crate::{
+    hash::Sha256,
+    id::PersonId,
+    invalid::{Invalid, Rule},
+};
+use autosurgeon::{Hydrate, Reconcile};
+use serde::{Deserialize, Serialize};
+
+/// The largest file taken, bytes: 64 MiB. A phone photo has 2 to 12 MB, a scanned document less.
+pub const SIZE_LIMIT_BYTES: u64 = 64 << 20;
+
+/// One attachment as the document holds it.
+#[derive(Clone, Debug, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The record inside the document that it hangs on; none for the document itself.
+    #[autosurgeon(missing = "Option::default")]
+    pub item: Option<String>,
+    /// SHA-256 of the file.
+    pub sha256: Sha256,
+    /// Its size, bytes.
+    pub size_bytes: i64,
+    /// What it is: one of [`MediaType`]'s words.
+    pub media_type: String,
+    /// When it was attached, by the phone's clock, Unix milliseconds.
+    pub attached_at_ms: i64,
+    /// Who attached it.
+    pub attached_by: PersonId,
+    /// When it was withdrawn as a slip, Unix milliseconds.
+    #[autosurgeon(missing = "Option::default")]
+    pub withdrawn_at_ms: Option<i64>,
+}
+
+/// The kinds of file that are taken, told by their first bytes and never by their name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaType {
+    /// `image/jpeg`
+    Jpeg,
+    /// `image/png`
+    Png,
+    /// `image/webp`
+    Webp,
+    /// `application/pdf`
+    Pdf,
+}
+
+impl MediaType {
+    /// How many leading bytes [`MediaType::of`] looks at.
+    pub const SNIFFED_BYTES: usize = 12;
+
+    /// What a file of `size_bytes` that begins with `head` is.
+    ///
+    /// # Errors
+    /// At `attachment`: `Empty`, `TooLarge`, or `WrongKind` for what is none of these (SVG and HTML among them: they run).
+    pub fn of(head: &[u8], size_bytes: u64) -> Result<Self, Invalid> {
+        let broken = |rule| Err(Invalid::new("attachment", rule));
+        match head {
+            _ if size_bytes == 0 => broken(Rule::Empty),
+            _ if size_bytes > SIZE_LIMIT_BYTES => broken(Rule::TooLarge),
+            [0xff, 0xd8, 0xff, ..] => Ok(Self::Jpeg),
+            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Ok(Self::Png),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Self::Webp),
+            [b'%', b'P', b'D', b'F', b'-', ..] => Ok(Self::Pdf),
+            _ => broken(Rule::WrongKind),
+        }
+    }
+
+    /// The registered media type.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Jpeg => "image/jpeg",
+            Self::Png => "image/png",
+            Self::Webp => "image/webp",
+            Self::Pdf => "application/pdf",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_what_its_first_bytes_say() {
+        assert_eq!(MediaType::of(b"\xff\xd8\xff\xe0rest", 8), Ok(MediaType::Jpeg));
+        assert_eq!(MediaType::of(b"%PDF-1.7", 8), Ok(MediaType::Pdf));
+        for page in [&b"<svg xmlns="[..], b"<!DOCTYPE html>", b"not a photo"] {
+            assert_eq!(MediaType::of(page, 12), Err(Invalid::new("attachment", Rule::WrongKind)));
+        }
+    }
+
+    #[test]
+    fn an_empty_file_and_one_of_200_megabytes_are_refused() {
+        assert_eq!(MediaType::of(b"", 0), Err(Invalid::new("attachment", Rule::Empty)));
+        assert_eq!(MediaType::of(b"\xff\xd8\xff", 200 << 20), Err(Invalid::new("attachment", Rule::TooLarge)));
+    }
+}

@@ -1,0 +1,98 @@
+//! Clashes of meaning: a field that two phones set apart holds both values; Automerge shows one and keeps the other.
+//! Here both are readable, with who wrote each, and a person picks.
+
+use super::{Actor, Change, DocumentError, commit};
+use crate::id::PhoneId;
+use automerge::{Automerge, ObjId, ObjType, ROOT, ReadDoc as _, ScalarValue, Value};
+
+/// One field with more than one value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clash {
+    /// Where: map keys from the root down to the field.
+    pub path: Vec<String>,
+    /// The values, the visible one last.
+    pub values: Vec<ClashValue>,
+}
+
+/// One of the values of a clash.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClashValue {
+    /// The value as text; empty for null.
+    pub text: String,
+    /// Who wrote it; none when it came with the document's birth.
+    pub phone: Option<PhoneId>,
+}
+
+/// Every field in a clash, in the order of the document's keys.
+#[must_use]
+pub fn clashes(document: &Automerge) -> Vec<Clash> {
+    let mut found = Vec::new();
+    // Documents are at most a few maps deep; the worker refuses deeper ones before they get here.
+    let mut waiting = vec![(ROOT, Vec::new())];
+    while let Some((object, path)) = waiting.pop() {
+        for item in document.map_range(&object, ..) {
+            let path: Vec<String> = path.iter().cloned().chain([item.key.to_string()]).collect();
+            if let Ok(Some((Value::Object(ObjType::Map), child))) = document.get(&object, item.key.as_ref()) {
+                waiting.push((child, path));
+            } else if let Some(values) = several(document, &object, &item.key) {
+                found.push(Clash { path, values });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+fn several(document: &Automerge, object: &ObjId, key: &str) -> Option<Vec<ClashValue>> {
+    let values = document.get_all(object, key).ok().filter(|values| values.len() > 1)?;
+    Some(
+        values
+            .into_iter()
+            .map(|(value, id)| ClashValue { text: scalar_text(&value), phone: writer(&id) })
+            .collect(),
+    )
+}
+
+fn scalar_text(value: &Value<'_>) -> String {
+    match value {
+        Value::Scalar(scalar) => match scalar.as_ref() {
+            ScalarValue::Null => String::new(),
+            ScalarValue::Str(text) => text.to_string(),
+            other => other.to_string(),
+        },
+        Value::Object(_) => String::new(),
+    }
+}
+
+fn writer(id: &ObjId) -> Option<PhoneId> {
+    match id {
+        ObjId::Id(_, actor, _) => Actor::from_slice(actor.to_bytes()).map(|actor| actor.phone),
+        ObjId::Root => None,
+    }
+}
+
+/// Ends the clash at `path` by writing the value at `index` of [`Clash::values`] once more. None if there is no such clash.
+///
+/// # Errors
+/// `Automerge` if the document refuses.
+pub fn choose(
+    document: &mut Automerge,
+    actor: Actor,
+    at_ms: i64,
+    path: &[String],
+    index: usize,
+) -> Result<Option<Change>, DocumentError> {
+    let Some((field, parents)) = path.split_last() else { return Ok(None) };
+    let mut object = ROOT;
+    for parent in parents {
+        let Some((Value::Object(_), child)) = document.get(&object, parent.as_str())? else { return Ok(None) };
+        object = child;
+    }
+    let values = document.get_all(&object, field.as_str())?;
+    if values.len() < 2 {
+        return Ok(None);
+    }
+    let Some((Value::Scalar(value), _)) = values.into_iter().nth(index) else { return Ok(None) };
+    let value = value.into_owned();
+    commit(document, actor, at_ms, |writer| Ok(writer.put_anyway(&object, field, value)?))
+}

@@ -1,0 +1,228 @@
+//! What a phone does next in a sync, decided from facts alone: no socket, no clock, no database.
+//!
+//! Order: changes before files (text is what matters first), files before pulling, and receipts asked for whenever something
+//! happened that could complete one. A failure waits with full jitter and goes on where it was, because what is unsent is a
+//! fact on the disk and not a place in a script.
+
+use std::time::Duration;
+
+/// The facts on the phone's disk at this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Situation {
+    /// An access token that the server has not refused.
+    pub signed_in: bool,
+    /// Changes the server is not known to hold.
+    pub unsent_changes: bool,
+    /// Files the server is not known to hold.
+    pub unsent_files: bool,
+    /// Documents whose present state no receipt covers.
+    pub unconfirmed: bool,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Get an access token.
+    SignIn,
+    /// Send changes, and ask for receipts.
+    Push,
+    /// Send one file.
+    Upload,
+    /// Fetch what is new.
+    Pull,
+    /// Do nothing for so long, then ask again.
+    Rest(Duration),
+    /// All is done that can be done now.
+    Finished,
+    /// Too many failures, or one that time does not heal.
+    GiveUp(Failure),
+}
+
+/// How a step failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No answer, or none of our server's.
+    Unreachable,
+    /// The server asks to come back.
+    Busy {
+        /// After so long, if it says.
+        retry_after: Option<Duration>,
+    },
+    /// The access token is no longer good.
+    TokenExpired,
+    /// The server does not let this phone in, or the phone's own disk fails: trying again does not help.
+    Final,
+}
+
+/// How a step went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It went through; `news` if it changed what a receipt would have to cover, `more` if the server has more to give.
+    Went {
+        /// Something happened that could complete a receipt.
+        news: bool,
+        /// A pull did not bring everything yet.
+        more: bool,
+    },
+    /// It did not.
+    Failed(Failure),
+}
+
+/// The longest rest, and the first bound that jitter draws from.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+const FIRST_REST: Duration = Duration::from_millis(500);
+
+/// One sync from its start to its end.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    tries: u32,
+    failures: u32,
+    renewals: u32,
+    rest: Option<Duration>,
+    ended: Option<Failure>,
+    asked: bool,
+    pulled: bool,
+    last: Option<Step>,
+}
+
+impl Exchange {
+    /// A sync that gives up after `tries` failures in a row.
+    #[must_use]
+    pub const fn new(tries: u32) -> Self {
+        Self { tries, failures: 0, renewals: 0, rest: None, ended: None, asked: false, pulled: false, last: None }
+    }
+
+    /// What to do now.
+    pub fn step(&mut self, now: Situation) -> Step {
+        let step = match (self.ended, self.rest.take()) {
+            (Some(failure), _) => Step::GiveUp(failure),
+            (None, Some(rest)) => Step::Rest(rest),
+            (None, None) if !now.signed_in => Step::SignIn,
+            (None, None) if now.unsent_changes => Step::Push,
+            (None, None) if now.unsent_files => Step::Upload,
+            (None, None) if !self.pulled => Step::Pull,
+            (None, None) if now.unconfirmed && !self.asked => Step::Push,
+            (None, None) => Step::Finished,
+        };
+        self.last = Some(step);
+        step
+    }
+
+    /// Hears how the step went. `random` in 0..1 is the jitter.
+    pub fn answered(&mut self, answer: Answer, random: f64) {
+        match answer {
+            Answer::Went { news, more } => {
+                self.failures = 0;
+                match self.last {
+                    Some(Step::Push) => self.asked = true,
+                    Some(Step::Pull) => {
+                        self.pulled = !more;
+                        self.asked &= !news;
+                    }
+                    Some(Step::Upload) => self.asked &= !news,
+                    _ => {}
+                }
+            }
+            // One renewal is invisible; a server that refuses a fresh token too is a failure like another.
+            Answer::Failed(Failure::TokenExpired) if self.renewals == 0 => self.renewals += 1,
+            Answer::Failed(Failure::Final) => self.ended = Some(Failure::Final),
+            Answer::Failed(failure) => {
+                self.failures += 1;
+                if self.failures >= self.tries {
+                    self.ended = Some(failure);
+                } else {
+                    self.rest = Some(rest(self.failures, failure, random));
+                }
+            }
+        }
+    }
+}
+
+/// Full jitter: anything from nothing to a bound that doubles, so that 200 phones that lost the server at once do not come
+/// back at once. The server's own wish comes on top.
+fn rest(failures: u32, failure: Failure, random: f64) -> Duration {
+    let bound = FIRST_REST.saturating_mul(1 << failures.min(16)).min(LONGEST_REST);
+    let jitter = bound.mul_f64(random.clamp(0.0, 1.0));
+    match failure {
+        Failure::Busy { retry_after: Some(wish) } => wish.min(LONGEST_REST) + jitter,
+        _ => jitter,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WENT: Answer = Answer::Went { news: false, more: false };
+    const IN: Situation =
+        Situation { signed_in: true, unsent_changes: false, unsent_files: false, unconfirmed: false };
+
+    #[test]
+    fn one_observation_costs_one_push_and_one_pull() {
+        let mut exchange = Exchange::new(3);
+        let unsent = Situation { unsent_changes: true, unconfirmed: true, ..IN };
+        assert_eq!(exchange.step(unsent), Step::Push);
+        exchange.answered(WENT, 0.5);
+        assert_eq!(exchange.step(IN), Step::Pull);
+        exchange.answered(WENT, 0.5);
+        assert_eq!(exchange.step(IN), Step::Finished);
+    }
+
+    #[test]
+    fn text_goes_before_photos_and_a_receipt_is_asked_after_them() {
+        let mut exchange = Exchange::new(3);
+        let all = Situation { unsent_changes: true, unsent_files: true, unconfirmed: true, ..IN };
+        assert_eq!(exchange.step(all), Step::Push);
+        exchange.answered(WENT, 0.5);
+        let file = Situation { unsent_changes: false, ..all };
+        assert_eq!(exchange.step(file), Step::Upload);
+        exchange.answered(Answer::Went { news: true, more: false }, 0.5);
+        let confirm = Situation { unsent_files: false, ..file };
+        assert_eq!(exchange.step(confirm), Step::Pull);
+        exchange.answered(WENT, 0.5);
+        assert_eq!(exchange.step(confirm), Step::Push);
+        exchange.answered(WENT, 0.5);
+        // Still unconfirmed, but nothing happened since it was asked: no endless asking.
+        assert_eq!(exchange.step(confirm), Step::Finished);
+    }
+
+    #[test]
+    fn an_expired_token_is_renewed_once_without_a_rest() {
+        let mut exchange = Exchange::new(3);
+        assert_eq!(exchange.step(IN), Step::Pull);
+        exchange.answered(Answer::Failed(Failure::TokenExpired), 0.5);
+        assert_eq!(exchange.step(Situation::default()), Step::SignIn);
+        exchange.answered(WENT, 0.5);
+        assert_eq!(exchange.step(IN), Step::Pull);
+        exchange.answered(Answer::Failed(Failure::TokenExpired), 0.5);
+        assert!(matches!(exchange.step(IN), Step::Rest(_)));
+    }
+
+    #[test]
+    fn rests_grow_are_drawn_and_end() {
+        let mut exchange = Exchange::new(4);
+        let mut rests = Vec::new();
+        for _ in 0..3 {
+            exchange.step(IN);
+            exchange.answered(Answer::Failed(Failure::Unreachable), 1.0);
+            match exchange.step(IN) {
+                Step::Rest(rest) => rests.push(rest.as_millis()),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(rests, [1_000, 2_000, 4_000]);
+        exchange.step(IN);
+        exchange.answered(Answer::Failed(Failure::Unreachable), 1.0);
+        assert_eq!(exchange.step(IN), Step::GiveUp(Failure::Unreachable));
+        assert_eq!(rest(1, Failure::Unreachable, 0.0), Duration::ZERO);
+        assert!(rest(60, Failure::Busy { retry_after: Some(Duration::from_secs(5)) }, 1.0) <= 2 * LONGEST_REST);
+    }
+
+    #[test]
+    fn a_revoked_phone_stops_at_once() {
+        let mut exchange = Exchange::new(10);
+        exchange.step(IN);
+        exchange.answered(Answer::Failed(Failure::Final), 0.5);
+        assert_eq!(exchange.step(IN), Step::GiveUp(Failure::Final));
+    }
+}

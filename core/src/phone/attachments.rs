@@ -1,0 +1,236 @@
+//! Photos and files: an encrypted file of our own, known by its SHA-256, on the disk before the document names it.
+//!
+//! They cross the border as paths, never as bytes. If the phone dies between the file and the row, an unnamed encrypted file
+//! is left over and the officer's original is untouched.
+
+use super::{
+    Phone,
+    error::PhoneError,
+    sealed_file::{self, FileKey},
+    store::Also,
+};
+use crate::{
+    attachment::{Attachment, MediaType, SIZE_LIMIT_BYTES},
+    document::Kind,
+    evidence::EvidenceFile,
+    hash::Sha256,
+    id::DocumentId,
+    invalid::{Invalid, Rule},
+    patrol::PatrolLog,
+};
+use sha2::Digest as _;
+use sqlx::{Row as _, Sqlite, Transaction};
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+use zeroize::Zeroizing;
+
+/// An attachment as the phone holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// SHA-256 of the file.
+    pub sha256: Sha256,
+    /// Its size, bytes.
+    pub size_bytes: u64,
+    /// What it is.
+    pub media_type: String,
+    /// The server has it whole.
+    pub received: bool,
+}
+
+/// A sealed file that no document names yet.
+pub(super) struct NewFile {
+    sha256: Sha256,
+    size_bytes: u64,
+    media_type: MediaType,
+    key: FileKey,
+    name: String,
+}
+
+impl NewFile {
+    /// Names the file in the transaction that makes a document name it.
+    pub(super) async fn put(&self, tx: &mut Transaction<'_, Sqlite>, document: DocumentId) -> Result<(), PhoneError> {
+        sqlx::query(
+            "insert into attachment (sha256, size_bytes, media_type, file_key, file_name) values ($1, $2, $3, $4, $5) \
+             on conflict (sha256) do nothing",
+        )
+        .bind(self.sha256.to_string())
+        .bind(i64::try_from(self.size_bytes).map_err(PhoneError::internal)?)
+        .bind(self.media_type.word())
+        .bind(self.key.to_vec())
+        .bind(&self.name)
+        .execute(&mut **tx)
+        .await?;
+        sqlx::query("insert into attachment_use (document_id, sha256) values ($1, $2) on conflict do nothing")
+            .bind(document.to_string())
+            .bind(self.sha256.to_string())
+            .execute(&mut **tx)
+            .await?;
+        Ok(())
+    }
+}
+
+/// A file that waits for the server.
+pub(super) struct Unsent {
+    pub(super) sha256: Sha256,
+    pub(super) size_bytes: u64,
+    pub(super) upload_url: Option<String>,
+    key: FileKey,
+    path: PathBuf,
+}
+
+impl Unsent {
+    /// Up to `most` bytes from `offset` on.
+    pub(super) async fn read(&self, offset: u64, most: usize) -> Result<Vec<u8>, PhoneError> {
+        let (path, key, size) = (self.path.clone(), self.key.clone(), self.size_bytes);
+        blocking(move || sealed_file::read(&path, &key, size, offset, most)).await
+    }
+}
+
+impl Phone {
+    /// Hangs the file at `path` on a document, or on the observation or the piece of evidence `item` in it.
+    /// Returns when the sealed copy and the record are on the disk; the file at `path` is no longer needed then.
+    ///
+    /// # Errors
+    /// `Invalid` at `attachment` for an empty, too large, or unknown kind of file, at `item` for no such item;
+    /// `NotFound` for no file or no document; `StorageFull`.
+    pub async fn attach(
+        &self,
+        document: DocumentId,
+        item: Option<String>,
+        path: &Path,
+    ) -> Result<Sha256, PhoneError> {
+        let (from, to) = (path.to_owned(), self.files());
+        let file = blocking(move || seal_into(&to, &from)).await?;
+        let sha256 = file.sha256;
+        let mut store = self.store().await;
+        let stamp = self.stamp(store.profile()?.person);
+        let key = store.key(document).await?;
+        let attachment = Attachment {
+            item,
+            sha256,
+            size_bytes: i64::try_from(file.size_bytes).map_err(PhoneError::internal)?,
+            media_type: file.media_type.word().to_owned(),
+            attached_at_ms: stamp.at_ms,
+            attached_by: stamp.by,
+            withdrawn_at_ms: None,
+        };
+        let also = Also::Attachment(file);
+        match key.kind {
+            Kind::PatrolLog => {
+                let attach = |log: &mut PatrolLog| log.attach(stamp, attachment);
+                store.edit(&key, stamp.at_ms, also, attach).await?;
+            }
+            Kind::EvidenceFile => {
+                let attach = |file: &mut EvidenceFile| file.attach(stamp, attachment);
+                store.edit(&key, stamp.at_ms, also, attach).await?;
+            }
+            Kind::Review | Kind::Reference => return Err(Invalid::new("document", Rule::WrongKind).into()),
+        }
+        Ok(sha256)
+    }
+
+    /// What is known here of an attachment.
+    ///
+    /// # Errors
+    /// `NotFound` for one that was attached on another phone.
+    pub async fn attachment(&self, sha256: Sha256) -> Result<Attached, PhoneError> {
+        let mut store = self.store().await;
+        let row = sqlx::query("select size_bytes, media_type, received_at_ms from attachment where sha256 = $1")
+            .bind(sha256.to_string())
+            .fetch_one(&mut store.connection)
+            .await?;
+        Ok(Attached {
+            sha256,
+            size_bytes: row.get::<i64, _>(0).unsigned_abs(),
+            media_type: row.get(1),
+            received: row.get::<Option<i64>, _>(2).is_some(),
+        })
+    }
+
+    /// A path where the file lies in the clear, to be shown now. Emptied at the next opening.
+    ///
+    /// # Errors
+    /// `NotFound` for one that was attached on another phone; `Internal` for one that was changed on the disk.
+    pub async fn viewable(&self, sha256: Sha256) -> Result<PathBuf, PhoneError> {
+        let row = {
+            let mut store = self.store().await;
+            sqlx::query("select sha256, size_bytes, file_key, file_name, upload_url, media_type from attachment where sha256 = $1")
+                .bind(sha256.to_string())
+                .fetch_one(&mut store.connection)
+                .await?
+        };
+        let file = unsent(&row, &self.files())?;
+        let ending = row.get::<&str, _>(5).rsplit('/').next().unwrap_or("bin").to_owned();
+        let folder = self.config.folder.join("viewable");
+        let path = folder.join(format!("{sha256}.{ending}"));
+        let shown = path.clone();
+        blocking(move || {
+            std::fs::create_dir_all(&folder)?;
+            std::fs::write(&path, sealed_file::read(&file.path, &file.key, file.size_bytes, 0, usize::MAX)?)?;
+            Ok(())
+        })
+        .await?;
+        Ok(shown)
+    }
+
+    /// Files that the server is not known to have, the oldest document's first.
+    pub(super) async fn unsent_files(&self) -> Result<Vec<Unsent>, PhoneError> {
+        let mut store = self.store().await;
+        let rows = sqlx::query(
+            "select sha256, size_bytes, file_key, file_name, upload_url from attachment where received_at_ms is null \
+             order by sha256",
+        )
+        .fetch_all(&mut store.connection)
+        .await?;
+        rows.iter().map(|row| unsent(row, &self.files())).collect()
+    }
+
+    fn files(&self) -> PathBuf {
+        self.config.folder.join("files")
+    }
+}
+
+fn unsent(row: &sqlx::sqlite::SqliteRow, files: &Path) -> Result<Unsent, PhoneError> {
+    let key: [u8; 32] = row
+        .get::<Vec<u8>, _>(2)
+        .try_into()
+        .map_err(|_| PhoneError::internal("a file key is not 32 bytes"))?;
+    Ok(Unsent {
+        sha256: row.get::<&str, _>(0).parse().map_err(PhoneError::internal)?,
+        size_bytes: row.get::<i64, _>(1).unsigned_abs(),
+        upload_url: row.get(4),
+        key: Zeroizing::new(key),
+        path: files.join(row.get::<&str, _>(3)),
+    })
+}
+
+/// Copies the file at `from` into a sealed file in `files`, and looks at what it is on the way.
+fn seal_into(files: &Path, from: &Path) -> Result<NewFile, PhoneError> {
+    std::fs::create_dir_all(files)?;
+    let mut head = [0; MediaType::SNIFFED_BYTES];
+    let source = std::fs::File::open(from)?;
+    let size_bytes = source.metadata()?.len();
+    let sniffed = std::io::Read::read(&mut &source, &mut head)?;
+    let media_type = MediaType::of(&head[..sniffed], size_bytes)?;
+    let key: FileKey = Zeroizing::new(rand::random());
+    let name = hex::encode(rand::random::<[u8; 16]>());
+    let mut hasher = sha2::Sha256::new();
+    let mut seen = 0;
+    let whole = head[..sniffed].chain(source.take(SIZE_LIMIT_BYTES + 1));
+    sealed_file::write(whole, &files.join(&name), &key, |chunk| {
+        hasher.update(chunk);
+        seen += chunk.len() as u64;
+    })?;
+    std::fs::File::open(files)?.sync_all()?;
+    // The file may have grown while it was read: what was sealed is what counts.
+    MediaType::of(&head[..sniffed], seen)?;
+    Ok(NewFile { sha256: Sha256(hasher.finalize().into()), size_bytes: seen, media_type, key, name })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PhoneError> + Send + 'static,
+) -> Result<T, PhoneError> {
+    tokio::task::spawn_blocking(work).await.map_err(PhoneError::internal)?
+}

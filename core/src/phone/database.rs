@@ -1,0 +1,48 @@
+//! The encrypted file: SQLite with SQLCipher, one connection, WAL, `synchronous=FULL`, exclusive.
+//!
+//! One connection, because SQLite 3.50.4 can damage a WAL that two reset at once; FULL, because *Đã lưu trên máy* must
+//! survive a pulled battery. Opening never deletes: what cannot be opened is reported as it is.
+
+use super::error::PhoneError;
+use crate::invalid::{Invalid, Rule};
+use sqlx::{
+    ConnectOptions as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
+};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/phone/migrations");
+
+/// Opens (or makes) `kieumau.db` in `folder` under `key` and migrates it.
+///
+/// # Errors
+/// `Invalid` at `key` when the key does not open the file, or the file is no database; `StorageFull`, `Internal`.
+pub(super) async fn open(folder: &Path, key: &[u8; 32]) -> Result<SqliteConnection, PhoneError> {
+    std::fs::create_dir_all(folder)?;
+    let raw_key = Zeroizing::new(format!("\"x'{}'\"", hex::encode(key)));
+    let options = SqliteConnectOptions::new()
+        .filename(folder.join("kieumau.db"))
+        .create_if_missing(true)
+        .pragma("key", raw_key.to_string())
+        .locking_mode(SqliteLockingMode::Exclusive)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true);
+    let mut connection = options.connect().await.map_err(not_opened)?;
+    MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(|error| match error {
+        sqlx::migrate::MigrateError::Execute(error) => not_opened(error),
+        other => PhoneError::internal(other),
+    })?;
+    Ok(connection)
+}
+
+fn not_opened(error: sqlx::Error) -> PhoneError {
+    match &error {
+        // SQLITE_NOTADB: what SQLCipher says to a wrong key.
+        sqlx::Error::Database(database) if database.code().as_deref() == Some("26") => {
+            PhoneError::Invalid(Invalid::new("key", Rule::Unreadable))
+        }
+        _ => error.into(),
+    }
+}

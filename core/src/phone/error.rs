@@ -1,0 +1,74 @@
+//! What can go wrong on a phone, as the six things an app can act on.
+
+use crate::{document::DocumentError, invalid::Invalid};
+
+/// An error at the phone's border. Carries facts; the app words them.
+#[derive(Debug, thiserror::Error)]
+pub enum PhoneError {
+    /// A rule is broken: say which field.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// There is no such thing on this phone.
+    #[error("not on this phone")]
+    NotFound,
+    /// The server cannot be reached, or says to come back; everything recorded is safe.
+    #[error("the server cannot be reached")]
+    Offline {
+        /// When the server asked to be left alone for so long, seconds.
+        retry_after_s: Option<u32>,
+    },
+    /// The server does not let this phone in. `word` is the problem's stable word: `phone-revoked`, `code-expired`.
+    #[error("not let in: {word}")]
+    SignedOut {
+        /// The problem's stable word.
+        word: String,
+    },
+    /// The disk takes no more; what was shown as saved is safe.
+    #[error("the storage is full")]
+    StorageFull,
+    /// Our fault.
+    #[error("internal: {detail}")]
+    Internal {
+        /// What happened, without content.
+        detail: String,
+    },
+}
+
+impl PhoneError {
+    /// Our fault, with what happened.
+    pub fn internal(detail: impl std::fmt::Display) -> Self {
+        Self::Internal { detail: detail.to_string() }
+    }
+}
+
+impl From<sqlx::Error> for PhoneError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            // SQLITE_FULL, and SQLITE_IOERR_WRITE, which some file systems give instead.
+            sqlx::Error::Database(database) if matches!(database.code().as_deref(), Some("13" | "778")) => {
+                Self::StorageFull
+            }
+            sqlx::Error::RowNotFound => Self::NotFound,
+            _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<std::io::Error> for PhoneError {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::StorageFull,
+            std::io::ErrorKind::NotFound => Self::NotFound,
+            _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<DocumentError> for PhoneError {
+    fn from(error: DocumentError) -> Self {
+        match error {
+            DocumentError::Invalid(invalid) => Self::Invalid(invalid),
+            other => Self::internal(other),
+        }
+    }
+}

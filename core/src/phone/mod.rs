@@ -1,0 +1,96 @@
+//! The phone's half: everything recorded is a change in an encrypted file first, and reaches the server when it can.
+//!
+//! [`Phone`] is what the bindings show to an app. Each call that records returns after one SQLite transaction is on the disk;
+//! no call that records touches the network. In reading order: `database` opens the file, `store` loads and edits documents,
+//! `patrols`, `evidence_files`, `attachments` and `items` are the use cases, `client` talks to the server.
+
+mod attachments;
+mod client;
+mod database;
+mod enrolment;
+mod error;
+mod evidence_files;
+mod items;
+mod patrols;
+mod sealed_file;
+mod store;
+mod sync;
+mod tracks;
+
+pub use attachments::Attached;
+pub use enrolment::Profile;
+pub use error::PhoneError;
+pub use evidence_files::{EvidenceFileView, EvidenceView};
+pub use items::{Decided, Item, ItemState};
+pub use patrols::{ClashView, ObservationView, PatrolSummary, PatrolView};
+pub use sync::{Event, Listener, SyncOptions, SyncReport};
+pub use tracks::TrackImport;
+
+use crate::{
+    id::PersonId,
+    stamp::Stamp,
+};
+use std::{path::PathBuf, sync::Arc};
+use store::Store;
+use tokio::sync::{Mutex, MutexGuard};
+use zeroize::Zeroizing;
+
+/// Tells the time, Unix milliseconds. The app's border gives the system's clock; tests give 1970.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// How a phone is opened.
+#[derive(Clone)]
+pub struct PhoneConfig {
+    /// The folder that is this person's on this phone.
+    pub folder: PathBuf,
+    /// The 32-byte key from the platform's key store.
+    pub key: Zeroizing<[u8; 32]>,
+    /// The app's version, told to the server.
+    pub app_version: String,
+    /// The phone's clock.
+    pub clock: Clock,
+}
+
+impl std::fmt::Debug for PhoneConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PhoneConfig({})", self.app_version)
+    }
+}
+
+/// One person's records on one phone.
+pub struct Phone {
+    config: PhoneConfig,
+    store: Mutex<Store>,
+    syncing: sync::Syncing,
+}
+
+impl std::fmt::Debug for Phone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Phone({:?})", self.config)
+    }
+}
+
+impl Phone {
+    /// Opens the phone's database, or makes it. Never deletes.
+    ///
+    /// # Errors
+    /// `Invalid` at `key` for a wrong key; `StorageFull`, `Internal`.
+    pub async fn open(config: PhoneConfig) -> Result<Self, PhoneError> {
+        let connection = database::open(&config.folder, &config.key).await?;
+        let store = Store::open(connection).await?;
+        Ok(Self { config, store: Mutex::new(store), syncing: sync::Syncing::default() })
+    }
+
+    /// The one connection. Held over a transaction, never over the network.
+    async fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().await
+    }
+
+    fn now_ms(&self) -> i64 {
+        (self.config.clock)()
+    }
+
+    fn stamp(&self, by: PersonId) -> Stamp {
+        Stamp { by, at_ms: self.now_ms(), random: rand::random() }
+    }
+}

@@ -1,0 +1,340 @@
+//! Patrols and their observations, as an app uses them.
+
+use super::{
+    Phone,
+    error::PhoneError,
+    items::{self, ItemState},
+    store::Also,
+};
+use crate::{
+    document::{self, Key, Kind},
+    id::{CheckpointId, DocumentId, ObservationId, PersonId, VisitId},
+    invalid::{Invalid, Rule},
+    observation::{NewObservation, Observation},
+    patrol::{NewPatrol, PatrolLog},
+    track,
+};
+use serde::{Deserialize, Serialize};
+use sqlx::Row as _;
+use std::collections::BTreeMap;
+
+/// A patrol as a list shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PatrolSummary {
+    /// The patrol's document.
+    pub patrol: DocumentId,
+    /// What people call it.
+    pub title: String,
+    /// When it began, Unix milliseconds.
+    pub started_at_ms: i64,
+    /// When it ended, Unix milliseconds.
+    pub ended_at_ms: Option<i64>,
+    /// A pause lasts.
+    pub paused: bool,
+    /// Observations that stand.
+    pub observation_count: u32,
+    /// Length of the track, metres, gaps left out.
+    pub length_m: f64,
+    /// Where it is on its way to the server and back.
+    pub state: ItemState,
+}
+
+/// A patrol whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PatrolView {
+    /// As the list shows it.
+    pub summary: PatrolSummary,
+    /// The leader.
+    pub leader: Option<PersonId>,
+    /// The team.
+    pub team: Vec<PersonId>,
+    /// Members per force, by code.
+    pub forces: BTreeMap<String, i64>,
+    /// Vehicles per kind, by code.
+    pub vehicles: BTreeMap<String, i64>,
+    /// The track's fixes, in the order of time; those not folded yet among them.
+    pub fixes: Vec<crate::position::Fix>,
+    /// Checkpoints visited.
+    pub visits: Vec<CheckpointId>,
+    /// The text of the QR by which a colleague joins.
+    pub join_qr: String,
+}
+
+/// An observation as the app shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObservationView {
+    /// Its id.
+    pub observation: ObservationId,
+    /// The patrol it belongs to.
+    pub patrol: DocumentId,
+    /// What it says.
+    pub content: Observation,
+    /// SHA-256 of the photos that hang on it.
+    pub attachments: Vec<crate::hash::Sha256>,
+}
+
+/// A field with two values, for a person to pick.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClashView {
+    /// The document.
+    pub document: DocumentId,
+    /// Map keys from the root to the field, joined by `/`.
+    pub path: String,
+    /// The values, the visible one last; index into this to choose.
+    pub values: Vec<document::ClashValue>,
+}
+
+/// What a list needs of a patrol, computed at each write and kept beside the document.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Summary {
+    title: String,
+    started_at_ms: i64,
+    ended_at_ms: Option<i64>,
+    paused: bool,
+    observation_count: u32,
+    length_m: f64,
+}
+
+impl Summary {
+    pub(super) fn of(patrol: &PatrolLog) -> Self {
+        let standing = patrol.observations.values().filter(|o| o.withdrawn_at_ms.is_none()).count();
+        Self {
+            title: patrol.title.clone().unwrap_or_default(),
+            started_at_ms: patrol.started_at_ms.unwrap_or_default(),
+            ended_at_ms: patrol.ended_at_ms,
+            paused: patrol.open_pause().is_some(),
+            observation_count: u32::try_from(standing).unwrap_or(u32::MAX),
+            length_m: track::length_m(&patrol.fixes()),
+        }
+    }
+
+    fn shown(self, patrol: DocumentId, state: ItemState) -> PatrolSummary {
+        PatrolSummary {
+            patrol,
+            title: self.title,
+            started_at_ms: self.started_at_ms,
+            ended_at_ms: self.ended_at_ms,
+            paused: self.paused,
+            observation_count: self.observation_count,
+            length_m: self.length_m,
+            state,
+        }
+    }
+}
+
+/// The QR by which a colleague's phone joins a patrol.
+const JOIN: &str = "kieumau-join:1?";
+
+impl Phone {
+    /// Starts a patrol of one's own unit. Returns its document's id.
+    ///
+    /// # Errors
+    /// The rules of [`NewPatrol`]; `SignedOut` before enrolment; `StorageFull`.
+    pub async fn start_patrol(&self, new: NewPatrol) -> Result<DocumentId, PhoneError> {
+        let mut store = self.store().await;
+        let profile = store.profile()?;
+        let stamp = self.stamp(profile.person);
+        let fresh = crate::id::ObservationId::fresh(stamp.at_ms, rand::random());
+        let key = Key::patrol(profile.unit, uuid::Uuid::from_bytes(*fresh.as_bytes()));
+        store.edit(&key, stamp.at_ms, Also::Nothing, |patrol: &mut PatrolLog| patrol.start(stamp, new)).await?;
+        Ok(key.document())
+    }
+
+    /// Joins the patrol whose QR a colleague shows; works without signal. Returns its document's id.
+    ///
+    /// # Errors
+    /// `Invalid` at `qr` for another text, or a patrol of another unit.
+    pub async fn join_patrol(&self, qr: &str) -> Result<DocumentId, PhoneError> {
+        let mut store = self.store().await;
+        let profile = store.profile()?;
+        let stamp = self.stamp(profile.person);
+        let malformed = || Invalid::new("qr", Rule::Malformed);
+        let (unit, name) = qr.strip_prefix(JOIN).and_then(|text| text.split_once('&')).ok_or_else(malformed)?;
+        let unit = unit.parse().map_err(|_| malformed())?;
+        if unit != profile.unit {
+            return Err(Invalid::new("qr", Rule::NotOnTheTeam).into());
+        }
+        let key = Key::parse(Kind::PatrolLog, unit, name)?;
+        let join = |patrol: &mut PatrolLog| {
+            patrol.join(stamp);
+            Ok(())
+        };
+        store.edit(&key, stamp.at_ms, Also::Nothing, join).await?;
+        Ok(key.document())
+    }
+
+    /// Pauses the patrol; the track so far is folded into it.
+    ///
+    /// # Errors
+    /// See [`PatrolLog::pause`].
+    pub async fn pause(&self, patrol: DocumentId) -> Result<(), PhoneError> {
+        self.fold(patrol).await?;
+        self.edit_patrol(patrol, |log, stamp| log.pause(stamp).map(|_| ())).await
+    }
+
+    /// Goes on after a pause.
+    ///
+    /// # Errors
+    /// See [`PatrolLog::resume`].
+    pub async fn resume(&self, patrol: DocumentId) -> Result<(), PhoneError> {
+        self.edit_patrol(patrol, PatrolLog::resume).await
+    }
+
+    /// Ends the patrol; the track is folded into it.
+    ///
+    /// # Errors
+    /// See [`PatrolLog::end`].
+    pub async fn end(&self, patrol: DocumentId) -> Result<(), PhoneError> {
+        self.fold(patrol).await?;
+        self.edit_patrol(patrol, PatrolLog::end).await
+    }
+
+    /// Hands the shift over to a colleague.
+    ///
+    /// # Errors
+    /// See [`PatrolLog::hand_over`].
+    pub async fn hand_over(&self, patrol: DocumentId, to: PersonId, note: &str) -> Result<(), PhoneError> {
+        self.edit_patrol(patrol, |log, stamp| log.hand_over(stamp, to, note)).await
+    }
+
+    /// Records an observation.
+    ///
+    /// # Errors
+    /// See [`PatrolLog::observe`].
+    pub async fn add_observation(
+        &self,
+        patrol: DocumentId,
+        new: NewObservation,
+    ) -> Result<ObservationId, PhoneError> {
+        self.edit_patrol(patrol, |log, stamp| log.observe(stamp, new)).await
+    }
+
+    /// Changes an observation to what `new` says.
+    ///
+    /// # Errors
+    /// See [`PatrolLog::edit_observation`].
+    pub async fn edit_observation(
+        &self,
+        patrol: DocumentId,
+        observation: ObservationId,
+        new: NewObservation,
+    ) -> Result<(), PhoneError> {
+        self.edit_patrol(patrol, |log, stamp| log.edit_observation(stamp, observation, new)).await
+    }
+
+    /// Records that a checkpoint was reached; `proof` is `gps`, `qr`, `nfc` or `hand`.
+    ///
+    /// # Errors
+    /// See [`PatrolLog::visit`].
+    pub async fn visit_checkpoint(
+        &self,
+        patrol: DocumentId,
+        checkpoint: CheckpointId,
+        proof: &str,
+    ) -> Result<VisitId, PhoneError> {
+        self.edit_patrol(patrol, |log, stamp| log.visit(stamp, checkpoint, proof)).await
+    }
+
+    /// Every patrol on this phone, the latest first.
+    ///
+    /// # Errors
+    /// `Internal` when the database fails.
+    pub async fn patrols(&self) -> Result<Vec<PatrolSummary>, PhoneError> {
+        let mut store = self.store().await;
+        let states = items::states(&mut store.connection, self.syncing.sending()).await?;
+        let rows = sqlx::query("select document_id, summary from document where kind = 'patrol-log'")
+            .fetch_all(&mut store.connection)
+            .await?;
+        let mut patrols = Vec::with_capacity(rows.len());
+        for row in rows {
+            let id: DocumentId = row.get::<&str, _>(0).parse().map_err(PhoneError::internal)?;
+            let summary: Summary = serde_json::from_str(row.get(1)).map_err(PhoneError::internal)?;
+            patrols.push(summary.shown(id, states.get(&id).map_or(ItemState::Saved, |item| item.state)));
+        }
+        patrols.sort_by_key(|patrol| std::cmp::Reverse((patrol.started_at_ms, patrol.patrol)));
+        Ok(patrols)
+    }
+
+    /// One patrol whole.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn patrol(&self, patrol: DocumentId) -> Result<PatrolView, PhoneError> {
+        let mut store = self.store().await;
+        let (key, log) = store.read::<PatrolLog>(patrol).await?;
+        let states = items::states(&mut store.connection, self.syncing.sending()).await?;
+        let mut fixes = log.fixes();
+        fixes.extend(super::tracks::loose(&mut store.connection, patrol).await?.into_iter().map(|(_, fix)| fix));
+        let mut summary = Summary::of(&log);
+        summary.length_m = track::length_m(&fixes);
+        Ok(PatrolView {
+            summary: summary.shown(patrol, states.get(&patrol).map_or(ItemState::Saved, |item| item.state)),
+            leader: log.leader,
+            team: log.team.keys().copied().collect(),
+            forces: log.forces,
+            vehicles: log.vehicles,
+            fixes,
+            visits: log.visits.values().map(|visit| visit.checkpoint).collect(),
+            join_qr: format!("{JOIN}{}&{}", key.unit, key.name),
+        })
+    }
+
+    /// The observations of a patrol, in the order of recording; withdrawn ones among them.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn observations(&self, patrol: DocumentId) -> Result<Vec<ObservationView>, PhoneError> {
+        let (_, log) = self.store().await.read::<PatrolLog>(patrol).await?;
+        let of = |id: ObservationId| {
+            let id = id.to_string();
+            log.attachments.values().filter(move |a| a.item.as_deref() == Some(&id)).map(|a| a.sha256).collect()
+        };
+        Ok(log
+            .observations
+            .iter()
+            .map(|(id, content)| ObservationView {
+                observation: *id,
+                patrol,
+                content: content.clone(),
+                attachments: of(*id),
+            })
+            .collect())
+    }
+
+    /// The clashes of a document.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn clash(&self, document: DocumentId) -> Result<Vec<ClashView>, PhoneError> {
+        let (_, clashes) = self.store().await.inspect(document, |doc| Ok(document::clashes(doc))).await?;
+        Ok(clashes
+            .into_iter()
+            .map(|clash| ClashView { document, path: clash.path.join("/"), values: clash.values })
+            .collect())
+    }
+
+    /// Picks the value at `index` of the clash at `path`. False if there is no clash there any more.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn choose(&self, document: DocumentId, path: &str, index: u32) -> Result<bool, PhoneError> {
+        let mut store = self.store().await;
+        let key = store.key(document).await?;
+        let path: Vec<String> = path.split('/').map(str::to_owned).collect();
+        store.choose(&key, self.now_ms(), &path, index as usize).await
+    }
+
+    async fn edit_patrol<T>(
+        &self,
+        patrol: DocumentId,
+        change: impl FnOnce(&mut PatrolLog, crate::stamp::Stamp) -> Result<T, Invalid>,
+    ) -> Result<T, PhoneError> {
+        let mut store = self.store().await;
+        let stamp = self.stamp(store.profile()?.person);
+        let key = store.key(patrol).await?;
+        if key.kind != Kind::PatrolLog {
+            return Err(PhoneError::NotFound);
+        }
+        store.edit(&key, stamp.at_ms, Also::Nothing, |log: &mut PatrolLog| change(log, stamp)).await
+    }
+}

@@ -1,0 +1,269 @@
+//! Documents in the encrypted file: loaded from their changes, edited in one transaction, cached while they are in use.
+//!
+//! A document leaves the cache before it is edited and comes back after the commit. So whatever ends an edit half-way
+//! (an error, a dropped future, a full disk), the next one starts from what is on the disk.
+
+use super::{enrolment::Profile, error::PhoneError, items};
+use crate::{
+    document::{self, Actor, Change, Key, Kind, Record},
+    hash::Sha256,
+    id::{DocumentId, UnitId},
+    invalid::Invalid,
+    review::heads_text,
+    seal::Seal,
+};
+use automerge::Automerge;
+use ed25519_dalek::SigningKey;
+use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection, Transaction};
+use std::collections::BTreeMap;
+
+/// Documents kept open. A patrol's log takes about 0.3 MB in memory.
+const OPEN_LIMIT: usize = 16;
+
+/// See the module.
+pub(super) struct Store {
+    pub(super) connection: SqliteConnection,
+    pub(super) profile: Option<Profile>,
+    pub(super) signing_key: SigningKey,
+    opening: [u8; 8],
+    opened: BTreeMap<DocumentId, Automerge>,
+}
+
+/// What goes into the same transaction as an edit.
+pub(super) enum Also {
+    /// Nothing.
+    Nothing,
+    /// These rows of `fix` are in the document now.
+    FoldedFixes {
+        /// The last of them.
+        through: i64,
+    },
+    /// A file that the document now names.
+    Attachment(super::attachments::NewFile),
+}
+
+impl Store {
+    /// Reads who this phone is, and draws this opening's eight bytes.
+    pub(super) async fn open(mut connection: SqliteConnection) -> Result<Self, PhoneError> {
+        let fresh = SigningKey::from_bytes(&rand::random());
+        sqlx::query("insert into secret (name, value) values ('signing-key', $1) on conflict do nothing")
+            .bind(fresh.to_bytes().to_vec())
+            .execute(&mut connection)
+            .await?;
+        let seed: Vec<u8> = sqlx::query("select value from secret where name = 'signing-key'")
+            .fetch_one(&mut connection)
+            .await?
+            .get(0);
+        let seed: [u8; 32] = seed.try_into().map_err(|_| PhoneError::internal("the signing key is not 32 bytes"))?;
+        let profile = Profile::load(&mut connection).await?;
+        let opening = rand::random();
+        Ok(Self { connection, profile, signing_key: SigningKey::from_bytes(&seed), opening, opened: BTreeMap::new() })
+    }
+
+    /// Who this phone records for.
+    ///
+    /// # Errors
+    /// `SignedOut` with `not-enrolled` until it is enrolled.
+    pub(super) fn profile(&self) -> Result<&Profile, PhoneError> {
+        self.profile.as_ref().ok_or_else(|| PhoneError::SignedOut { word: "not-enrolled".to_owned() })
+    }
+
+    /// Edits the document of `key` (born here if it is not on this phone yet), and commits it with `also`.
+    ///
+    /// # Errors
+    /// The rule that the edit broke; `StorageFull`; `Internal`. The document is then as before.
+    pub(super) async fn edit<R: Record, T>(
+        &mut self,
+        key: &Key,
+        at_ms: i64,
+        also: Also,
+        change: impl FnOnce(&mut R) -> Result<T, Invalid>,
+    ) -> Result<T, PhoneError> {
+        let actor = Actor { phone: self.profile()?.phone, opening: self.opening };
+        self.write(key, also, |document| document::edit(document, actor, at_ms, change)).await
+    }
+
+    /// Ends a clash by choosing one of its values; false if there is none any more.
+    pub(super) async fn choose(
+        &mut self,
+        key: &Key,
+        at_ms: i64,
+        path: &[String],
+        index: usize,
+    ) -> Result<bool, PhoneError> {
+        let actor = Actor { phone: self.profile()?.phone, opening: self.opening };
+        self.write(key, Also::Nothing, |document| {
+            let change = document::choose(document, actor, at_ms, path, index)?;
+            Ok((change.is_some(), change))
+        })
+        .await
+    }
+
+    async fn write<T>(
+        &mut self,
+        key: &Key,
+        also: Also,
+        write: impl FnOnce(&mut Automerge) -> Result<(T, Option<Change>), document::DocumentError>,
+    ) -> Result<T, PhoneError> {
+        let mut document = self.take(key).await?;
+        let (answer, change) = write(&mut document)?;
+        let mut tx = self.connection.begin().await?;
+        put_document(&mut tx, key, &document).await?;
+        if let Some(change) = &change {
+            put_change(&mut tx, key.document(), change, true).await?;
+        }
+        match also {
+            Also::Nothing => {}
+            Also::FoldedFixes { through } => {
+                sqlx::query("delete from fix where document_id = $1 and fix_id <= $2")
+                    .bind(key.document().to_string())
+                    .bind(through)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            Also::Attachment(file) => file.put(&mut tx, key.document()).await?,
+        }
+        tx.commit().await?;
+        self.keep(key.document(), document);
+        Ok(answer)
+    }
+
+    /// What the document says now.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not on this phone.
+    pub(super) async fn read<R: Record>(&mut self, id: DocumentId) -> Result<(Key, R), PhoneError> {
+        self.inspect(id, |document| Ok(document::read(document)?)).await
+    }
+
+    /// Looks into the document itself.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not on this phone.
+    pub(super) async fn inspect<T>(
+        &mut self,
+        id: DocumentId,
+        look: impl FnOnce(&Automerge) -> Result<T, PhoneError>,
+    ) -> Result<(Key, T), PhoneError> {
+        let key = self.key(id).await?;
+        let document = self.take(&key).await?;
+        let seen = look(&document);
+        self.keep(id, document);
+        Ok((key, seen?))
+    }
+
+    /// The key of a document on this phone.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(super) async fn key(&mut self, id: DocumentId) -> Result<Key, PhoneError> {
+        let row = sqlx::query("select kind, unit_id, name from document where document_id = $1")
+            .bind(id.to_string())
+            .fetch_optional(&mut self.connection)
+            .await?
+            .ok_or(PhoneError::NotFound)?;
+        let kind: Kind = row.get::<&str, _>(0).parse()?;
+        let unit: UnitId = row.get::<&str, _>(1).parse().map_err(PhoneError::internal)?;
+        Ok(Key { kind, unit, name: row.get(2) })
+    }
+
+    /// Merges what the server sent. Returns how many changes were new here.
+    pub(super) async fn merge(&mut self, key: &Key, changes: &[Change], seals: &[Seal]) -> Result<usize, PhoneError> {
+        let mut document = self.take(key).await?;
+        let mut tx = self.connection.begin().await?;
+        let mut new = Vec::new();
+        put_document(&mut tx, key, &document).await?;
+        for change in changes {
+            let known = sqlx::query("update change set server = 'held' where hash = $1")
+                .bind(change.hash.to_string())
+                .execute(&mut *tx)
+                .await?;
+            if known.rows_affected() == 0 {
+                new.extend_from_slice(&change.bytes);
+                put_change(&mut tx, key.document(), change, false).await?;
+            }
+        }
+        if !new.is_empty() {
+            document.load_incremental(&new).map_err(PhoneError::internal)?;
+            put_document(&mut tx, key, &document).await?;
+        }
+        for seal in seals {
+            put_seal(&mut tx, key.document(), seal).await?;
+        }
+        tx.commit().await?;
+        self.keep(key.document(), document);
+        Ok(if new.is_empty() { 0 } else { changes.len() })
+    }
+
+    /// Takes the document out of the cache, or loads it from its changes.
+    async fn take(&mut self, key: &Key) -> Result<Automerge, PhoneError> {
+        if let Some(document) = self.opened.remove(&key.document()) {
+            return Ok(document);
+        }
+        let rows = sqlx::query("select bytes from change where document_id = $1 order by position")
+            .bind(key.document().to_string())
+            .fetch_all(&mut self.connection)
+            .await?;
+        Ok(document::load(key, rows.iter().map(|row| row.get::<&[u8], _>(0)))?)
+    }
+
+    fn keep(&mut self, id: DocumentId, document: Automerge) {
+        if self.opened.len() >= OPEN_LIMIT {
+            self.opened.pop_first();
+        }
+        self.opened.insert(id, document);
+    }
+}
+
+async fn put_document(tx: &mut Transaction<'_, Sqlite>, key: &Key, document: &Automerge) -> Result<(), PhoneError> {
+    sqlx::query(
+        "insert into document (document_id, kind, unit_id, name, heads, summary) values ($1, $2, $3, $4, $5, $6) \
+         on conflict (document_id) do update set heads = excluded.heads, summary = excluded.summary",
+    )
+    .bind(key.document().to_string())
+    .bind(key.kind.word())
+    .bind(key.unit.to_string())
+    .bind(&key.name)
+    .bind(heads_text(&document::heads(document)))
+    .bind(items::summary(key.kind, document)?)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn put_change(
+    tx: &mut Transaction<'_, Sqlite>,
+    document: DocumentId,
+    change: &Change,
+    own: bool,
+) -> Result<(), PhoneError> {
+    sqlx::query("insert into change (document_id, hash, own, server, bytes) values ($1, $2, $3, $4, $5)")
+        .bind(document.to_string())
+        .bind(change.hash.to_string())
+        .bind(own)
+        .bind((!own).then_some("held"))
+        .bind(&change.bytes)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Keeps a seal with the change it seals.
+pub(super) async fn put_seal(
+    tx: &mut Transaction<'_, Sqlite>,
+    document: DocumentId,
+    seal: &Seal,
+) -> Result<(), PhoneError> {
+    sqlx::query("insert into seal (document_id, change_hash, seal) values ($1, $2, $3) on conflict do nothing")
+        .bind(document.to_string())
+        .bind(seal.change.to_string())
+        .bind(minicbor::to_vec(seal).map_err(PhoneError::internal)?)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Hashes as a row holds them.
+pub(super) fn parse_hashes(text: &str) -> Vec<Sha256> {
+    text.split_whitespace().filter_map(|hash| hash.parse().ok()).collect()
+}
