@@ -22,7 +22,6 @@ use axum::{
     routing::post,
 };
 use kieumau_core::{
-    document::Kind,
     hash::Sha256,
     id::{DecisionId, DocumentId},
     invalid::{Invalid, Rule},
@@ -276,19 +275,30 @@ pub(super) fn document_id(text: &str) -> Answer<DocumentId> {
     text.parse().map_err(|_| Problem::not_found())
 }
 
-/// The page that shows `document`, if the reader may know of it.
-async fn path_of(app: &App, reader: &Reader, document: DocumentId) -> Answer<(Kind, String)> {
+/// A document that supervisors decide about.
+#[derive(Clone, Copy)]
+enum Reviewed {
+    Patrol,
+    Evidence,
+}
+
+/// What `document` is and the page that shows it, if the reader may know of it.
+async fn path_of(app: &App, reader: &Reader, document: DocumentId) -> Answer<(Reviewed, String)> {
     let kind: Option<String> = sqlx::query_scalar("select kind from document where document_id = $1")
         .bind(document.to_string())
         .fetch_optional(&app.database.read)
         .await?;
-    let kind = kind.and_then(|kind| kind.parse().ok()).ok_or_else(Problem::not_found)?;
-    let path = match kind {
-        Kind::PatrolLog => patrol::find(app, reader, document).await.map(|_| format!("/patrols/{document}"))?,
-        Kind::EvidenceFile => evidence::find(app, reader, document).await.map(|_| format!("/evidence/{document}"))?,
-        _ => return Err(Problem::not_found()),
-    };
-    Ok((kind, path))
+    match kind.as_deref() {
+        Some("patrol-log") => {
+            patrol::find(app, reader, document).await?;
+            Ok((Reviewed::Patrol, format!("/patrols/{document}")))
+        }
+        Some("evidence-file") => {
+            evidence::find(app, reader, document).await?;
+            Ok((Reviewed::Evidence, format!("/evidence/{document}")))
+        }
+        _ => Err(Problem::not_found()),
+    }
 }
 
 async fn decide(
@@ -317,8 +327,8 @@ async fn decide(
     let reader = Reader { here: path, ..reader };
     let refused = Some(Refused { form, problem });
     let page = match kind {
-        Kind::PatrolLog => patrol::page(&app, &reader, document, refused).await?,
-        _ => evidence::page(&app, &reader, document, refused).await?,
+        Reviewed::Patrol => patrol::page(&app, &reader, document, refused).await?,
+        Reviewed::Evidence => evidence::page(&app, &reader, document, refused).await?,
     };
     Ok((status, page).into_response())
 }

@@ -25,6 +25,8 @@ pub struct Photo {
     pub address: Option<String>,
     /// Where its small picture can be read; none if there is none (yet).
     pub small: Option<String>,
+    /// Whether its small picture is still being made.
+    pub small_waits: bool,
     /// Its media type and size.
     pub about: String,
     /// Who attached it and when.
@@ -60,6 +62,7 @@ impl Row {
         let kind = self.media_type.rsplit('/').next().unwrap_or_default().to_uppercase();
         Photo {
             item: self.item_id,
+            small_waits: self.thumbnail.as_deref() == Some("waiting"),
             address,
             small,
             about: format!("{kind} · {} KB", language.integer(self.size_bytes.div_euclid(1024) + 1)),
