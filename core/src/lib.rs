@@ -3,7 +3,9 @@
 //! In reading order: [`id`], [`invalid`] and [`position`] are the small words; the nouns of the work follow.
 
 pub mod catalogue;
+pub mod code;
 pub mod criterion;
+pub mod enrolment;
 pub mod hash;
 pub mod id;
 pub mod invalid;
@@ -11,5 +13,6 @@ pub mod period;
 pub mod person;
 pub mod position;
 pub mod problem;
+pub mod token;
 pub mod track;
 pub mod track_file;

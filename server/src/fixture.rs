@@ -4,6 +4,7 @@
 
 use crate::{
     app::{App, Config},
+    enrolment,
     person::{self, FirstPassword, NewPerson},
     row::parsed,
     session::{self, SignedIn},
@@ -14,8 +15,13 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, StatusCode},
 };
+use ed25519_dalek::SigningKey;
 use jiff::civil::date;
-use kieumau_core::{id::UnitId, person::Role};
+use kieumau_core::{
+    enrolment::{Enrolled, NewPhone, PHONES},
+    id::{PhoneId, UnitId},
+    person::Role,
+};
 use sqlx::{AnyConnection, Connection as _, Row as _};
 use std::ops::Deref;
 use tower::ServiceExt as _;
@@ -161,6 +167,20 @@ pub async fn cookie(app: &App, person: &SignedIn) -> String {
     let set = token.set_cookie();
     let text = set.to_str().expect("text");
     text.split(';').next().expect("a pair").to_owned()
+}
+
+/// A phone of `person`, enrolled with a code from the command line, and its key.
+pub async fn enrolled(app: &App, person: &SignedIn) -> (PhoneId, SigningKey) {
+    let key = SigningKey::from_bytes(&rand::random());
+    let issued = enrolment::issue(app, None, person.person)
+        .await
+        .expect("a code");
+    let new = NewPhone::sign(&key, &issued.code, "1.0");
+    let request = Request::post(PHONES)
+        .body(Body::from(serde_json::to_vec(&new).expect("JSON")))
+        .expect("a request");
+    let reply = send(app, enrolment::router(), request).await;
+    (reply.json::<Enrolled>().phone, key)
 }
 
 /// An audit row.

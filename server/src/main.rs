@@ -5,14 +5,19 @@ mod attempt;
 mod audit;
 mod clock;
 mod database;
+mod enrolment;
 #[cfg(test)]
 mod fixture;
 mod keys;
+mod pages;
 mod password;
 mod person;
+mod phone;
 mod problem;
+mod review;
 mod row;
 mod session;
+mod token;
 mod unit;
 mod vault;
 
