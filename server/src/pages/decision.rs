@@ -102,29 +102,46 @@ impl Standing {
 
 /// A decision of the past.
 pub struct Entry {
-    id: String,
-    standing: Standing,
-    who: String,
-    at: String,
-    field: Option<String>,
-    remark: Option<String>,
-    undone: bool,
-    mine: bool,
+    /// Its id.
+    pub id: String,
+    /// Approved or returned.
+    pub standing: Standing,
+    /// Who decided.
+    pub who: String,
+    /// When.
+    pub at: String,
+    /// Where the remark belongs, in words.
+    pub field: Option<String>,
+    /// What is to be mended.
+    pub remark: Option<String>,
+    /// Whether it was taken back.
+    pub undone: bool,
+    /// Whether the reader wrote it.
+    pub mine: bool,
 }
 
 /// What the page's decision part shows.
 pub struct ReviewPart {
-    document: DocumentId,
-    seen_heads: String,
-    standing: Standing,
-    decides: bool,
-    entries: Vec<Entry>,
+    /// The document decided about.
+    pub document: DocumentId,
+    /// Its heads on this page: what a decision from here is about.
+    pub seen_heads: String,
+    /// How it stands.
+    pub standing: Standing,
+    /// Whether the reader may decide.
+    pub decides: bool,
+    /// The decisions of the past, newest first.
+    pub entries: Vec<Entry>,
     /// Where a remark can belong: path and words.
-    places: Vec<(String, String)>,
-    chosen: String,
-    remark: String,
-    error: Option<String>,
-    since: Vec<Batch>,
+    pub places: Vec<(String, String)>,
+    /// The place chosen in a form that was refused.
+    pub chosen: String,
+    /// The remark typed in it.
+    pub remark: String,
+    /// Why it was refused.
+    pub error: Option<String>,
+    /// What came in since that form was shown.
+    pub since: Vec<Batch>,
 }
 
 #[derive(sqlx::FromRow)]

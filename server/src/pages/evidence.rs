@@ -77,7 +77,6 @@ struct Item {
 struct EvidencePage {
     shell: Shell,
     placeholder: bool,
-    number: i64,
     unit: String,
     period: String,
     missing: Vec<String>,
@@ -136,7 +135,6 @@ pub async fn page(
     html(&EvidencePage {
         shell: Shell::of(reader, Section::Evidence, &title),
         placeholder: Catalogue::placeholder().placeholder,
-        number: file.criterion,
         unit: file.unit_name,
         period: evidence_list::in_words(&file.period),
         missing: missing.unwrap_or_default(),

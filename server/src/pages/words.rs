@@ -68,7 +68,6 @@ words! {
     visits: "Điểm chốt", "Checkpoints";
     review: "Duyệt", "Review";
     going_on: "Đang đi", "Going on";
-    going_on_or_ended: "Tiến trình", "Progress";
     ended: "Đã kết thúc", "Ended";
     unreviewed: "Chưa duyệt", "Not reviewed";
     again: "Cần duyệt lại", "Review again";
@@ -112,7 +111,6 @@ words! {
     category: "Loại, nội dung", "Category, note";
     count: "Số lượng", "Count";
     done: "Xử lý", "Done about it";
-    recorded_by: "Người ghi", "Recorded by";
     recorded_at: "ghi lúc", "recorded";
     edited_by: "sửa bởi", "edited by";
     withdrawn: "Đã rút lại", "Withdrawn";
@@ -178,7 +176,6 @@ words! {
     items: "Minh chứng", "Items";
     missing: "Còn thiếu", "Missing";
     nothing_missing: "Đủ loại bắt buộc", "All required kinds";
-    open_evidence: "Mở hồ sơ minh chứng", "Open the evidence";
     no_evidence: "Chưa có", "None yet";
     criteria_with_evidence: "tiêu chí đã có minh chứng", "criteria have evidence";
     document_number: "Số, ký hiệu", "Number";
