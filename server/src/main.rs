@@ -1,4 +1,9 @@
 //! `kieumau`: the central server and its administration.
+//!
+//! In reading order: [`app`] is what all share. Towards phones: [`enrolment`], [`token`], [`sync`] with [`intake`] and
+//! [`committer`], [`attachment`]. What was stored is understood by [`checker`] with [`worker`] and shown through
+//! [`projection`]. The server writes by itself in [`own`], for [`review`] and [`reference`](mod@reference). Towards people:
+//! [`session`] and [`pages`]. Proof lies in [`ledger`] and [`audit`].
 
 mod app;
 mod attachment;
@@ -6,8 +11,10 @@ mod attempt;
 mod audit;
 mod checker;
 mod clock;
+mod command;
 mod committer;
 mod database;
+mod demo;
 mod enrolment;
 mod feed;
 #[cfg(test)]
@@ -16,6 +23,7 @@ mod intake;
 mod keys;
 mod ledger;
 mod own;
+mod pages;
 mod password;
 mod person;
 mod phone;
@@ -24,6 +32,8 @@ mod projection;
 mod reference;
 mod review;
 mod row;
+mod sample;
+mod serve;
 mod session;
 mod stored;
 mod sync;
@@ -32,4 +42,16 @@ mod unit;
 mod vault;
 mod worker;
 
-fn main() {}
+use clap::Parser as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let command = command::Command::parse();
+    match command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kieumau: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The command line. Each subcommand is a few lines over the module that does it.
+
+use crate::{
+    app::{App, Config, OpenError},
+    checker, demo, enrolment, person, phone, serve, worker,
+};
+use clap::{Args, Parser, Subcommand};
+use kieumau_core::id::PhoneId;
+use std::{io::Write as _, net::SocketAddr, path::PathBuf};
+
+/// Kiểu Mẫu's central server.
+#[derive(Parser)]
+#[command(name = "kieumau", version)]
+pub struct Command {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Serves phones and pages until Ctrl-C.
+    Serve(Listen),
+    /// Serves an invented ward, for trying things out. Random passwords, printed once.
+    Demo(Demo),
+    /// Opens the database, which migrates it.
+    Migrate(Data),
+    /// Phones.
+    #[command(subcommand)]
+    Phone(Phone),
+    /// Empties every projected row and rebuilds it from the documents.
+    Reproject(Data),
+    /// Reads what changes say, for the server that started it.
+    #[command(hide = true)]
+    Worker,
+}
+
+#[derive(Args)]
+struct Data {
+    /// Where SQLite, the master key and attachments lie.
+    #[arg(long, default_value = "./data")]
+    data: PathBuf,
+    /// PostgreSQL instead of SQLite.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+}
+
+#[derive(Args)]
+struct Listen {
+    #[command(flatten)]
+    data: Data,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// A proxy in front speaks TLS: listening beyond loopback is allowed.
+    #[arg(long)]
+    behind_proxy: bool,
+    /// The address in enrolment codes, when it is not the one listened on.
+    #[arg(long)]
+    public_url: Option<String>,
+}
+
+#[derive(Args)]
+struct Demo {
+    #[command(flatten)]
+    listen: Listen,
+    /// Print one JSON line (`url`, `people`, `units`) instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Phone {
+    /// Issues a code that enrols one phone within ten minutes.
+    Code {
+        #[command(flatten)]
+        data: Data,
+        /// The person's sign-in name.
+        #[arg(long)]
+        person: String,
+        /// Print JSON (`code`, `qr`, `url`, `expires_at_ms`).
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revokes a phone: it is refused at its next request, what it sent stays.
+    Revoke {
+        #[command(flatten)]
+        data: Data,
+        /// The phone's id.
+        #[arg(long)]
+        phone: PhoneId,
+    },
+}
+
+impl Data {
+    async fn open(self, public_url: String) -> Result<App, OpenError> {
+        App::open(Config { data: self.data, database_url: self.database_url, public_url }).await
+    }
+}
+
+impl Command {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub fn run(self) -> Result<(), OpenError> {
+        // A worker reads hostile bytes: it starts no runtime and opens no database.
+        if matches!(self.what, What::Worker) {
+            return Ok(worker::run(std::io::stdin().lock(), std::io::stdout().lock())?);
+        }
+        let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sqlx=warn"));
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        tokio::runtime::Runtime::new()?.block_on(self.run_async())
+    }
+
+    async fn run_async(self) -> Result<(), OpenError> {
+        match self.what {
+            What::Worker => Ok(()),
+            What::Serve(listen) => {
+                let listener = serve::bind(listen.listen, listen.behind_proxy).await?;
+                let url = listen.public_url.unwrap_or(serve::url_of(&listener)?);
+                let app = listen.data.open(url.clone()).await?;
+                say(&format!("Kiểu Mẫu: {url}"))?;
+                serve::serve(app, listener).await
+            }
+            What::Demo(demo) => {
+                let listener = serve::bind(demo.listen.listen, demo.listen.behind_proxy).await?;
+                let url = demo.listen.public_url.unwrap_or(serve::url_of(&listener)?);
+                let app = demo.listen.data.open(url).await?;
+                let ward = demo::set_up(&app).await?;
+                say(&if demo.json { ward.to_json()? } else { ward.to_table() })?;
+                serve::serve(app, listener).await
+            }
+            What::Migrate(data) => data.open(String::new()).await.map(|_| ()),
+            What::Reproject(data) => {
+                let app = data.open(String::new()).await?;
+                say(&format!("{} documents", checker::reproject(&app).await?))
+            }
+            What::Phone(Phone::Code { data, person, json }) => code(data, &person, json).await,
+            What::Phone(Phone::Revoke { data, phone }) => {
+                let app = data.open(String::new()).await?;
+                phone::revoke(&app, None, phone).await.map_err(worded)
+            }
+        }
+    }
+}
+
+async fn code(data: Data, sign_in: &str, json: bool) -> Result<(), OpenError> {
+    let app = data.open(String::new()).await?;
+    let url = serve::announced_url(&app).await?.ok_or("no server has served this data yet: start it first")?;
+    let app = App { config: std::sync::Arc::new(Config { public_url: url.clone(), ..(*app.config).clone() }), ..app };
+    let person = person::find_by_sign_in(&app, sign_in).await.map_err(worded)?.ok_or("there is no such person")?;
+    let issued = enrolment::issue(&app, None, person.person).await.map_err(worded)?;
+    if json {
+        let line = serde_json::json!({
+            "code": issued.code.grouped(), "qr": issued.qr_text, "url": url, "expires_at_ms": issued.expires_at_ms,
+        });
+        return say(&line.to_string());
+    }
+    say(&format!("{}\n{}", issued.code.grouped(), issued.qr_text))
+}
+
+/// A problem as a command's error.
+fn worded(problem: crate::problem::Problem) -> OpenError {
+    problem.log();
+    match problem.broken() {
+        Some(invalid) => format!("{}: {invalid}", problem.word()).into(),
+        None => problem.word().into(),
+    }
+}
+
+fn say(text: &str) -> Result<(), OpenError> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()?;
+    Ok(())
+}

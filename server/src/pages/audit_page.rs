@@ -1,0 +1,140 @@
+//! `/audit`: who did what to what (nhật ký truy cập). A chief reads the own unit's rows, an auditor all; by day and person, a
+//! hundred at a time. Rows hold ids and stable words, never content, so this page has none either.
+
+use super::{
+    html,
+    language::Language,
+    patrols::day,
+    reader::Reader,
+    shell::{Section, Shell},
+};
+use crate::{app::App, clock, problem::Answer};
+use askama::Template;
+use axum::{
+    Router,
+    extract::{Query, State},
+    response::Html,
+    routing::get,
+};
+use kieumau_core::{
+    invalid::{Invalid, Rule},
+    person::Role,
+};
+
+/// Rows on one page.
+const PAGE: usize = 100;
+
+/// `/audit`.
+pub fn router() -> Router<App> {
+    Router::new().route("/audit", get(list))
+}
+
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Filter {
+    day: String,
+    person: String,
+    /// The last row of the page before: `at_ms.audit_id`.
+    after: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    audit_id: String,
+    at_ms: i64,
+    person: Option<String>,
+    model: Option<String>,
+    unit: Option<String>,
+    action: String,
+    subject: Option<String>,
+    detail: Option<String>,
+}
+
+struct Deed {
+    at: String,
+    who: String,
+    phone: String,
+    unit: String,
+    action: String,
+    subject: String,
+    detail: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct Person {
+    person_id: String,
+    name: String,
+}
+
+#[derive(Template)]
+#[template(path = "audit.html")]
+struct AuditPage {
+    shell: Shell,
+    filter: Filter,
+    filtered: bool,
+    people: Vec<Person>,
+    deeds: Vec<Deed>,
+    next: Option<String>,
+}
+
+async fn list(State(app): State<App>, reader: Reader, Query(filter): Query<Filter>) -> Answer<Html<String>> {
+    reader.enter(Section::Audit)?;
+    // Empty: every unit.
+    let unit = if reader.who.role == Role::Auditor { String::new() } else { reader.who.unit.to_string() };
+    let people = sqlx::query_as("select person_id, name from person where $1 = '' or unit_id = $1 order by name, person_id")
+        .bind(unit.clone())
+        .fetch_all(&app.database.read)
+        .await?;
+    let mut rows = read(&app, unit, &filter).await?;
+    let more = rows.len() > PAGE;
+    rows.truncate(PAGE);
+    let next = rows.last().filter(|_| more).map(|last| format!("{}.{}", last.at_ms, last.audit_id));
+    html(&AuditPage {
+        shell: Shell::of(&reader, Section::Audit, reader.language.words().audit),
+        filtered: !(filter.day.is_empty() && filter.person.is_empty()),
+        filter,
+        people,
+        deeds: rows.into_iter().map(|row| row.shown(reader.language)).collect(),
+        next,
+    })
+}
+
+async fn read(app: &App, unit: String, filter: &Filter) -> Answer<Vec<Row>> {
+    let (before_ms, before_id) = match filter.after.split_once('.') {
+        None if filter.after.is_empty() => (i64::MAX, ""),
+        Some((ms, id)) => (ms.parse().map_err(|_| Invalid::new("after", Rule::Malformed))?, id),
+        None => return Err(Invalid::new("after", Rule::Malformed).into()),
+    };
+    let rows = sqlx::query_as(
+        "select a.audit_id, a.at_ms, person.name as person, phone.model, unit.name as unit, a.action, a.subject, a.detail \
+         from audit a left join person on person.person_id = a.person_id left join phone on phone.phone_id = a.phone_id \
+         left join unit on unit.unit_id = a.unit_id \
+         where ($1 = '' or a.unit_id = $1) and ($2 = '' or a.person_id = $2) and a.at_ms >= $3 and a.at_ms < $4 \
+           and (a.at_ms < $5 or (a.at_ms = $5 and a.audit_id < $6)) \
+         order by a.at_ms desc, a.audit_id desc limit 101",
+    )
+    .bind(unit)
+    .bind(filter.person.clone())
+    .bind(day("day", &filter.day, 0)?.unwrap_or(i64::MIN))
+    .bind(day("day", &filter.day, 1)?.unwrap_or(i64::MAX))
+    .bind(before_ms)
+    .bind(before_id.to_owned())
+    .fetch_all(&app.database.read)
+    .await?;
+    Ok(rows)
+}
+
+impl Row {
+    fn shown(self, language: Language) -> Deed {
+        let w = language.words();
+        Deed {
+            at: clock::vietnamese(self.at_ms),
+            who: self.person.unwrap_or_else(|| w.the_server.to_owned()),
+            phone: self.model.unwrap_or_default(),
+            unit: self.unit.unwrap_or_default(),
+            action: w.deed(&self.action).unwrap_or(&self.action).to_owned(),
+            subject: self.subject.unwrap_or_default(),
+            detail: self.detail.unwrap_or_default(),
+        }
+    }
+}

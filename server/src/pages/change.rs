@@ -1,0 +1,202 @@
+//! Who wrote what and when: the changes of one document as the server received them, without their bytes. The phone's clock
+//! and the server's are told apart, and what came in since a page was opened is found by walking ancestors, not by time.
+
+use super::language::Language;
+use crate::{app::App, clock, problem::Answer};
+use kieumau_core::{hash::Sha256, id::DocumentId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A phone's clock that runs further ahead than this is said so.
+const SKEW_MS: i64 = 5 * 60 * 1000;
+
+/// One change, as its row says.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Change {
+    hash: String,
+    actor: String,
+    deps: String,
+    written_at_s: i64,
+    received_at_ms: i64,
+    state: String,
+    leaf: Option<i64>,
+    person: Option<String>,
+    model: Option<String>,
+}
+
+/// What one writer sent at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Who wrote it.
+    pub writer: String,
+    /// On what.
+    pub device: String,
+    /// How many changes.
+    pub count: String,
+    /// First and last time of writing, by the phone's clock.
+    pub written: String,
+    /// When it came in, by the server's clock.
+    pub received: String,
+    /// How far the phone's clock was ahead, if it was.
+    pub ahead: Option<String>,
+    /// How long it lay on the phone, if long.
+    pub waited: Option<String>,
+    /// Whether something in it was withheld.
+    pub withheld: bool,
+}
+
+/// What the log says about a document.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Changes that are in the log: the server signed for them.
+    pub received: String,
+    /// Of these, changes that a worker understood.
+    pub checked: String,
+    /// Of these, changes that are being checked.
+    pub unchecked: Option<String>,
+    /// Changes that a worker refused; their bytes lie in quarantine.
+    pub withheld: Option<String>,
+    /// Changes that wait for an ancestor and are in no log yet.
+    pub waiting: Option<String>,
+    /// First and last position in the log.
+    pub leaves: Option<String>,
+}
+
+/// The changes of a document, in the order they came in.
+///
+/// # Errors
+/// What the database says.
+pub async fn read(app: &App, document: DocumentId) -> Answer<Vec<Change>> {
+    // The first half of an actor is the phone's id, without its hyphens.
+    let changes = sqlx::query_as(
+        "select change.hash, change.actor, change.deps, change.written_at_s, change.received_at_ms, change.state, \
+                change.leaf, person.name as person, phone.model as model \
+         from change \
+         left join phone on phone.phone_id = substr(change.actor, 1, 8) || '-' || substr(change.actor, 9, 4) || '-' || \
+              substr(change.actor, 13, 4) || '-' || substr(change.actor, 17, 4) || '-' || substr(change.actor, 21, 12) \
+         left join person on person.person_id = phone.person_id \
+         where change.document_id = $1 order by change.received_at_ms, change.actor, change.seq",
+    )
+    .bind(document.to_string())
+    .fetch_all(&app.database.read)
+    .await?;
+    Ok(changes)
+}
+
+/// The changes that `seen` heads do not reach: what came in since.
+pub fn since<'a>(changes: &'a [Change], seen: &[Sha256]) -> Vec<&'a Change> {
+    let by_hash: BTreeMap<&str, &Change> = changes.iter().map(|change| (change.hash.as_str(), change)).collect();
+    let seen: Vec<String> = seen.iter().map(Sha256::to_string).collect();
+    let mut open: Vec<&str> = seen.iter().map(String::as_str).collect();
+    let mut reached = BTreeSet::new();
+    while let Some(hash) = open.pop() {
+        if reached.insert(hash)
+            && let Some(change) = by_hash.get(hash)
+        {
+            open.extend(change.deps.split_whitespace());
+        }
+    }
+    let unseen = |change: &&Change| change.is_written() && !reached.contains(change.hash.as_str());
+    changes.iter().filter(unseen).collect()
+}
+
+impl Change {
+    /// Genesis and layers are written by nobody: they are fixed bytes with time 0.
+    fn is_written(&self) -> bool {
+        self.written_at_s != 0
+    }
+}
+
+/// What came in together, grouped by writer.
+pub fn batches<'a>(changes: impl IntoIterator<Item = &'a Change>, language: Language) -> Vec<Batch> {
+    let mut groups: BTreeMap<(i64, &str), Vec<&Change>> = BTreeMap::new();
+    for change in changes {
+        if change.is_written() {
+            groups.entry((change.received_at_ms, &change.actor)).or_default().push(change);
+        }
+    }
+    groups.into_values().map(|group| batch(&group, language)).collect()
+}
+
+fn batch(group: &[&Change], language: Language) -> Batch {
+    let w = language.words();
+    let first = group[0];
+    let written = || group.iter().map(|change| change.written_at_s.saturating_mul(1000));
+    let (from, until) = (written().min().unwrap_or(0), written().max().unwrap_or(0));
+    let (from_text, until_text) = (clock::vietnamese(from), clock::vietnamese(until));
+    let apart = first.received_at_ms.saturating_sub(until);
+    Batch {
+        writer: first.person.clone().unwrap_or_else(|| w.the_server.to_owned()),
+        device: first.model.clone().unwrap_or_default(),
+        count: language.integer(i64::try_from(group.len()).unwrap_or(i64::MAX)),
+        written: if from_text == until_text { from_text } else { format!("{from_text} – {until_text}") },
+        received: clock::vietnamese(first.received_at_ms),
+        ahead: (apart < -SKEW_MS).then(|| language.span(-apart)),
+        waited: (apart > SKEW_MS).then(|| language.span(apart)),
+        withheld: group.iter().any(|change| change.state == "withheld"),
+    }
+}
+
+impl Standing {
+    /// What the rows of `changes` say.
+    pub fn of(changes: &[Change], language: Language) -> Self {
+        let count = |state: &[&str]| {
+            let found = changes.iter().filter(|change| state.contains(&change.state.as_str())).count();
+            i64::try_from(found).unwrap_or(i64::MAX)
+        };
+        let some = |number: i64| (number > 0).then(|| language.integer(number));
+        let leaves = || changes.iter().filter_map(|change| change.leaf);
+        Self {
+            received: language.integer(count(&["accepted", "checked", "withheld"])),
+            checked: language.integer(count(&["checked"])),
+            unchecked: some(count(&["accepted"])),
+            withheld: some(count(&["withheld"])),
+            waiting: some(count(&["waiting"])),
+            leaves: leaves().min().zip(leaves().max()).map(|(first, last)| match first == last {
+                true => first.to_string(),
+                false => format!("{first}–{last}"),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(byte: u8, deps: &[u8], received_at_ms: i64, written_at_s: i64) -> Change {
+        let hash = |byte: u8| Sha256([byte; 32]).to_string();
+        Change {
+            hash: hash(byte),
+            actor: "a".to_owned(),
+            deps: deps.iter().map(|byte| hash(*byte)).collect::<Vec<_>>().join(" "),
+            written_at_s,
+            received_at_ms,
+            state: "checked".to_owned(),
+            leaf: Some(i64::from(byte)),
+            person: Some("An".to_owned()),
+            model: None,
+        }
+    }
+
+    #[test]
+    fn what_came_in_since_is_told_by_ancestors_and_not_by_time() {
+        // 3 came in first and was not seen: a colleague's phone brought it beside 2.
+        let changes = [change(3, &[1], 1, 9), change(1, &[], 2, 9), change(2, &[1], 3, 9)];
+        let unseen = since(&changes, &[Sha256([2; 32])]);
+        assert_eq!(unseen.iter().map(|change| change.leaf).collect::<Vec<_>>(), [Some(3)]);
+        assert!(since(&changes, &[Sha256([2; 32]), Sha256([3; 32])]).is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_is_said_and_a_long_way_home_too() {
+        let of = |written_at_s| batches([&change(1, &[], 10_000_000, written_at_s)], Language::Vietnamese).remove(0);
+        assert_eq!((of(10_600).ahead.as_deref(), of(10_600).waited), (Some("10 phút"), None));
+        assert_eq!((of(1_000).ahead, of(1_000).waited.as_deref()), (None, Some("2 giờ 30 phút")));
+        assert_eq!((of(10_000).ahead, of(10_000).waited), (None, None));
+    }
+
+    #[test]
+    fn a_genesis_is_written_by_nobody() {
+        assert!(batches([&change(1, &[], 5, 0)], Language::Vietnamese).is_empty());
+    }
+}

@@ -1,0 +1,220 @@
+//! `/evidence`: the catalogue's criteria and what the unit shows for each in one period: how many items, which required kinds
+//! are missing, how the file stands with the supervisors.
+
+use super::{
+    decision::{Standing, current_decision},
+    html,
+    language::Language,
+    reader::{Reader, scoped},
+    shell::{Section, Shell},
+    titles,
+};
+use crate::{app::App, clock, problem::Answer};
+use askama::Template;
+use axum::{
+    Router,
+    extract::{Query, State},
+    response::Html,
+    routing::get,
+};
+use kieumau_core::{
+    catalogue::Catalogue,
+    criterion::Criterion,
+    period::{self, Period},
+};
+
+/// `/evidence`.
+pub fn router() -> Router<App> {
+    Router::new().route("/evidence", get(list))
+}
+
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Filter {
+    period: String,
+    criterion: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    document_id: String,
+    unit_id: String,
+    unit_name: String,
+    criterion: i64,
+    items: i64,
+    decision: Option<String>,
+    same: i64,
+}
+
+struct File {
+    id: String,
+    unit: String,
+    mine: bool,
+    items: String,
+    missing: Vec<String>,
+    standing: Standing,
+}
+
+struct CriterionRow {
+    number: u8,
+    /// The group's title where a new group begins.
+    group: Option<String>,
+    title: String,
+    required: Vec<String>,
+    files: Vec<File>,
+}
+
+struct Choice {
+    value: String,
+    name: String,
+    chosen: bool,
+}
+
+#[derive(Template)]
+#[template(path = "evidence_list.html")]
+struct EvidenceListPage {
+    shell: Shell,
+    placeholder: bool,
+    periods: Vec<Choice>,
+    criteria: Vec<Choice>,
+    rows: Vec<CriterionRow>,
+    shown: usize,
+}
+
+async fn list(State(app): State<App>, reader: Reader, Query(filter): Query<Filter>) -> Answer<Html<String>> {
+    reader.enter(Section::Evidence)?;
+    let language = reader.language;
+    let catalogue = Catalogue::placeholder();
+    let current = Period::of_programme(period::day_of(clock::now_ms())).to_string();
+    let chosen = if filter.period.is_empty() { current.clone() } else { filter.period };
+    let files = files(&app, &reader, &chosen).await?;
+    let kinds = kinds(&app, &reader, &chosen).await?;
+    let number = |criterion: &Criterion| criterion.number.get().to_string();
+    let narrowed = |criterion: &&Criterion| filter.criterion.is_empty() || number(criterion) == filter.criterion;
+    let mut group = None;
+    let rows: Vec<CriterionRow> = catalogue
+        .criteria
+        .iter()
+        .filter(narrowed)
+        .map(|criterion| row(criterion, &mut group, &files, &kinds, &reader))
+        .collect();
+    html(&EvidenceListPage {
+        shell: Shell::of(&reader, Section::Evidence, language.words().evidence),
+        placeholder: catalogue.placeholder,
+        periods: periods(&app, &reader, &current, &chosen).await?,
+        criteria: criteria(catalogue, &filter.criterion, language),
+        shown: rows.iter().filter(|row| !row.files.is_empty()).count(),
+        rows,
+    })
+}
+
+fn row(
+    criterion: &Criterion,
+    group: &mut Option<char>,
+    files: &[Row],
+    kinds: &[(String, String)],
+    reader: &Reader,
+) -> CriterionRow {
+    let language = reader.language;
+    let new_group = group.replace(criterion.group) != Some(criterion.group);
+    let title = Catalogue::placeholder().group(criterion.group).filter(|_| new_group);
+    let of_criterion = files.iter().filter(|row| row.criterion == i64::from(criterion.number.get()));
+    let own = reader.who.unit.to_string();
+    CriterionRow {
+        number: criterion.number.get(),
+        group: title.map(|group| format!("{} · {}", group.letter, language.pick(&group.title_vi, &group.title_en))),
+        title: language.pick(&criterion.title_vi, &criterion.title_en).to_owned(),
+        required: titles::missing(criterion, &[], language),
+        files: of_criterion
+            .map(|row| {
+                let shown: Vec<&str> =
+                    kinds.iter().filter(|(id, _)| *id == row.document_id).map(|(_, kind)| kind.as_str()).collect();
+                File {
+                    id: row.document_id.clone(),
+                    mine: row.unit_id == own,
+                    unit: row.unit_name.clone(),
+                    items: language.integer(row.items),
+                    missing: titles::missing(criterion, &shown, language),
+                    standing: Standing::of(row.decision.as_deref(), row.same == 1),
+                }
+            })
+            .collect(),
+    }
+}
+
+fn criteria(catalogue: &Catalogue, chosen: &str, language: Language) -> Vec<Choice> {
+    let choice = |criterion: &Criterion| {
+        let value = criterion.number.get().to_string();
+        let title = language.pick(&criterion.title_vi, &criterion.title_en);
+        Choice { name: format!("{value}. {title}"), chosen: value == chosen, value }
+    };
+    catalogue.criteria.iter().map(choice).collect()
+}
+
+/// The files of a period, each with how many items stand in it.
+async fn files(app: &App, reader: &Reader, period: &str) -> Answer<Vec<Row>> {
+    let rows = sqlx::query_as(scoped!(
+        "select f.document_id, f.unit_id, u.name as unit_name, f.criterion, f.items, d.decision, \
+                cast(case when d.heads = doc.checked_heads then 1 else 0 end as bigint) as same \
+         from (select document_id, unit_id, criterion, \
+                      cast(sum(case when withdrawn_at_ms is null then 1 else 0 end) as bigint) as items \
+               from evidence where period = $2 and unit_id in (select unit_id from scope) \
+               group by document_id, unit_id, criterion) f \
+         join unit u on u.unit_id = f.unit_id join document doc on doc.document_id = f.document_id ",
+        current_decision!("f.document_id"),
+        "order by f.criterion, u.name"
+    ))
+    .bind(reader.who.unit.to_string())
+    .bind(period.to_owned())
+    .fetch_all(&app.database.read)
+    .await?;
+    Ok(rows)
+}
+
+/// The kinds that each file of a period shows.
+async fn kinds(app: &App, reader: &Reader, period: &str) -> Answer<Vec<(String, String)>> {
+    let rows = sqlx::query_as(scoped!(
+        "select distinct document_id, evidence_kind from evidence \
+         where period = $2 and withdrawn_at_ms is null and unit_id in (select unit_id from scope)"
+    ))
+    .bind(reader.who.unit.to_string())
+    .bind(period.to_owned())
+    .fetch_all(&app.database.read)
+    .await?;
+    Ok(rows)
+}
+
+/// The current period and every one that has evidence, newest first.
+async fn periods(app: &App, reader: &Reader, current: &str, chosen: &str) -> Answer<Vec<Choice>> {
+    let mut values: Vec<String> = sqlx::query_scalar(scoped!(
+        "select distinct period from evidence where unit_id in (select unit_id from scope)"
+    ))
+    .bind(reader.who.unit.to_string())
+    .fetch_all(&app.database.read)
+    .await?;
+    values.push(current.to_owned());
+    values.push(chosen.to_owned());
+    values.sort();
+    values.dedup();
+    let choice = |value: String| Choice { name: in_words(&value), chosen: value == chosen, value };
+    Ok(values.into_iter().rev().map(choice).collect())
+}
+
+/// `2025-11-16..2026-11-15` as the desk reads it: `16/11/2025 – 15/11/2026`.
+pub(super) fn in_words(period: &str) -> String {
+    let day = |date: jiff::civil::Date| date.strftime("%d/%m/%Y").to_string();
+    period
+        .parse::<Period>()
+        .map_or_else(|_| period.to_owned(), |period| format!("{} – {}", day(period.starts_on()), day(period.ends_on())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_is_read_as_two_dates() {
+        assert_eq!(in_words("2025-11-16..2026-11-15"), "16/11/2025 – 15/11/2026");
+        assert_eq!(in_words("some day"), "some day");
+    }
+}

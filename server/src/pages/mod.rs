@@ -1,0 +1,58 @@
+//! The desk: pages that supervisors read, in Vietnamese first. They read rows and nothing but rows; what a person decides
+//! goes through the same functions as everything else.
+//!
+//! In reading order: [`shell`] is the frame, [`words`] every sentence, [`reader`] who reads and what they may; then one file
+//! per page. An answer that is a problem becomes a page in [`problem_page`], so that handlers say `Problem` and nothing of HTML.
+
+mod assets;
+mod audit_page;
+mod change;
+mod clash;
+mod decision;
+mod evidence;
+mod evidence_list;
+mod headers;
+mod home;
+mod language;
+mod map;
+mod number;
+mod observation;
+mod patrol;
+mod patrols;
+mod phones;
+mod photo;
+mod problem_page;
+mod reader;
+mod shell;
+mod sign_in;
+mod titles;
+mod words;
+
+use crate::{
+    app::App,
+    problem::{Answer, Problem},
+};
+use axum::{Router, middleware, response::Html};
+
+/// Every page, with its headers and its protection against forged requests. Whatever no other router knows ends here too.
+pub fn router() -> Router<App> {
+    let pages = Router::new()
+        .merge(home::router())
+        .merge(sign_in::router())
+        .merge(language::router())
+        .merge(patrols::router())
+        .merge(patrol::router())
+        .merge(evidence_list::router())
+        .merge(evidence::router())
+        .merge(decision::router())
+        .merge(phones::router())
+        .merge(audit_page::router())
+        .fallback(async || Problem::not_found());
+    let pages = headers::protect(pages.layer(middleware::from_fn(problem_page::for_browsers)));
+    pages.merge(assets::router())
+}
+
+/// A template as an answer.
+fn html(page: &impl askama::Template) -> Answer<Html<String>> {
+    page.render().map(Html).map_err(Problem::internal)
+}

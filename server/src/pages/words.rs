@@ -1,0 +1,429 @@
+//! Every sentence of the pages, once in each language and beside its translation. A text that one language lacks does not
+//! compile, and one that no page uses is a warning.
+
+use kieumau_core::{
+    invalid::{Invalid, Rule},
+    person::Role,
+};
+
+macro_rules! words {
+    ($($name:ident: $vietnamese:literal, $english:literal;)+) => {
+        /// The sentences of one language.
+        #[derive(Debug)]
+        pub struct Words {$(
+            #[doc = $english]
+            pub $name: &'static str,
+        )+}
+
+        /// Tiếng Việt.
+        pub static VIETNAMESE: Words = Words { $($name: $vietnamese,)+ };
+        /// English.
+        pub static ENGLISH: Words = Words { $($name: $english,)+ };
+    };
+}
+
+words! {
+    product: "Kiểu Mẫu", "Kiểu Mẫu";
+    purpose: "Nhật ký tuần tra và minh chứng tiêu chí của Công an phường", "Patrol logs and evidence of ward police";
+    skip: "Đến nội dung chính", "Skip to the content";
+    sections: "Các phần", "Sections";
+    sample: "DỮ LIỆU MẪU", "SAMPLE DATA";
+    sample_says: "Đơn vị, con người và ca tuần tra ở đây đều là hư cấu.", "The unit, the people and the patrols here are invented.";
+    other_language: "English", "Tiếng Việt";
+    sign_out: "Đăng xuất", "Sign out";
+    licences: "Giấy phép phần mềm", "Software licences";
+    placeholder: "Bộ tiêu chí tạm thời", "Placeholder catalogue";
+    placeholder_says: "22 tiêu chí này không phải văn bản chính thức; số và tên sẽ thay khi có bộ tiêu chí chính thức.",
+        "These 22 criteria are not official; numbers and titles will change when the official catalogue is loaded.";
+
+    sign_in: "Đăng nhập", "Sign in";
+    sign_in_name: "Tên đăng nhập", "Sign-in name";
+    password: "Mật khẩu", "Password";
+    sign_in_refused: "Tên đăng nhập hoặc mật khẩu không đúng.", "Unknown name or wrong password.";
+    sign_in_again_at: "Đã thử quá nhiều lần. Có thể thử lại sau", "Too many attempts. Try again after";
+    sign_in_help: "Quên mật khẩu? Quản trị của đơn vị đặt lại được.", "Forgot the password? Your administrator can set a new one.";
+
+    dossiers: "Hồ sơ", "Dossiers";
+    no_dossiers: "Chưa có hồ sơ nào được nộp", "No dossier has been submitted";
+    no_dossiers_says: "Hồ sơ hiện ở đây khi một phường nộp tự đánh giá của kỳ. Trước đó cấp tỉnh không đọc nội dung của phường.",
+        "A dossier appears here when a ward submits its self-assessment. Until then the province does not read a ward's content.";
+
+    patrols: "Ca tuần tra", "Patrols";
+    patrol: "Ca", "Patrol";
+    unit: "Đơn vị", "Unit";
+    all_units: "Mọi đơn vị", "All units";
+    from: "Từ ngày", "From";
+    to: "Đến ngày", "To";
+    state: "Trạng thái", "State";
+    narrow: "Lọc", "Filter";
+    clear: "Bỏ lọc", "Clear";
+    started: "Bắt đầu", "Started";
+    lasted: "Kéo dài", "Lasted";
+    leader: "Tổ trưởng", "Leader";
+    length: "Quãng đường", "Length";
+    observations: "Vụ việc", "Observations";
+    observation: "Vụ việc", "Observation";
+    photos: "Ảnh, tệp", "Photos, files";
+    photos_short: "Ảnh", "Photos";
+    visits: "Điểm chốt", "Checkpoints";
+    review: "Duyệt", "Review";
+    going_on: "Đang đi", "Going on";
+    ended: "Đã kết thúc", "Ended";
+    unreviewed: "Chưa duyệt", "Not reviewed";
+    again: "Cần duyệt lại", "Review again";
+    returned: "Bị trả lại", "Returned";
+    approved: "Đã duyệt", "Approved";
+    all_states: "Tất cả", "All";
+    no_patrols: "Chưa có ca tuần tra nào", "No patrol yet";
+    no_patrols_says: "Ca do cán bộ ghi trên điện thoại và hiện ở đây sau khi máy của họ gửi được lên máy chủ. Cấp mã cho điện thoại ở phần Thiết bị.",
+        "Officers record patrols on their phones; each appears here once its phone has reached the server. Issue phones a code under Phones.";
+    nothing_found: "Không có gì khớp với bộ lọc", "Nothing matches the filter";
+    nothing_found_says: "Bỏ bớt điều kiện lọc để xem nhiều hơn.", "Clear the filter to see more.";
+    next_page: "Trang sau", "Next page";
+    first_page: "Về đầu danh sách", "Back to the start";
+    keys_list: "xuống, lên · mở", "down, up · open";
+    list_region: "Danh sách", "List";
+
+    facts: "Thông tin ca", "Facts";
+    started_by: "Người mở ca", "Started by";
+    ended_at: "Kết thúc", "Ended";
+    team: "Tổ", "Team";
+    forces: "Lực lượng", "Forces";
+    vehicles: "Phương tiện", "Vehicles";
+    fixes: "Số điểm định vị", "Position fixes";
+    accuracy_unknown: "Không rõ độ chính xác của lộ trình", "How exact the track is was not said";
+    imported: "Lộ trình nhập từ tệp lúc", "Track imported from a file at";
+    pauses: "Tạm nghỉ", "Pauses";
+    no_pauses: "Không tạm nghỉ", "None";
+    still: "chưa hết", "still on";
+    not_said: "Không ghi", "Not said";
+    map: "Bản đồ lộ trình", "Map of the track";
+    map_without: "Trình duyệt này không vẽ được bản đồ. Các bảng bên dưới nói đủ cùng nội dung.",
+        "This browser cannot draw the map. The tables below say the same.";
+    no_map: "Ca này không có lộ trình và không vụ việc nào có vị trí.", "This patrol has no track, and no observation has a place.";
+    track: "Lộ trình", "Track";
+    gap: "Mất tín hiệu hoặc tạm nghỉ", "No signal, or a pause";
+    track_table: "Các đoạn lộ trình", "Pieces of the track";
+    zoom_in: "Phóng to", "Zoom in";
+    zoom_out: "Thu nhỏ", "Zoom out";
+    close: "Đóng", "Close";
+    time: "Thời gian", "Time";
+    category: "Loại, nội dung", "Category, note";
+    count: "Số lượng", "Count";
+    done: "Xử lý", "Done about it";
+    recorded_at: "ghi lúc", "recorded";
+    edited_by: "sửa bởi", "edited by";
+    withdrawn: "Đã rút lại", "Withdrawn";
+    no_place: "không có vị trí", "no place";
+    no_observations: "Ca này không ghi vụ việc nào.", "Nothing was recorded on this patrol.";
+    fined: "Phạt", "Fined";
+    exhibits_held: "Tang vật tạm giữ", "Exhibits held";
+    vehicles_held: "Xe tạm giữ", "Vehicles held";
+    record_number: "Biên bản", "Written record";
+    handed_over_to: "Bàn giao cho", "Handed over to";
+    who: "Ai", "Who";
+    proof: "Xác nhận bằng", "Shown by";
+    no_visits: "Không ghi điểm chốt nào.", "No checkpoint was recorded.";
+    photo_of_patrol: "Ảnh, tệp của cả ca", "Photos and files of the whole patrol";
+    photo_waits: "Đang chờ ảnh từ thiết bị", "Waiting for the phone to send it";
+    photo_small_waits: "Đang tạo ảnh nhỏ", "Small picture is being made";
+    open_file: "Mở tệp", "Open the file";
+    photo: "Ảnh", "Photo";
+
+    writing: "Ai ghi gì, khi nào", "Who wrote what, when";
+    writer: "Người ghi", "Writer";
+    changes: "Thay đổi", "Changes";
+    written: "Ghi lúc (đồng hồ thiết bị)", "Written (phone's clock)";
+    received_at: "Nhận lúc (đồng hồ máy chủ)", "Received (server's clock)";
+    apart: "Chênh lệch", "Apart";
+    clock_ahead: "Đồng hồ thiết bị nhanh", "Phone's clock is ahead by";
+    waited: "Nhận sau khi ghi", "Received later by";
+    the_server: "Máy chủ", "The server";
+    log: "Sổ nhận của máy chủ", "The server's log";
+    log_received: "Đã nhận vào sổ", "Received into the log";
+    log_checked: "Đã kiểm tra", "Checked";
+    log_unchecked: "Đang kiểm tra", "Being checked";
+    log_withheld: "Giữ lại vì không đọc được an toàn", "Withheld: not safe to read";
+    log_waiting: "Chờ phần đến trước", "Waiting for an earlier part";
+    log_leaves: "Vị trí trong sổ", "Positions in the log";
+    withheld: "giữ lại", "withheld";
+    clashes: "Hai thiết bị ghi khác nhau", "Two phones say different things";
+    clashes_say: "Cả hai giá trị đều được giữ. Trả lại ca để tổ chọn một.", "Both values are kept. Return it so that the team picks one.";
+
+    decisions: "Quyết định", "Decisions";
+    no_decisions: "Chưa có quyết định nào.", "Nothing was decided yet.";
+    approve: "Duyệt", "Approve";
+    return_it: "Trả lại", "Return";
+    remark: "Ý kiến (bắt buộc khi trả lại)", "Remark (needed to return)";
+    remark_about: "Về phần", "About";
+    the_whole: "Toàn bộ", "The whole";
+    about: "Về", "About";
+    take_back: "Rút lại quyết định này", "Take this decision back";
+    taken_back: "đã rút lại", "taken back";
+    changed_meanwhile: "Nội dung đã thay đổi sau khi bạn mở trang. Quyết định chưa được ghi.",
+        "It was changed after you opened the page. Your decision was not written.";
+    came_in_since: "Mới nhận từ lúc đó:", "Received since then:";
+    decide_again: "Trang này đã là bản mới nhất. Xem lại rồi quyết định lần nữa; ý kiến bạn gõ vẫn còn.",
+        "This page now shows the newest. Look again and decide once more; what you typed is still there.";
+    changed_by: "thay đổi của", "changes by";
+    keys_decide: "đến nút Duyệt · đến ô ý kiến", "to Approve · to the remark";
+    print: "In trang này", "Print";
+
+    evidence: "Tiêu chí, minh chứng", "Criteria, evidence";
+    period: "Kỳ đánh giá", "Period";
+    criterion: "Tiêu chí", "Criterion";
+    all_criteria: "Cả 22 tiêu chí", "All 22 criteria";
+    items: "Minh chứng", "Items";
+    missing: "Còn thiếu", "Missing";
+    nothing_missing: "Đủ loại bắt buộc", "All required kinds";
+    no_evidence: "Chưa có", "None yet";
+    criteria_with_evidence: "tiêu chí đã có minh chứng", "criteria have evidence";
+    document_number: "Số, ký hiệu", "Number";
+    issued_on: "Ngày ban hành", "Issued on";
+    issued_by: "Cơ quan ban hành", "Issued by";
+    signed_by: "Người ký", "Signed by";
+    summary: "Trích yếu", "Summary";
+    no_attachments: "Không có tệp đính kèm.", "No file is attached.";
+    file_attachments: "Tệp của cả hồ sơ", "Files of the whole";
+
+    phones: "Thiết bị", "Phones";
+    phone: "Thiết bị", "Phone";
+    person: "Cán bộ", "Person";
+    version: "Phiên bản", "Version";
+    enrolled: "Cấp ngày", "Enrolled";
+    last_seen: "Lần cuối liên lạc", "Last seen";
+    never_seen: "Chưa liên lạc", "Never";
+    silent: "im lặng", "silent for";
+    in_use: "Đang dùng", "In use";
+    revoked: "Đã thu hồi", "Revoked";
+    revoke: "Thu hồi", "Revoke";
+    revoke_question: "Thu hồi vĩnh viễn thiết bị", "Revoke for ever the phone";
+    no_phones: "Chưa có thiết bị nào", "No phone yet";
+    no_phones_says: "Chọn một cán bộ và cấp mã; quét mã bằng ứng dụng trên điện thoại của họ.",
+        "Choose a person and issue a code; scan it with the app on their phone.";
+    new_code: "Cấp mã cho thiết bị mới", "Code for a new phone";
+    issue_code: "Cấp mã", "Issue a code";
+    code_for: "Mã cho thiết bị của", "Code for a phone of";
+    code_todo: "Mở ứng dụng Kiểu Mẫu trên điện thoại, chọn Quét mã, đưa máy ảnh vào hình bên. Không quét được thì gõ mã này:",
+        "Open Kiểu Mẫu on the phone, choose Scan, and point it at the picture. If that fails, type this code:";
+    code_left: "Còn hiệu lực", "Valid for";
+    code_over: "đã hết hạn", "expired";
+    code_once: "Mã dùng một lần, chỉ hiện trên trang này. Rời trang là không xem lại được.",
+        "The code works once and is only on this page. It cannot be seen again.";
+    valid_until: "đến", "until";
+
+    audit: "Nhật ký truy cập", "Access log";
+    day: "Ngày", "Day";
+    everybody: "Mọi người", "Everybody";
+    deed: "Việc", "Deed";
+    subject: "Đối tượng (mã)", "Subject (id)";
+    detail: "Chi tiết", "Detail";
+    no_deeds: "Chưa có việc nào được ghi", "Nothing was written yet";
+    no_deeds_say: "Mỗi lần đăng nhập, đọc một ca hay quyết định đều ghi một dòng ở đây.", "Each sign-in, reading and decision writes a row here.";
+
+    what_is_safe: "Điều chắc chắn", "What is safe";
+    what_to_do: "Nên làm", "What to do";
+    problem_id: "Mã sự cố", "Problem id";
+    copy: "Chép", "Copy";
+    to_start: "Về trang đầu", "To the first page";
+    nothing_changed: "Không có gì bị thay đổi hay mất.", "Nothing was changed or lost.";
+    no_page: "Không có trang này", "There is no such page";
+    no_page_happened: "Địa chỉ sai, hoặc nội dung không thuộc phần bạn được xem.", "The address is wrong, or its content is not yours to see.";
+    no_page_todo: "Về trang đầu và tìm trong danh sách. Nếu cần quyền xem, hỏi chỉ huy đơn vị.", "Go to the first page and look in the list. If you need access, ask your chief.";
+    forbidden: "Bạn không được làm việc này", "You may not do this";
+    forbidden_happened: "Vai trò của bạn không cho phép, hoặc biểu mẫu được gửi từ một trang khác.", "Your role does not allow it, or the form was sent from another site.";
+    forbidden_todo: "Nếu việc này thuộc phần bạn, hỏi quản trị về vai trò.", "If this is your task, ask the administrator about your role.";
+    changed: "Nội dung đã thay đổi", "It was changed";
+    changed_happened: "Có người vừa thay đổi mục này trước bạn.", "Somebody changed it just before you.";
+    changed_todo: "Quay lại, tải lại trang và xem bản mới nhất.", "Go back, load the page again and look at the newest.";
+    too_many: "Thử quá nhiều lần", "Too many attempts";
+    too_many_happened: "Có quá nhiều lần thử trong thời gian ngắn.", "There were too many attempts in a short time.";
+    too_many_todo: "Chờ ít phút rồi thử lại.", "Wait some minutes and try again.";
+    busy: "Máy chủ đang bận", "The server is busy";
+    busy_happened: "Máy chủ chưa làm được việc này ngay bây giờ.", "The server cannot do this right now.";
+    busy_todo: "Chờ một phút rồi thử lại.", "Wait a minute and try again.";
+    invalid: "Yêu cầu không hợp lệ", "The request is not valid";
+    invalid_happened: "Một ô trong biểu mẫu hoặc địa chỉ chưa đúng.", "A field of the form or the address breaks a rule.";
+    invalid_todo: "Quay lại, sửa ô đó và gửi lần nữa.", "Go back, mend that field and send again.";
+    failed: "Máy chủ gặp lỗi", "The server failed";
+    failed_happened: "Lỗi ở phía chúng tôi. Nguyên nhân đã được ghi lại dưới mã bên dưới.", "The fault is ours. Its cause is written down under the id below.";
+    failed_safe: "Những gì đã nhận trước đó vẫn còn nguyên. Việc vừa làm có thể chưa được ghi.", "What was received before is intact. What you just did may not be written.";
+    failed_todo: "Thử lại. Nếu vẫn lỗi, gửi mã này cho quản trị.", "Try again. If it fails again, give the id to the administrator.";
+
+    officer: "Cán bộ", "Officer";
+    chief: "Chỉ huy", "Chief";
+    appraiser: "Cán bộ thẩm định", "Appraiser";
+    admin: "Quản trị", "Administrator";
+    auditor: "Thanh tra", "Auditor";
+    proof_gps: "định vị", "position";
+    proof_qr: "mã QR", "QR";
+    proof_nfc: "thẻ NFC", "NFC";
+    proof_hand: "tự bấm", "by hand";
+    field_title: "Tên ca", "Title";
+    field_category: "Loại vụ việc", "Category";
+    field_count_unit: "Đơn vị tính", "Counting unit";
+    field_note: "Ghi chú", "Note";
+    field_evidence_kind: "Loại minh chứng", "Kind of evidence";
+    field_remark: "Ý kiến", "Remark";
+    rule_required: "còn trống", "is empty";
+    rule_too_long: "quá dài hoặc quá lớn", "is too long or too large";
+    rule_too_small: "quá nhỏ", "is too small";
+    rule_forbidden_character: "có ký tự không được dùng", "has a character that is not allowed";
+    rule_unknown: "không có trong danh mục", "is not in the list";
+    rule_already: "đã như vậy rồi", "is so already";
+    rule_ended: "đã kết thúc", "is over";
+    rule_malformed: "viết chưa đúng dạng", "is not written as it must be";
+    deed_sign_in: "Đăng nhập", "Signed in";
+    deed_sign_in_failed: "Đăng nhập sai", "Failed to sign in";
+    deed_sign_out: "Đăng xuất", "Signed out";
+    deed_patrol_read: "Đọc ca tuần tra", "Read a patrol";
+    deed_evidence_read: "Đọc minh chứng", "Read evidence";
+    deed_attachment_read: "Mở ảnh, tệp", "Opened a photo or file";
+    deed_decision_written: "Ghi quyết định", "Decided";
+    deed_decision_withdrawn: "Rút lại quyết định", "Took a decision back";
+    deed_enrolment_code_issued: "Cấp mã thiết bị", "Issued a code";
+    deed_enrolment_refused: "Mã thiết bị bị từ chối", "A code was refused";
+    deed_phone_enrolled: "Thêm thiết bị", "Enrolled a phone";
+    deed_phone_revoked: "Thu hồi thiết bị", "Revoked a phone";
+    deed_person_added: "Thêm cán bộ", "Added a person";
+    deed_person_disabled: "Khóa tài khoản", "Disabled a person";
+    deed_password_changed: "Đổi mật khẩu", "Changed a password";
+    deed_unit_added: "Thêm đơn vị", "Added a unit";
+    deed_unit_linked: "Nối đơn vị", "Linked units";
+}
+
+impl Words {
+    /// A role.
+    pub const fn role(&self, role: Role) -> &'static str {
+        match role {
+            Role::Officer => self.officer,
+            Role::Chief => self.chief,
+            Role::Appraiser => self.appraiser,
+            Role::Admin => self.admin,
+            Role::Auditor => self.auditor,
+        }
+    }
+
+    /// A state that the list of patrols can be narrowed to.
+    pub fn patrol_state(&self, word: &str) -> &'static str {
+        match word {
+            "unreviewed" => self.unreviewed,
+            "again" => self.again,
+            "returned" => self.returned,
+            "approved" => self.approved,
+            "going-on" => self.going_on,
+            "ended" => self.ended,
+            _ => self.all_states,
+        }
+    }
+
+    /// How a visit to a checkpoint was shown.
+    pub fn proof(&self, word: &str) -> &'static str {
+        match word {
+            "gps" => self.proof_gps,
+            "qr" => self.proof_qr,
+            "nfc" => self.proof_nfc,
+            _ => self.proof_hand,
+        }
+    }
+
+    /// What a person did; none for a word that is newer than this page.
+    pub fn deed(&self, word: &str) -> Option<&'static str> {
+        Some(match word {
+            "sign-in" => self.deed_sign_in,
+            "sign-in-failed" => self.deed_sign_in_failed,
+            "sign-out" => self.deed_sign_out,
+            "patrol-read" => self.deed_patrol_read,
+            "evidence-read" => self.deed_evidence_read,
+            "attachment-read" => self.deed_attachment_read,
+            "decision-written" => self.deed_decision_written,
+            "decision-withdrawn" => self.deed_decision_withdrawn,
+            "enrolment-code-issued" => self.deed_enrolment_code_issued,
+            "enrolment-refused" => self.deed_enrolment_refused,
+            "phone-enrolled" => self.deed_phone_enrolled,
+            "phone-revoked" => self.deed_phone_revoked,
+            "person-added" => self.deed_person_added,
+            "person-disabled" => self.deed_person_disabled,
+            "password-changed" => self.deed_password_changed,
+            "unit-added" => self.deed_unit_added,
+            "unit-linked" => self.deed_unit_linked,
+            _ => return None,
+        })
+    }
+
+    /// A place in a document: its last name in words, or the path itself where a page has no word for it.
+    pub fn field(&self, path: &str) -> String {
+        let mut names = path.rsplit('/');
+        let word = names.find_map(|name| self.field_name(name));
+        word.map_or_else(|| path.to_owned(), str::to_owned)
+    }
+
+    fn field_name(&self, name: &str) -> Option<&'static str> {
+        Some(match name {
+            "title" => self.field_title,
+            "leader" => self.leader,
+            "team" => self.team,
+            "forces" => self.forces,
+            "vehicles" => self.vehicles,
+            "track" => self.track,
+            "started_at_ms" => self.started,
+            "ended_at_ms" => self.ended_at,
+            "visits" => self.visits,
+            "pauses" => self.pauses,
+            "attachments" => self.photos,
+            "observations" => self.observations,
+            "category" => self.field_category,
+            "count" => self.count,
+            "count_unit" => self.field_count_unit,
+            "note" => self.field_note,
+            "items" => self.items,
+            "evidence_kind" => self.field_evidence_kind,
+            "summary" => self.summary,
+            "document_number" => self.document_number,
+            "issued_on" => self.issued_on,
+            "issued_by" => self.issued_by,
+            "signed_by" => self.signed_by,
+            "record_number" => self.record_number,
+            "handed_over_to" => self.handed_over_to,
+            "remark" => self.field_remark,
+            "from" => self.from,
+            "to" => self.to,
+            "day" => self.day,
+            _ => return None,
+        })
+    }
+
+    /// A broken rule and where.
+    pub fn broken(&self, invalid: &Invalid) -> String {
+        let rule = match invalid.rule {
+            Rule::Required | Rule::Empty => self.rule_required,
+            Rule::TooLong | Rule::TooLarge => self.rule_too_long,
+            Rule::TooSmall => self.rule_too_small,
+            Rule::ForbiddenCharacter => self.rule_forbidden_character,
+            Rule::Unknown => self.rule_unknown,
+            Rule::Already => self.rule_already,
+            Rule::Ended => self.rule_ended,
+            _ => self.rule_malformed,
+        };
+        format!("{}: {rule}", self.field(&invalid.field))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_called_by_its_innermost_name() {
+        let path = "observations/019ab2c4-0000-7000-8000-000000000000/note";
+        assert_eq!(VIETNAMESE.field(path), VIETNAMESE.field_note);
+        assert_eq!(ENGLISH.field("observations/019ab2c4-0000-7000-8000-000000000000"), ENGLISH.observations);
+        assert_eq!(ENGLISH.field("something_new"), "something_new");
+    }
+
+    #[test]
+    fn a_broken_rule_says_where_and_what() {
+        let invalid = Invalid::new("remark", Rule::Required);
+        assert_eq!(VIETNAMESE.broken(&invalid), "Ý kiến: còn trống");
+    }
+}
