@@ -93,7 +93,12 @@ enum Phone {
 
 impl Data {
     async fn open(self, public_url: String) -> Result<App, OpenError> {
-        App::open(Config { data: self.data, database_url: self.database_url, public_url }).await
+        App::open(Config {
+            data: self.data,
+            database_url: self.database_url,
+            public_url,
+        })
+        .await
     }
 }
 
@@ -105,11 +110,17 @@ impl Command {
     pub fn run(self) -> Result<(), OpenError> {
         // A worker reads hostile bytes: it starts no runtime and opens no database.
         if matches!(self.what, What::Worker) {
-            return Ok(worker::run(std::io::stdin().lock(), std::io::stdout().lock())?);
+            return Ok(worker::run(
+                std::io::stdin().lock(),
+                std::io::stdout().lock(),
+            )?);
         }
         let filter = tracing_subscriber::EnvFilter::try_from_default_env()
             .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,sqlx=warn"));
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
         tokio::runtime::Runtime::new()?.block_on(self.run_async())
     }
 
@@ -128,7 +139,11 @@ impl Command {
                 let url = demo.listen.public_url.unwrap_or(serve::url_of(&listener)?);
                 let app = demo.listen.data.open(url).await?;
                 let ward = demo::set_up(&app).await?;
-                say(&if demo.json { ward.to_json()? } else { ward.to_table() })?;
+                say(&if demo.json {
+                    ward.to_json()?
+                } else {
+                    ward.to_table()
+                })?;
                 serve::serve(app, listener).await
             }
             What::Migrate(data) => data.open(String::new()).await.map(|_| ()),
@@ -147,10 +162,23 @@ impl Command {
 
 async fn code(data: Data, sign_in: &str, json: bool) -> Result<(), OpenError> {
     let app = data.open(String::new()).await?;
-    let url = serve::announced_url(&app).await?.ok_or("no server has served this data yet: start it first")?;
-    let app = App { config: std::sync::Arc::new(Config { public_url: url.clone(), ..(*app.config).clone() }), ..app };
-    let person = person::find_by_sign_in(&app, sign_in).await.map_err(worded)?.ok_or("there is no such person")?;
-    let issued = enrolment::issue(&app, None, person.person).await.map_err(worded)?;
+    let url = serve::announced_url(&app)
+        .await?
+        .ok_or("no server has served this data yet: start it first")?;
+    let app = App {
+        config: std::sync::Arc::new(Config {
+            public_url: url.clone(),
+            ..(*app.config).clone()
+        }),
+        ..app
+    };
+    let person = person::find_by_sign_in(&app, sign_in)
+        .await
+        .map_err(worded)?
+        .ok_or("there is no such person")?;
+    let issued = enrolment::issue(&app, None, person.person)
+        .await
+        .map_err(worded)?;
     if json {
         let line = serde_json::json!({
             "code": issued.code.grouped(), "qr": issued.qr_text, "url": url, "expires_at_ms": issued.expires_at_ms,

@@ -51,7 +51,10 @@ impl Ward {
     pub fn to_table(&self) -> String {
         let mut lines = vec![format!("Kiểu Mẫu, dữ liệu mẫu (sample data): {}", self.url)];
         for person in &self.people {
-            lines.push(format!("  {:<8} {:<10} {:<8} {}", person.name, person.role, person.sign_in, person.password));
+            lines.push(format!(
+                "  {:<8} {:<10} {:<8} {}",
+                person.name, person.role, person.sign_in, person.password
+            ));
         }
         lines.join("\n")
     }
@@ -80,12 +83,20 @@ pub async fn set_up(app: &App) -> Result<Ward, OpenError> {
     if units.iter().any(|unit| !unit.sample) {
         return Err("this data holds a real ward: the demo takes a folder of its own".into());
     }
-    if units.is_empty() { create(app).await? } else { again(app).await }
+    if units.is_empty() {
+        create(app).await
+    } else {
+        again(app).await
+    }
 }
 
 async fn create(app: &App) -> Result<Ward, OpenError> {
     let units = units(app).await?;
-    let mut ward = Ward { url: app.config.public_url.clone(), people: Vec::new(), units: Vec::new() };
+    let mut ward = Ward {
+        url: app.config.public_url.clone(),
+        people: Vec::new(),
+        units: Vec::new(),
+    };
     let mut ids: Vec<PersonId> = Vec::new();
     for (name, sign_in, role, at) in PEOPLE {
         let new = NewPerson {
@@ -97,19 +108,33 @@ async fn create(app: &App) -> Result<Ward, OpenError> {
         };
         let added = person::add(app, None, new).await.map_err(failed)?;
         ids.push(added.person);
-        let password = added.password.map(|password| password.to_string()).unwrap_or_default();
+        let password = added
+            .password
+            .map(|password| password.to_string())
+            .unwrap_or_default();
         let (name, sign_in) = (name.to_owned(), sign_in.to_owned());
-        ward.people.push(SamplePerson { name, role, unit: units[at], sign_in, password });
+        ward.people.push(SamplePerson {
+            name,
+            role,
+            unit: units[at],
+            sign_in,
+            password,
+        });
     }
     for unit in &units[..2] {
-        reference::publish(app, *unit, sample::checkpoints()).await.map_err(failed)?;
+        reference::publish(app, *unit, sample::checkpoints())
+            .await
+            .map_err(failed)?;
     }
     sample::fill(app, units[0], [ids[0], ids[1]]).await?;
     ward.units = unit::list(app)
         .await
         .map_err(failed)?
         .into_iter()
-        .map(|unit| SampleUnit { unit: unit.unit, name: unit.name })
+        .map(|unit| SampleUnit {
+            unit: unit.unit,
+            name: unit.name,
+        })
         .collect();
     Ok(ward)
 }
@@ -117,25 +142,41 @@ async fn create(app: &App) -> Result<Ward, OpenError> {
 /// Trường Vinh and Vinh Phú, the wards they were merged from, and the province.
 async fn units(app: &App) -> Result<[UnitId; 3], OpenError> {
     let add = async |name: &str, level: Level, valid_from: Date| {
-        let new = NewUnit { name: name.to_owned(), level, valid_from, sample: true };
+        let new = NewUnit {
+            name: name.to_owned(),
+            level,
+            valid_from,
+            sample: true,
+        };
         unit::add(app, None, new).await.map_err(failed)
     };
     let truong_vinh = add("Phường Trường Vinh", Level::Ward, MERGED).await?;
     let vinh_phu = add("Phường Vinh Phú", Level::Ward, MERGED).await?;
     let province = add("Công an tỉnh Nghệ An", Level::Province, date(2000, 1, 1)).await?;
-    for (old, new) in [("Phường Trường Thi", truong_vinh), ("Phường Hà Huy Tập", vinh_phu)] {
+    for (old, new) in [
+        ("Phường Trường Thi", truong_vinh),
+        ("Phường Hà Huy Tập", vinh_phu),
+    ] {
         let old = add(old, Level::Ward, date(2000, 1, 1)).await?;
-        unit::link(app, None, old, new, Link::Merge, MERGED).await.map_err(failed)?;
+        unit::link(app, None, old, new, Link::Merge, MERGED)
+            .await
+            .map_err(failed)?;
     }
     Ok([truong_vinh, vinh_phu, province])
 }
 
 async fn again(app: &App) -> Result<Ward, OpenError> {
-    let mut ward = Ward { url: app.config.public_url.clone(), people: Vec::new(), units: Vec::new() };
+    let mut ward = Ward {
+        url: app.config.public_url.clone(),
+        people: Vec::new(),
+        units: Vec::new(),
+    };
     for found in person::list(app, None).await.map_err(failed)? {
         let password = password::new_password();
         let given = FirstPassword::Given(password.clone());
-        person::set_password(app, None, found.person, given).await.map_err(failed)?;
+        person::set_password(app, None, found.person, given)
+            .await
+            .map_err(failed)?;
         ward.people.push(SamplePerson {
             name: found.name,
             role: found.role,
@@ -148,7 +189,10 @@ async fn again(app: &App) -> Result<Ward, OpenError> {
         .await
         .map_err(failed)?
         .into_iter()
-        .map(|unit| SampleUnit { unit: unit.unit, name: unit.name })
+        .map(|unit| SampleUnit {
+            unit: unit.unit,
+            name: unit.name,
+        })
         .collect();
     Ok(ward)
 }

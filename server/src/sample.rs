@@ -44,24 +44,62 @@ const ROUND: [(f64, f64); 8] = [
 
 /// What the sample's patrols see: category, count, unit, measure, note.
 const SEEN: [(&str, i64, &str, &str, &str); 6] = [
-    ("urban-order", 3, "household", "reminded", "Lấn chiếm vỉa hè, đã thu dọn"),
+    (
+        "urban-order",
+        3,
+        "household",
+        "reminded",
+        "Lấn chiếm vỉa hè, đã thu dọn",
+    ),
     ("traffic-order", 2, "case", "fined", "Đỗ xe trên vỉa hè"),
-    ("public-order", 1, "group", "dispersed", "Tụ tập gây ồn sau 23 giờ"),
-    ("assistance", 1, "turn", "assisted", "Giúp người dân đẩy xe ngập nước"),
-    ("urban-order", 5, "case", "reminded", "Biển quảng cáo sai quy định"),
-    ("fire-rescue", 1, "incident", "reminded", "Nhắc nhở lối thoát nạn bị chắn"),
+    (
+        "public-order",
+        1,
+        "group",
+        "dispersed",
+        "Tụ tập gây ồn sau 23 giờ",
+    ),
+    (
+        "assistance",
+        1,
+        "turn",
+        "assisted",
+        "Giúp người dân đẩy xe ngập nước",
+    ),
+    (
+        "urban-order",
+        5,
+        "case",
+        "reminded",
+        "Biển quảng cáo sai quy định",
+    ),
+    (
+        "fire-rescue",
+        1,
+        "incident",
+        "reminded",
+        "Nhắc nhở lối thoát nạn bị chắn",
+    ),
 ];
 
 /// The checkpoints of the sample's ward.
 pub fn checkpoints() -> BTreeMap<CheckpointId, Checkpoint> {
-    let names = ["Cầu Kênh Bắc", "Ngã tư Lê Lợi", "Công viên Trung tâm", "Chợ Vinh"];
+    let names = [
+        "Cầu Kênh Bắc",
+        "Ngã tư Lê Lợi",
+        "Công viên Trung tâm",
+        "Chợ Vinh",
+    ];
     (0_u8..)
         .zip(names)
         .zip(ROUND.iter().step_by(2))
         .filter_map(|((at, name), (lat, lon))| {
             let place = Position::from_degrees(*lat, *lon).ok()?;
-            let checkpoint =
-                Checkpoint { name: name.to_owned(), lat_e7: place.lat_e7, lon_e7: place.lon_e7 };
+            let checkpoint = Checkpoint {
+                name: name.to_owned(),
+                lat_e7: place.lat_e7,
+                lon_e7: place.lon_e7,
+            };
             Some((CheckpointId::from_bytes([at + 1; 16]), checkpoint))
         })
         .collect()
@@ -92,7 +130,13 @@ pub async fn fill(app: &App, unit: UnitId, officers: [PersonId; 2]) -> Result<()
         }
         let phone = &phones[usize::try_from(night % 2)?];
         let colleague = phones[usize::try_from((night + 1) % 2)?].person;
-        pushes.push(patrol(unit, phone, colleague, night, last_night - (NIGHTS - 1 - night) * DAY_MS)?);
+        pushes.push(patrol(
+            unit,
+            phone,
+            colleague,
+            night,
+            last_night - (NIGHTS - 1 - night) * DAY_MS,
+        )?);
         if pushes.len() == GROUP {
             intake::write(app, &pushes.iter().collect::<Vec<_>>()).await?;
             pushes.clear();
@@ -109,7 +153,13 @@ async fn enrol(app: &App, unit: UnitId, person: PersonId) -> Result<SamplePhone,
     let id = PhoneId::fresh(now_ms, rand::random());
     let public_key = key.verifying_key().to_bytes();
     let mut tx = app.database.begin().await?;
-    let made = Enrolment::Made { phone: id, person, unit, public_key, at_ms: now_ms };
+    let made = Enrolment::Made {
+        phone: id,
+        person,
+        unit,
+        public_key,
+        at_ms: now_ms,
+    };
     let leaf = enrolment::record_leaf(&mut tx, &made).await?;
     sqlx::query(
         "insert into phone (phone_id, person_id, unit_id, algorithm, public_key, model, app_version, enrolled_at_ms, \
@@ -139,7 +189,10 @@ fn patrol(
     let fresh = ObservationId::fresh(started_ms, random(night, 0));
     let key = Key::patrol(unit, uuid::Uuid::from_bytes(*fresh.as_bytes()));
     let mut document = document::new(&key);
-    let actor = Actor { phone: phone.id, opening: [u8::try_from(night % 256)?; 8] };
+    let actor = Actor {
+        phone: phone.id,
+        opening: [u8::try_from(night % 256)?; 8],
+    };
     let stamp = |step: i64| Stamp {
         by: phone.person,
         at_ms: started_ms + step * 600_000,
@@ -147,17 +200,26 @@ fn patrol(
     };
     let fixes = walk(night, started_ms);
     let mut changes: Vec<Change> = Vec::new();
-    let mut write = |step: i64, edit: &mut dyn FnMut(&mut PatrolLog, Stamp) -> Result<(), kieumau_core::invalid::Invalid>| {
+    let mut write = |step: i64,
+                     edit: &mut dyn FnMut(
+        &mut PatrolLog,
+        Stamp,
+    ) -> Result<(), kieumau_core::invalid::Invalid>| {
         let stamp = stamp(step);
-        document::edit(&mut document, actor, stamp.at_ms, |log: &mut PatrolLog| edit(log, stamp))
-            .map(|((), change)| changes.extend(change))
+        document::edit(&mut document, actor, stamp.at_ms, |log: &mut PatrolLog| {
+            edit(log, stamp)
+        })
+        .map(|((), change)| changes.extend(change))
     };
     let day = clock::vietnamese(started_ms);
     write(0, &mut |log, stamp| {
         let new = NewPatrol {
             title: format!("Ca đêm {}", &day[..5]),
             team: vec![colleague],
-            forces: BTreeMap::from([("ward-police".to_owned(), 2), ("grassroots-security".to_owned(), 3)]),
+            forces: BTreeMap::from([
+                ("ward-police".to_owned(), 2),
+                ("grassroots-security".to_owned(), 3),
+            ]),
             vehicles: BTreeMap::from([("motorbike".to_owned(), 2)]),
             ..NewPatrol::default()
         };
@@ -168,7 +230,9 @@ fn patrol(
     }
     for step in 0..=night % 3 {
         let (category, count, unit, measure, note) = SEEN[usize::try_from((night + step) % 6)?];
-        let place = fixes.get(usize::try_from(20 + step * 30)?).map(|fix| fix.position);
+        let place = fixes
+            .get(usize::try_from(20 + step * 30)?)
+            .map(|fix| fix.position);
         write(4 + step, &mut |log, stamp| {
             let new = NewObservation {
                 position: place,
@@ -185,7 +249,11 @@ fn patrol(
 }
 
 /// The change list as intake takes it, with one seal over all: one actor wrote it in a row.
-fn prepared(key: Key, phone: &SamplePhone, changes: Vec<Change>) -> Result<PreparedPush, OpenError> {
+fn prepared(
+    key: Key,
+    phone: &SamplePhone,
+    changes: Vec<Change>,
+) -> Result<PreparedPush, OpenError> {
     let last = changes.last().ok_or("a patrol without a change")?.hash;
     let seals = vec![key.seal(&phone.key, Signer::Phone(phone.id), last)];
     let sealed: BTreeSet<Sha256> = changes.iter().map(|change| change.hash).collect();
@@ -194,13 +262,33 @@ fn prepared(key: Key, phone: &SamplePhone, changes: Vec<Change>) -> Result<Prepa
         .map(|change| {
             let header = header::read(&change.bytes)?;
             let actor = hex::encode(header.actor).into_bytes();
-            let candidate = Candidate { hash: header.hash, actor, seq: header.seq, deps: header.deps };
-            Ok(PreparedChange { candidate, written_at_s: header.time_s, bytes: change.bytes })
+            let candidate = Candidate {
+                hash: header.hash,
+                actor,
+                seq: header.seq,
+                deps: header.deps,
+            };
+            Ok(PreparedChange {
+                candidate,
+                written_at_s: header.time_s,
+                bytes: change.bytes,
+            })
         })
         .collect::<Result<Vec<_>, header::HeaderError>>()?;
     let unit = key.unit;
-    let documents = vec![PreparedDocument { key, changes, seals, sealed }];
-    Ok(PreparedPush { carrier: Some(phone.id), unit, documents, receipts: Vec::new(), refused: Vec::new() })
+    let documents = vec![PreparedDocument {
+        key,
+        changes,
+        seals,
+        sealed,
+    }];
+    Ok(PreparedPush {
+        carrier: Some(phone.id),
+        unit,
+        documents,
+        receipts: Vec::new(),
+        refused: Vec::new(),
+    })
 }
 
 /// Two rounds at walking pace with a receiver's noise, and one gap where the signal was lost.
@@ -213,12 +301,17 @@ fn walk(night: i64, started_ms: i64) -> Vec<Fix> {
         let corner = along as usize;
         let part = along - along.floor();
         let (from, to) = (ROUND[corner % 8], ROUND[(corner + 1) % 8]);
-        let noise = |salt: i64| ((((step + 1) * (night + 7) * salt) % 97) as f64 / 97.0 - 0.5) * 0.00012;
+        let noise =
+            |salt: i64| ((((step + 1) * (night + 7) * salt) % 97) as f64 / 97.0 - 0.5) * 0.00012;
         let lat = from.0 + (to.0 - from.0) * part + noise(31);
         let lon = from.1 + (to.1 - from.1) * part + noise(57);
         if let Ok(position) = Position::from_degrees(lat, lon) {
             let accuracy_dm = u32::try_from(40 + (step * 13 + night) % 60).ok();
-            fixes.push(Fix { at_ms, position, accuracy_dm });
+            fixes.push(Fix {
+                at_ms,
+                position,
+                accuracy_dm,
+            });
         }
     }
     fixes

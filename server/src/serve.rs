@@ -49,7 +49,9 @@ pub fn router(app: App) -> Router {
 pub async fn serve(app: App, listener: TcpListener) -> Result<(), OpenError> {
     announce(&app).await?;
     app.start();
-    axum::serve(listener, router(app)).with_graceful_shutdown(ended()).await?;
+    axum::serve(listener, router(app))
+        .with_graceful_shutdown(ended())
+        .await?;
     Ok(())
 }
 
@@ -70,13 +72,16 @@ async fn announce(app: &App) -> Result<(), sqlx::Error> {
 /// # Errors
 /// What the database says.
 pub async fn announced_url(app: &App) -> Result<Option<String>, sqlx::Error> {
-    let row = sqlx::query("select value from setting where name = 'public-url'").fetch_optional(&app.database.read).await?;
+    let row = sqlx::query("select value from setting where name = 'public-url'")
+        .fetch_optional(&app.database.read)
+        .await?;
     Ok(row.map(|row| row.get(0)))
 }
 
 async fn ended() {
     let ctrl_c = tokio::signal::ctrl_c();
-    let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+    let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+    else {
         // Without the one signal there is still the other.
         let _ = ctrl_c.await;
         return;

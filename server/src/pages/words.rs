@@ -417,7 +417,10 @@ mod tests {
     fn a_field_is_called_by_its_innermost_name() {
         let path = "observations/019ab2c4-0000-7000-8000-000000000000/note";
         assert_eq!(VIETNAMESE.field(path), VIETNAMESE.field_note);
-        assert_eq!(ENGLISH.field("observations/019ab2c4-0000-7000-8000-000000000000"), ENGLISH.observations);
+        assert_eq!(
+            ENGLISH.field("observations/019ab2c4-0000-7000-8000-000000000000"),
+            ENGLISH.observations
+        );
         assert_eq!(ENGLISH.field("something_new"), "something_new");
     }
 
