@@ -29,6 +29,8 @@ enum What {
     Phone(Phone),
     /// Empties every projected row and rebuilds it from the documents.
     Reproject(Data),
+    /// Says what the server stands on: version, database, its SQLite.
+    Doctor(Data),
     /// Reads what changes say, for the server that started it.
     #[command(hide = true)]
     Worker,
@@ -66,6 +68,9 @@ struct Demo {
     /// Print one JSON line (`url`, `people`, `units`) instead of a table.
     #[arg(long)]
     json: bool,
+    /// How many nights of patrols the sample holds.
+    #[arg(long, default_value_t = 365)]
+    nights: u16,
 }
 
 #[derive(Subcommand)]
@@ -138,7 +143,7 @@ impl Command {
                 let listener = serve::bind(demo.listen.listen, demo.listen.behind_proxy).await?;
                 let url = demo.listen.public_url.unwrap_or(serve::url_of(&listener)?);
                 let app = demo.listen.data.open(url).await?;
-                let ward = demo::set_up(&app).await?;
+                let ward = demo::set_up(&app, demo.nights).await?;
                 say(&if demo.json {
                     ward.to_json()?
                 } else {
@@ -150,6 +155,10 @@ impl Command {
             What::Reproject(data) => {
                 let app = data.open(String::new()).await?;
                 say(&format!("{} documents", checker::reproject(&app).await?))
+            }
+            What::Doctor(data) => {
+                let app = data.open(String::new()).await?;
+                say(&app.database.describe().await?)
             }
             What::Phone(Phone::Code { data, person, json }) => code(data, &person, json).await,
             What::Phone(Phone::Revoke { data, phone }) => {

@@ -4,7 +4,7 @@
 //! pool for both. What a transaction writes is one story: the record, its audit row, its log leaf.
 
 use sqlx::{
-    AnyPool, Transaction,
+    AnyPool, Row as _, Transaction,
     any::{Any, AnyPoolOptions},
 };
 use std::path::Path;
@@ -95,6 +95,30 @@ impl Database {
             Backend::Sqlite => self.write.begin_with("begin immediate").await,
             Backend::Postgres => self.write.begin().await,
         }
+    }
+
+    /// What lies underneath, in one line. Says whether the SQLite is the phones' encrypted one, which it must not be.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn describe(&self) -> Result<String, sqlx::Error> {
+        let version = match self.backend {
+            Backend::Sqlite => "select sqlite_version()",
+            Backend::Postgres => "select version()",
+        };
+        let version: String = sqlx::query(version).fetch_one(&self.read).await?.get(0);
+        let cipher = match self.backend {
+            Backend::Sqlite => sqlx::query("pragma cipher_version")
+                .fetch_optional(&self.read)
+                .await?
+                .is_some(),
+            Backend::Postgres => false,
+        };
+        Ok(format!(
+            "kieumau {} on {:?} {version}, SQLCipher: {cipher}",
+            env!("CARGO_PKG_VERSION"),
+            self.backend
+        ))
     }
 
     /// Which database it is.

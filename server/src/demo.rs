@@ -78,19 +78,19 @@ const MERGED: Date = date(2025, 7, 1);
 ///
 /// # Errors
 /// A sentence for a database with a real ward in it; what the database says.
-pub async fn set_up(app: &App) -> Result<Ward, OpenError> {
+pub async fn set_up(app: &App, nights: u16) -> Result<Ward, OpenError> {
     let units = unit::list(app).await.map_err(failed)?;
     if units.iter().any(|unit| !unit.sample) {
         return Err("this data holds a real ward: the demo takes a folder of its own".into());
     }
     if units.is_empty() {
-        create(app).await
+        create(app, nights).await
     } else {
         again(app).await
     }
 }
 
-async fn create(app: &App) -> Result<Ward, OpenError> {
+async fn create(app: &App, nights: u16) -> Result<Ward, OpenError> {
     let units = units(app).await?;
     let mut ward = Ward {
         url: app.config.public_url.clone(),
@@ -126,7 +126,7 @@ async fn create(app: &App) -> Result<Ward, OpenError> {
             .await
             .map_err(failed)?;
     }
-    sample::fill(app, units[0], [ids[0], ids[1]]).await?;
+    sample::fill(app, units[0], [ids[0], ids[1]], i64::from(nights)).await?;
     ward.units = unit::list(app)
         .await
         .map_err(failed)?

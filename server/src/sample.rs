@@ -25,8 +25,6 @@ use kieumau_core::{
 use std::collections::{BTreeMap, BTreeSet};
 
 const DAY_MS: i64 = 24 * 3_600_000;
-/// Nights in the sample.
-const NIGHTS: i64 = 365;
 /// Patrols in one transaction.
 const GROUP: usize = 64;
 
@@ -112,18 +110,26 @@ struct SamplePhone {
     key: SigningKey,
 }
 
-/// Fills `unit` with a year of patrols by these two officers.
+/// Fills `unit` with `nights` nights of patrols by these two officers, up to last night.
 ///
 /// # Errors
 /// What the database or a worker says.
-pub async fn fill(app: &App, unit: UnitId, officers: [PersonId; 2]) -> Result<(), OpenError> {
+pub async fn fill(
+    app: &App,
+    unit: UnitId,
+    officers: [PersonId; 2],
+    nights: i64,
+) -> Result<(), OpenError> {
+    if nights == 0 {
+        return Ok(());
+    }
     let mut phones = Vec::new();
     for person in officers {
         phones.push(enrol(app, unit, person).await?);
     }
     let last_night = clock::now_ms().div_euclid(DAY_MS) * DAY_MS - DAY_MS;
     let mut pushes = Vec::with_capacity(GROUP);
-    for night in 0..NIGHTS {
+    for night in 0..nights {
         // Sunday nights belong to the other shift: a year has holes.
         if night % 7 == 6 {
             continue;
@@ -135,7 +141,7 @@ pub async fn fill(app: &App, unit: UnitId, officers: [PersonId; 2]) -> Result<()
             phone,
             colleague,
             night,
-            last_night - (NIGHTS - 1 - night) * DAY_MS,
+            last_night - (nights - 1 - night) * DAY_MS,
         )?);
         if pushes.len() == GROUP {
             intake::write(app, &pushes.iter().collect::<Vec<_>>()).await?;

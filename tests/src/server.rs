@@ -1,0 +1,162 @@
+//! The server as a process: `kieumau demo` on port 0, in a folder or on a PostgreSQL database of its own.
+
+use crate::built;
+use serde::Deserialize;
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+/// What `kieumau demo --json` prints.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Ward {
+    /// Where the server is.
+    pub url: String,
+    /// Who can sign in.
+    pub people: Vec<Person>,
+    /// Which units there are.
+    pub units: Vec<Unit>,
+}
+
+/// A person of the sample ward.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Person {
+    /// How they are called.
+    pub name: String,
+    /// Their role's word.
+    pub role: String,
+    /// Their unit's id.
+    pub unit: String,
+    /// Their sign-in name.
+    pub sign_in: String,
+    /// Their password.
+    pub password: String,
+}
+
+/// A unit of the sample ward.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Unit {
+    /// Its id.
+    pub unit: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// An invitation for one phone.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Code {
+    /// To be typed.
+    pub code: String,
+    /// To be scanned.
+    pub qr: String,
+}
+
+/// A server that runs until it is dropped or killed.
+pub struct Server {
+    // Killed when dropped.
+    child: Child,
+    data: PathBuf,
+    database_url: Option<String>,
+    /// What it printed.
+    pub ward: Ward,
+}
+
+impl Server {
+    /// Starts a sample ward with `nights` nights of patrols in `data`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start(data: &Path, database_url: Option<String>, nights: u16) -> Self {
+        let mut command = Command::new(built::server());
+        command
+            .args([
+                "demo",
+                "--json",
+                "--listen",
+                "127.0.0.1:0",
+                "--nights",
+                &nights.to_string(),
+                "--data",
+            ])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        set_database(&mut command, database_url.as_deref());
+        let mut child = command.spawn().expect("the server starts");
+        let out = child.stdout.take().expect("its output is piped");
+        let line = BufReader::new(out)
+            .lines()
+            .next_line()
+            .await
+            .expect("reads")
+            .expect("the server says where it is");
+        let ward = serde_json::from_str(&line).expect("one JSON line");
+        Self {
+            child,
+            data: data.to_owned(),
+            database_url,
+            ward,
+        }
+    }
+
+    /// Runs one command of the server's binary on the same data; what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn command(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(built::server());
+        command.args(arguments).arg("--data").arg(&self.data);
+        set_database(&mut command, self.database_url.as_deref());
+        let out = command.output().await.expect("the command starts");
+        assert!(
+            out.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        String::from_utf8(out.stdout).expect("text")
+    }
+
+    /// A code that enrols one phone of the person who signs in so.
+    ///
+    /// # Panics
+    /// When there is no such person.
+    pub async fn code(&self, sign_in: &str) -> Code {
+        let out = self
+            .command(&["phone", "code", "--json", "--person", sign_in])
+            .await;
+        serde_json::from_str(&out).expect("one JSON line")
+    }
+
+    /// Who signs in so.
+    ///
+    /// # Panics
+    /// When there is no such person.
+    #[must_use]
+    pub fn person(&self, sign_in: &str) -> &Person {
+        self.ward
+            .people
+            .iter()
+            .find(|person| person.sign_in == sign_in)
+            .expect("one of the named people")
+    }
+
+    /// Ends it with `SIGKILL`.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("killed");
+    }
+}
+
+fn set_database(command: &mut Command, url: Option<&str>) {
+    match url {
+        Some(url) => command.env("DATABASE_URL", url),
+        None => command.env_remove("DATABASE_URL"),
+    };
+}
