@@ -1,0 +1,66 @@
+# `make demo` shows it, `make test` proves it. What is not on a bare Debian machine, `make tools` installs or names.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CHROMIUM := /usr/bin/chromium
+APT := $(if $(filter 0,$(shell id -u)),apt-get,sudo apt-get)
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+tools: ## Installs what the tests need and the machine lacks
+	@missing=""; \
+	test -x $(CHROMIUM) || missing="$$missing chromium"; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	test -e /usr/include/openssl/ssl.h || missing="$$missing libssl-dev pkg-config"; \
+	command -v mvn >/dev/null || missing="$$missing maven openjdk-17-jdk-headless"; \
+	python3 -c 'import pytest' 2>/dev/null || missing="$$missing python3-pytest"; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; $(APT) update -qq && $(APT) install -y -qq $$missing >/dev/null; fi
+	@for tool in cargo node npm python3; do command -v $$tool >/dev/null || { echo "missing: $$tool (Rust 1.95, Node 20, Python 3.11)"; exit 1; }; done
+
+server/assets/dist/licences.txt: server/package-lock.json server/assets/build.mjs $(shell find server/assets/style server/assets/script -type f 2>/dev/null)
+	cd server && npm ci --no-audit --no-fund --silent && node assets/build.mjs
+
+assets: server/assets/dist/licences.txt ## Fonts, icons and scripts of the pages, from npm by lock file
+
+server: assets ## The server's binary. Apart from the phone: built together it would get the phone's SQLCipher
+	cargo build -p kieumau-server
+
+phone: ## The phone as a process, for stories and the demo
+	cargo build -p kieumau-tests --bins
+
+build: server phone bindings ## Everything that is built
+
+bindings: ## Kotlin, Swift and Python from the shared core, into target/bindings
+	cargo build -p kieumau-bindings
+	cargo build -p kieumau-bindings --features bindgen --bin uniffi-bindgen
+	for language in kotlin swift python; do \
+	  target/debug/uniffi-bindgen generate --library target/debug/libkieumau.so --language $$language --no-format --out-dir target/bindings/$$language; \
+	done
+	mkdir -p target/bindings/kotlin/linux-x86-64
+	cp target/debug/libkieumau.so target/bindings/python/
+	cp target/debug/libkieumau.so target/bindings/kotlin/linux-x86-64/
+
+demo: server phone ## Tells the story with two phones, then serves. ONCE=1 ends after it; TRACK=file.gpx PHOTO=file.jpg take yours
+	@ONCE="$(ONCE)" TRACK="$(TRACK)" PHOTO="$(PHOTO)" target/debug/demo
+
+layers: ## The import rules
+	python3 tests/layers.py
+
+tests/pages/node_modules: tests/pages/package-lock.json
+	cd tests/pages && npm ci --no-audit --no-fund --silent
+	touch $@
+
+test: tools build tests/pages/node_modules ## Everything: the last line sums all runners
+	python3 tests/run.py
+
+bench: assets ## P6, P7, P10 in a release build: ratios, and target/bench.json
+	cargo build --release -p kieumau-server
+	cargo build --release -p kieumau-tests --bins
+	target/release/bench
+
+reproject: server ## Empties and rebuilds every projected row of ./data
+	target/debug/kieumau reproject
+
+.PHONY: help tools assets server phone build bindings demo layers test bench reproject
