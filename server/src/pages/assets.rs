@@ -39,10 +39,16 @@ pub static BASE: LazyLock<String> = LazyLock::new(|| {
 pub fn router() -> Router<App> {
     Router::new()
         .route("/assets/{version}/{*file}", get(file))
-        .route("/favicon.ico", get(async |headers| serve("favicon.svg", &headers, "public, max-age=86400")))
+        .route(
+            "/favicon.ico",
+            get(async |headers| serve("favicon.svg", &headers, "public, max-age=86400")),
+        )
 }
 
-async fn file(Path((version, name)): Path<(String, String)>, headers: HeaderMap) -> Answer<Response> {
+async fn file(
+    Path((version, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer<Response> {
     // An old page may ask for an old version: it gets today's file, but must not keep it under that name.
     let current = BASE.ends_with(&version) && !version.is_empty();
     serve(&name, &headers, if current { FOR_EVER } else { "no-cache" })
@@ -83,7 +89,10 @@ mod tests {
 
     #[test]
     fn every_embedded_file_has_a_media_type_that_browsers_run() {
-        for (name, kind) in [("page.mjs", "text/javascript; charset=utf-8"), ("fonts/x.woff2", "font/woff2")] {
+        for (name, kind) in [
+            ("page.mjs", "text/javascript; charset=utf-8"),
+            ("fonts/x.woff2", "font/woff2"),
+        ] {
             assert_eq!(media_type(name), kind);
         }
         assert!(Dist::get("shell.css").is_some() && BASE.len() == "/assets/".len() + 12);
@@ -95,6 +104,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
         let second = serve("shell.css", &headers, FOR_EVER).expect("it is there");
-        assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::NOT_MODIFIED));
+        assert_eq!(
+            (first.status(), second.status()),
+            (StatusCode::OK, StatusCode::NOT_MODIFIED)
+        );
     }
 }

@@ -77,24 +77,40 @@ struct AuditPage {
     next: Option<String>,
 }
 
-async fn list(State(app): State<App>, reader: Reader, Query(filter): Query<Filter>) -> Answer<Html<String>> {
+async fn list(
+    State(app): State<App>,
+    reader: Reader,
+    Query(filter): Query<Filter>,
+) -> Answer<Html<String>> {
     reader.enter(Section::Audit)?;
     // Empty: every unit.
-    let unit = if reader.who.role == Role::Auditor { String::new() } else { reader.who.unit.to_string() };
-    let people = sqlx::query_as("select person_id, name from person where $1 = '' or unit_id = $1 order by name, person_id")
-        .bind(unit.clone())
-        .fetch_all(&app.database.read)
-        .await?;
+    let unit = if reader.who.role == Role::Auditor {
+        String::new()
+    } else {
+        reader.who.unit.to_string()
+    };
+    let people = sqlx::query_as(
+        "select person_id, name from person where $1 = '' or unit_id = $1 order by name, person_id",
+    )
+    .bind(unit.clone())
+    .fetch_all(&app.database.read)
+    .await?;
     let mut rows = read(&app, unit, &filter).await?;
     let more = rows.len() > PAGE;
     rows.truncate(PAGE);
-    let next = rows.last().filter(|_| more).map(|last| format!("{}.{}", last.at_ms, last.audit_id));
+    let next = rows
+        .last()
+        .filter(|_| more)
+        .map(|last| format!("{}.{}", last.at_ms, last.audit_id));
     html(&AuditPage {
         shell: Shell::of(&reader, Section::Audit, reader.language.words().audit),
         filtered: !(filter.day.is_empty() && filter.person.is_empty()),
         filter,
         people,
-        deeds: rows.into_iter().map(|row| row.shown(reader.language)).collect(),
+        deeds: rows
+            .into_iter()
+            .map(|row| row.shown(reader.language))
+            .collect(),
         next,
     })
 }
@@ -102,7 +118,11 @@ async fn list(State(app): State<App>, reader: Reader, Query(filter): Query<Filte
 async fn read(app: &App, unit: String, filter: &Filter) -> Answer<Vec<Row>> {
     let (before_ms, before_id) = match filter.after.split_once('.') {
         None if filter.after.is_empty() => (i64::MAX, ""),
-        Some((ms, id)) => (ms.parse().map_err(|_| Invalid::new("after", Rule::Malformed))?, id),
+        Some((ms, id)) => (
+            ms.parse()
+                .map_err(|_| Invalid::new("after", Rule::Malformed))?,
+            id,
+        ),
         None => return Err(Invalid::new("after", Rule::Malformed).into()),
     };
     let rows = sqlx::query_as(

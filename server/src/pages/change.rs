@@ -82,9 +82,12 @@ pub async fn read(app: &App, document: DocumentId) -> Answer<Vec<Change>> {
     Ok(changes)
 }
 
-/// The changes that `seen` heads do not reach: what came in since.
+/// The changes on the page that `seen` heads do not reach: what came in since. What is not checked is on no page yet.
 pub fn since<'a>(changes: &'a [Change], seen: &[Sha256]) -> Vec<&'a Change> {
-    let by_hash: BTreeMap<&str, &Change> = changes.iter().map(|change| (change.hash.as_str(), change)).collect();
+    let by_hash: BTreeMap<&str, &Change> = changes
+        .iter()
+        .map(|change| (change.hash.as_str(), change))
+        .collect();
     let seen: Vec<String> = seen.iter().map(Sha256::to_string).collect();
     let mut open: Vec<&str> = seen.iter().map(String::as_str).collect();
     let mut reached = BTreeSet::new();
@@ -95,7 +98,9 @@ pub fn since<'a>(changes: &'a [Change], seen: &[Sha256]) -> Vec<&'a Change> {
             open.extend(change.deps.split_whitespace());
         }
     }
-    let unseen = |change: &&Change| change.is_written() && !reached.contains(change.hash.as_str());
+    let unseen = |change: &&Change| {
+        change.is_written() && change.state == "checked" && !reached.contains(change.hash.as_str())
+    };
     changes.iter().filter(unseen).collect()
 }
 
@@ -107,28 +112,48 @@ impl Change {
 }
 
 /// What came in together, grouped by writer.
-pub fn batches<'a>(changes: impl IntoIterator<Item = &'a Change>, language: Language) -> Vec<Batch> {
+pub fn batches<'a>(
+    changes: impl IntoIterator<Item = &'a Change>,
+    language: Language,
+) -> Vec<Batch> {
     let mut groups: BTreeMap<(i64, &str), Vec<&Change>> = BTreeMap::new();
     for change in changes {
         if change.is_written() {
-            groups.entry((change.received_at_ms, &change.actor)).or_default().push(change);
+            groups
+                .entry((change.received_at_ms, &change.actor))
+                .or_default()
+                .push(change);
         }
     }
-    groups.into_values().map(|group| batch(&group, language)).collect()
+    groups
+        .into_values()
+        .map(|group| batch(&group, language))
+        .collect()
 }
 
 fn batch(group: &[&Change], language: Language) -> Batch {
     let w = language.words();
     let first = group[0];
-    let written = || group.iter().map(|change| change.written_at_s.saturating_mul(1000));
+    let written = || {
+        group
+            .iter()
+            .map(|change| change.written_at_s.saturating_mul(1000))
+    };
     let (from, until) = (written().min().unwrap_or(0), written().max().unwrap_or(0));
     let (from_text, until_text) = (clock::vietnamese(from), clock::vietnamese(until));
     let apart = first.received_at_ms.saturating_sub(until);
     Batch {
-        writer: first.person.clone().unwrap_or_else(|| w.the_server.to_owned()),
+        writer: first
+            .person
+            .clone()
+            .unwrap_or_else(|| w.the_server.to_owned()),
         device: first.model.clone().unwrap_or_default(),
         count: language.integer(i64::try_from(group.len()).unwrap_or(i64::MAX)),
-        written: if from_text == until_text { from_text } else { format!("{from_text} – {until_text}") },
+        written: if from_text == until_text {
+            from_text
+        } else {
+            format!("{from_text} – {until_text}")
+        },
         received: clock::vietnamese(first.received_at_ms),
         ahead: (apart < -SKEW_MS).then(|| language.span(-apart)),
         waited: (apart > SKEW_MS).then(|| language.span(apart)),
@@ -140,7 +165,10 @@ impl Standing {
     /// What the rows of `changes` say.
     pub fn of(changes: &[Change], language: Language) -> Self {
         let count = |state: &[&str]| {
-            let found = changes.iter().filter(|change| state.contains(&change.state.as_str())).count();
+            let found = changes
+                .iter()
+                .filter(|change| state.contains(&change.state.as_str()))
+                .count();
             i64::try_from(found).unwrap_or(i64::MAX)
         };
         let some = |number: i64| (number > 0).then(|| language.integer(number));
@@ -151,10 +179,13 @@ impl Standing {
             unchecked: some(count(&["accepted"])),
             withheld: some(count(&["withheld"])),
             waiting: some(count(&["waiting"])),
-            leaves: leaves().min().zip(leaves().max()).map(|(first, last)| match first == last {
-                true => first.to_string(),
-                false => format!("{first}–{last}"),
-            }),
+            leaves: leaves()
+                .min()
+                .zip(leaves().max())
+                .map(|(first, last)| match first == last {
+                    true => first.to_string(),
+                    false => format!("{first}–{last}"),
+                }),
         }
     }
 }
@@ -168,7 +199,11 @@ mod tests {
         Change {
             hash: hash(byte),
             actor: "a".to_owned(),
-            deps: deps.iter().map(|byte| hash(*byte)).collect::<Vec<_>>().join(" "),
+            deps: deps
+                .iter()
+                .map(|byte| hash(*byte))
+                .collect::<Vec<_>>()
+                .join(" "),
             written_at_s,
             received_at_ms,
             state: "checked".to_owned(),
@@ -181,17 +216,36 @@ mod tests {
     #[test]
     fn what_came_in_since_is_told_by_ancestors_and_not_by_time() {
         // 3 came in first and was not seen: a colleague's phone brought it beside 2.
-        let changes = [change(3, &[1], 1, 9), change(1, &[], 2, 9), change(2, &[1], 3, 9)];
+        let changes = [
+            change(3, &[1], 1, 9),
+            change(1, &[], 2, 9),
+            change(2, &[1], 3, 9),
+        ];
         let unseen = since(&changes, &[Sha256([2; 32])]);
-        assert_eq!(unseen.iter().map(|change| change.leaf).collect::<Vec<_>>(), [Some(3)]);
+        assert_eq!(
+            unseen.iter().map(|change| change.leaf).collect::<Vec<_>>(),
+            [Some(3)]
+        );
         assert!(since(&changes, &[Sha256([2; 32]), Sha256([3; 32])]).is_empty());
     }
 
     #[test]
     fn a_clock_that_is_ahead_is_said_and_a_long_way_home_too() {
-        let of = |written_at_s| batches([&change(1, &[], 10_000_000, written_at_s)], Language::Vietnamese).remove(0);
-        assert_eq!((of(10_600).ahead.as_deref(), of(10_600).waited), (Some("10 phút"), None));
-        assert_eq!((of(1_000).ahead, of(1_000).waited.as_deref()), (None, Some("2 giờ 30 phút")));
+        let of = |written_at_s| {
+            batches(
+                [&change(1, &[], 10_000_000, written_at_s)],
+                Language::Vietnamese,
+            )
+            .remove(0)
+        };
+        assert_eq!(
+            (of(10_600).ahead.as_deref(), of(10_600).waited),
+            (Some("10 phút"), None)
+        );
+        assert_eq!(
+            (of(1_000).ahead, of(1_000).waited.as_deref()),
+            (None, Some("2 giờ 30 phút"))
+        );
         assert_eq!((of(10_000).ahead, of(10_000).waited), (None, None));
     }
 

@@ -37,7 +37,10 @@ fn gather(rows: Vec<(String, String, Option<String>)>, language: Language) -> Ve
         let value = (value, person.unwrap_or_else(|| w.the_server.to_owned()));
         match clashes.last_mut() {
             Some(clash) if last.as_ref() == Some(&path) => clash.values.push(value),
-            _ => clashes.push(Clash { field: w.field(&path), values: vec![value] }),
+            _ => clashes.push(Clash {
+                field: w.field(&path),
+                values: vec![value],
+            }),
         }
         last = Some(path);
     }
@@ -50,10 +53,22 @@ mod tests {
 
     #[test]
     fn both_values_of_a_field_stand_together_with_who_gave_them() {
-        let row = |path: &str, value: &str, who: &str| (path.to_owned(), value.to_owned(), Some(who.to_owned()));
-        let rows = vec![row("title", "Ca đêm", "An"), row("title", "Ca tối", "Hà"), row("leader", "1", "An")];
+        let row = |path: &str, value: &str, who: &str| {
+            (path.to_owned(), value.to_owned(), Some(who.to_owned()))
+        };
+        let rows = vec![
+            row("title", "Ca đêm", "An"),
+            row("title", "Ca tối", "Hà"),
+            row("leader", "1", "An"),
+        ];
         let clashes = gather(rows, Language::Vietnamese);
         assert_eq!(clashes.len(), 2);
-        assert_eq!(clashes[0].values, [("Ca đêm".into(), "An".into()), ("Ca tối".into(), "Hà".into())]);
+        assert_eq!(
+            clashes[0].values,
+            [
+                ("Ca đêm".into(), "An".into()),
+                ("Ca tối".into(), "Hà".into())
+            ]
+        );
     }
 }

@@ -177,7 +177,7 @@ pub struct Refused {
 /// Writing a decision and taking one back.
 pub fn router() -> Router<App> {
     Router::new()
-        .route("/decisions/{document}", post(decide))
+        .route("/decisions/{document}", post(decide).get(back))
         .route("/decisions/{document}/{decision}/withdraw", post(withdraw))
 }
 
@@ -194,10 +194,11 @@ impl ReviewPart {
         changes: &[Change],
         refused: Option<Refused>,
     ) -> Answer<Self> {
-        let heads: String = sqlx::query_scalar("select checked_heads from document where document_id = $1")
-            .bind(document.to_string())
-            .fetch_one(&app.database.read)
-            .await?;
+        let heads: String =
+            sqlx::query_scalar("select checked_heads from document where document_id = $1")
+                .bind(document.to_string())
+                .fetch_one(&app.database.read)
+                .await?;
         let rows: Vec<Row> = sqlx::query_as(
             "select d.decision_id, d.decision, d.heads, d.field, d.remark, d.person_id, person.name as person, d.at_ms, \
                     d.withdraws \
@@ -208,21 +209,32 @@ impl ReviewPart {
         .fetch_all(&app.database.read)
         .await?;
         let taken_back = |id: &str| rows.iter().any(|row| row.withdraws.as_deref() == Some(id));
-        let stands = rows.iter().find(|row| row.decision != "withdrawn" && !taken_back(&row.decision_id));
+        let stands = rows
+            .iter()
+            .find(|row| row.decision != "withdrawn" && !taken_back(&row.decision_id));
         let me = reader.who.person.to_string();
-        let entries = rows.iter().filter(|row| row.decision != "withdrawn").map(|row| Entry {
-            undone: taken_back(&row.decision_id),
-            mine: reader.decides() && row.person_id == me,
-            id: row.decision_id.clone(),
-            standing: Standing::of(Some(&row.decision), true),
-            who: row.person.clone().unwrap_or_default(),
-            at: clock::vietnamese(row.at_ms),
-            field: row.field.as_deref().map(|path| place_in_words(&places, path, reader)),
-            remark: row.remark.clone(),
-        });
+        let entries = rows
+            .iter()
+            .filter(|row| row.decision != "withdrawn")
+            .map(|row| Entry {
+                undone: taken_back(&row.decision_id),
+                mine: reader.decides() && row.person_id == me,
+                id: row.decision_id.clone(),
+                standing: Standing::of(Some(&row.decision), true),
+                who: row.person.clone().unwrap_or_default(),
+                at: clock::vietnamese(row.at_ms),
+                field: row
+                    .field
+                    .as_deref()
+                    .map(|path| place_in_words(&places, path, reader)),
+                remark: row.remark.clone(),
+            });
         let mut part = Self {
             document,
-            standing: Standing::of(stands.map(|row| row.decision.as_str()), stands.is_some_and(|row| row.heads == heads)),
+            standing: Standing::of(
+                stands.map(|row| row.decision.as_str()),
+                stands.is_some_and(|row| row.heads == heads),
+            ),
             decides: reader.decides(),
             entries: entries.collect(),
             seen_heads: heads,
@@ -255,13 +267,18 @@ impl ReviewPart {
 
 fn place_in_words(places: &[(String, String)], path: &str, reader: &Reader) -> String {
     let known = places.iter().find(|(place, _)| place == path);
-    known.map_or_else(|| reader.language.words().field(path), |(_, words)| words.clone())
+    known.map_or_else(
+        || reader.language.words().field(path),
+        |(_, words)| words.clone(),
+    )
 }
 
 /// Hashes as the form carries them: space-separated.
 fn heads(text: &str) -> Result<Vec<Sha256>, Invalid> {
     let malformed = |_| Invalid::new("seen_heads", Rule::Malformed);
-    text.split_whitespace().map(|head| head.parse().map_err(malformed)).collect()
+    text.split_whitespace()
+        .map(|head| head.parse().map_err(malformed))
+        .collect()
 }
 
 fn given(text: &str) -> Option<String> {
@@ -301,10 +318,11 @@ enum Reviewed {
 
 /// What `document` is and the page that shows it, if the reader may know of it.
 async fn path_of(app: &App, reader: &Reader, document: DocumentId) -> Answer<(Reviewed, String)> {
-    let kind: Option<String> = sqlx::query_scalar("select kind from document where document_id = $1")
-        .bind(document.to_string())
-        .fetch_optional(&app.database.read)
-        .await?;
+    let kind: Option<String> =
+        sqlx::query_scalar("select kind from document where document_id = $1")
+            .bind(document.to_string())
+            .fetch_optional(&app.database.read)
+            .await?;
     match kind.as_deref() {
         Some("patrol-log") => {
             patrol::find(app, reader, document).await?;
@@ -338,16 +356,32 @@ async fn decide(
         Err(problem) => problem,
     };
     let status = problem.status();
-    if !matches!(status, StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY) {
+    if !matches!(
+        status,
+        StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY
+    ) {
         return Err(problem);
     }
-    let reader = Reader { here: path, ..reader };
+    let reader = Reader {
+        here: path,
+        ..reader
+    };
     let refused = Some(Refused { form, problem });
     let page = match kind {
         Reviewed::Patrol => patrol::page(&app, &reader, document, refused).await?,
         Reviewed::Evidence => evidence::page(&app, &reader, document, refused).await?,
     };
     Ok((status, page).into_response())
+}
+
+/// After a refusal the address is that of the form; loading it again leads back to the document.
+async fn back(
+    State(app): State<App>,
+    reader: Reader,
+    Path(document): Path<String>,
+) -> Answer<Redirect> {
+    let (_, path) = path_of(&app, &reader, document_id(&document)?).await?;
+    Ok(Redirect::to(&path))
 }
 
 async fn withdraw(

@@ -88,7 +88,11 @@ struct EvidencePage {
     review: ReviewPart,
 }
 
-async fn show(State(app): State<App>, reader: Reader, Path(id): Path<String>) -> Answer<Html<String>> {
+async fn show(
+    State(app): State<App>,
+    reader: Reader,
+    Path(id): Path<String>,
+) -> Answer<Html<String>> {
     reader.enter(Section::Evidence)?;
     let document = decision::document_id(&id)?;
     let page = page(&app, &reader, document, None).await?;
@@ -129,17 +133,32 @@ pub async fn page(
     let rows = rows(app, document).await?;
     let changes = change::read(app, document).await?;
     let places = places(&rows, language);
-    let kinds = rows.iter().filter(|row| row.withdrawn_at_ms.is_none()).map(|row| row.evidence_kind.as_str());
-    let missing = criterion(file.criterion).map(|criterion| titles::missing(criterion, &kinds.collect::<Vec<_>>(), language));
-    let title = format!("{}. {}", file.criterion, titles::criterion(file.criterion, language));
+    let kinds = rows
+        .iter()
+        .filter(|row| row.withdrawn_at_ms.is_none())
+        .map(|row| row.evidence_kind.as_str());
+    let missing = criterion(file.criterion)
+        .map(|criterion| titles::missing(criterion, &kinds.collect::<Vec<_>>(), language));
+    let title = format!(
+        "{}. {}",
+        file.criterion,
+        titles::criterion(file.criterion, language)
+    );
     html(&EvidencePage {
         shell: Shell::of(reader, Section::Evidence, &title),
         placeholder: Catalogue::placeholder().placeholder,
         unit: file.unit_name,
         period: evidence_list::in_words(&file.period),
         missing: missing.unwrap_or_default(),
-        items: rows.into_iter().map(|row| row.shown(&photos, language)).collect(),
-        photos: photos.iter().filter(|photo| photo.item.is_none()).cloned().collect(),
+        items: rows
+            .into_iter()
+            .map(|row| row.shown(&photos, language))
+            .collect(),
+        photos: photos
+            .iter()
+            .filter(|photo| photo.item.is_none())
+            .cloned()
+            .collect(),
         clashes: clash::read(app, document, language).await?,
         batches: change::batches(&changes, language),
         log: change::Standing::of(&changes, language),
@@ -157,7 +176,10 @@ fn places(rows: &[Row], language: Language) -> Vec<(String, String)> {
     present
         .map(|row| {
             let kind = titles::evidence_kind(&row.evidence_kind, language);
-            (format!("items/{}", row.evidence_id), format!("{kind}: {}", row.summary))
+            (
+                format!("items/{}", row.evidence_id),
+                format!("{kind}: {}", row.summary),
+            )
         })
         .collect()
 }
@@ -194,7 +216,10 @@ impl Row {
             id: self.evidence_id,
             kind: titles::evidence_kind(&self.evidence_kind, language),
             summary: self.summary,
-            heads: heads.into_iter().filter_map(|(name, text)| Some((name, text?))).collect(),
+            heads: heads
+                .into_iter()
+                .filter_map(|(name, text)| Some((name, text?)))
+                .collect(),
             note: self.note.unwrap_or_default(),
             recorded: clock::vietnamese(self.recorded_at_ms),
             by: self.recorded_by.unwrap_or_default(),

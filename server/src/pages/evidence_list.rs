@@ -81,16 +81,26 @@ struct EvidenceListPage {
     shown: usize,
 }
 
-async fn list(State(app): State<App>, reader: Reader, Query(filter): Query<Filter>) -> Answer<Html<String>> {
+async fn list(
+    State(app): State<App>,
+    reader: Reader,
+    Query(filter): Query<Filter>,
+) -> Answer<Html<String>> {
     reader.enter(Section::Evidence)?;
     let language = reader.language;
     let catalogue = Catalogue::placeholder();
     let current = Period::of_programme(period::day_of(clock::now_ms())).to_string();
-    let chosen = if filter.period.is_empty() { current.clone() } else { filter.period };
+    let chosen = if filter.period.is_empty() {
+        current.clone()
+    } else {
+        filter.period
+    };
     let files = files(&app, &reader, &chosen).await?;
     let kinds = kinds(&app, &reader, &chosen).await?;
     let number = |criterion: &Criterion| criterion.number.get().to_string();
-    let narrowed = |criterion: &&Criterion| filter.criterion.is_empty() || number(criterion) == filter.criterion;
+    let narrowed = |criterion: &&Criterion| {
+        filter.criterion.is_empty() || number(criterion) == filter.criterion
+    };
     let mut group = None;
     let rows: Vec<CriterionRow> = catalogue
         .criteria
@@ -117,18 +127,33 @@ fn row(
 ) -> CriterionRow {
     let language = reader.language;
     let new_group = group.replace(criterion.group) != Some(criterion.group);
-    let title = Catalogue::placeholder().group(criterion.group).filter(|_| new_group);
-    let of_criterion = files.iter().filter(|row| row.criterion == i64::from(criterion.number.get()));
+    let title = Catalogue::placeholder()
+        .group(criterion.group)
+        .filter(|_| new_group);
+    let of_criterion = files
+        .iter()
+        .filter(|row| row.criterion == i64::from(criterion.number.get()));
     let own = reader.who.unit.to_string();
     CriterionRow {
         number: criterion.number.get(),
-        group: title.map(|group| format!("{} · {}", group.letter, language.pick(&group.title_vi, &group.title_en))),
-        title: language.pick(&criterion.title_vi, &criterion.title_en).to_owned(),
+        group: title.map(|group| {
+            format!(
+                "{} · {}",
+                group.letter,
+                language.pick(&group.title_vi, &group.title_en)
+            )
+        }),
+        title: language
+            .pick(&criterion.title_vi, &criterion.title_en)
+            .to_owned(),
         required: titles::missing(criterion, &[], language),
         files: of_criterion
             .map(|row| {
-                let shown: Vec<&str> =
-                    kinds.iter().filter(|(id, _)| *id == row.document_id).map(|(_, kind)| kind.as_str()).collect();
+                let shown: Vec<&str> = kinds
+                    .iter()
+                    .filter(|(id, _)| *id == row.document_id)
+                    .map(|(_, kind)| kind.as_str())
+                    .collect();
                 File {
                     id: row.document_id.clone(),
                     mine: row.unit_id == own,
@@ -146,7 +171,11 @@ fn criteria(catalogue: &Catalogue, chosen: &str, language: Language) -> Vec<Choi
     let choice = |criterion: &Criterion| {
         let value = criterion.number.get().to_string();
         let title = language.pick(&criterion.title_vi, &criterion.title_en);
-        Choice { name: format!("{value}. {title}"), chosen: value == chosen, value }
+        Choice {
+            name: format!("{value}. {title}"),
+            chosen: value == chosen,
+            value,
+        }
     };
     catalogue.criteria.iter().map(choice).collect()
 }
@@ -196,16 +225,21 @@ async fn periods(app: &App, reader: &Reader, current: &str, chosen: &str) -> Ans
     values.push(chosen.to_owned());
     values.sort();
     values.dedup();
-    let choice = |value: String| Choice { name: in_words(&value), chosen: value == chosen, value };
+    let choice = |value: String| Choice {
+        name: in_words(&value),
+        chosen: value == chosen,
+        value,
+    };
     Ok(values.into_iter().rev().map(choice).collect())
 }
 
 /// `2025-11-16..2026-11-15` as the desk reads it: `16/11/2025 – 15/11/2026`.
 pub(super) fn in_words(period: &str) -> String {
     let day = |date: jiff::civil::Date| date.strftime("%d/%m/%Y").to_string();
-    period
-        .parse::<Period>()
-        .map_or_else(|_| period.to_owned(), |period| format!("{} – {}", day(period.starts_on()), day(period.ends_on())))
+    period.parse::<Period>().map_or_else(
+        |_| period.to_owned(),
+        |period| format!("{} – {}", day(period.starts_on()), day(period.ends_on())),
+    )
 }
 
 #[cfg(test)]
@@ -214,7 +248,10 @@ mod tests {
 
     #[test]
     fn a_period_is_read_as_two_dates() {
-        assert_eq!(in_words("2025-11-16..2026-11-15"), "16/11/2025 – 15/11/2026");
+        assert_eq!(
+            in_words("2025-11-16..2026-11-15"),
+            "16/11/2025 – 15/11/2026"
+        );
         assert_eq!(in_words("some day"), "some day");
     }
 }

@@ -33,8 +33,9 @@ const ALWAYS: [(HeaderName, &str); 5] = [
 
 /// `pages` with these headers on every answer, and forged requests refused.
 pub fn protect(pages: Router<App>) -> Router<App> {
-    let csrf =
-        CsrfLayer::new().with_rejection_response(|_: ProtectionError| -> Response { Problem::forbidden().into_response() });
+    let csrf = CsrfLayer::new().with_rejection_response(|_: ProtectionError| -> Response {
+        Problem::forbidden().into_response()
+    });
     pages.layer(csrf).layer(middleware::from_fn(say))
 }
 
@@ -90,8 +91,9 @@ mod tests {
     }
 
     async fn posted_from(site: &str) -> StatusCode {
-        let layer = CsrfLayer::new()
-            .with_rejection_response(|_: ProtectionError| -> Response { Problem::forbidden().into_response() });
+        let layer = CsrfLayer::new().with_rejection_response(|_: ProtectionError| -> Response {
+            Problem::forbidden().into_response()
+        });
         let request = Request::post("/")
             .header("host", "kieumau.example")
             .header("sec-fetch-site", site)

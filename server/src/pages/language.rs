@@ -29,7 +29,11 @@ impl Language {
             .filter_map(|line| line.to_str().ok())
             .flat_map(|line| line.split(';'))
             .any(|pair| pair.trim() == "language=en");
-        if english { Self::English } else { Self::Vietnamese }
+        if english {
+            Self::English
+        } else {
+            Self::Vietnamese
+        }
     }
 
     /// Its code, as in `<html lang>`.
@@ -87,7 +91,10 @@ struct Switch {
 async fn switch(Form(form): Form<Switch>) -> impl IntoResponse {
     let code = if form.language == "en" { "en" } else { "vi" };
     let cookie = format!("language={code}; Path=/; Max-Age=31536000; SameSite=Lax; HttpOnly");
-    ([(header::SET_COOKIE, cookie)], Redirect::to(local(&form.back)))
+    (
+        [(header::SET_COOKIE, cookie)],
+        Redirect::to(local(&form.back)),
+    )
 }
 
 /// `path` if it leads to a page of ours, else the first page: a link must not carry people off to another site.
@@ -107,13 +114,23 @@ mod tests {
     fn the_cookie_decides_and_vietnamese_is_first() {
         let mut headers = HeaderMap::new();
         assert_eq!(Language::of(&headers), Language::Vietnamese);
-        headers.insert(header::COOKIE, "a=b; language=en".parse().expect("a header"));
+        headers.insert(
+            header::COOKIE,
+            "a=b; language=en".parse().expect("a header"),
+        );
         assert_eq!(Language::of(&headers), Language::English);
     }
 
     #[test]
     fn nobody_is_carried_off_to_another_site() {
-        for away in ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/a\nb", ""] {
+        for away in [
+            "https://evil.example/",
+            "//evil.example",
+            "/\\evil.example",
+            "javascript:alert(1)",
+            "/a\nb",
+            "",
+        ] {
             assert_eq!(local(away), "/", "{away}");
         }
         assert_eq!(local("/patrols?state=returned"), "/patrols?state=returned");

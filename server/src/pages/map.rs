@@ -66,17 +66,31 @@ pub async fn read(
         }
     }
     let pieces = rows.iter().map(|(from_ms, until_ms, _)| Segment {
-        when: format!("{} – {}", clock::vietnamese(*from_ms), clock::vietnamese(*until_ms)),
+        when: format!(
+            "{} – {}",
+            clock::vietnamese(*from_ms),
+            clock::vietnamese(*until_ms)
+        ),
         lasted: language.span(until_ms - from_ms),
     });
-    let drawing = Drawing { segments: lines, observations: marks(observations), words: map_words(language) };
+    let drawing = Drawing {
+        segments: lines,
+        observations: marks(observations),
+        words: map_words(language),
+    };
     let nothing = drawing.segments.is_empty() && drawing.observations.is_empty();
-    let json = if nothing { None } else { Some(serde_json::to_string(&drawing).map_err(Problem::internal)?) };
+    let json = if nothing {
+        None
+    } else {
+        Some(serde_json::to_string(&drawing).map_err(Problem::internal)?)
+    };
     Ok((json, pieces.collect()))
 }
 
 fn marks(observations: &[ObservationRow]) -> Vec<Mark<'_>> {
-    let placed = observations.iter().filter(|observation| !observation.withdrawn);
+    let placed = observations
+        .iter()
+        .filter(|observation| !observation.withdrawn);
     placed
         .filter_map(|observation| {
             Some(Mark {
@@ -92,5 +106,10 @@ fn marks(observations: &[ObservationRow]) -> Vec<Mark<'_>> {
 
 const fn map_words(language: Language) -> MapWords {
     let w = language.words();
-    MapWords { map: w.map, zoom_in: w.zoom_in, zoom_out: w.zoom_out, close: w.close }
+    MapWords {
+        map: w.map_keys,
+        zoom_in: w.zoom_in,
+        zoom_out: w.zoom_out,
+        close: w.close,
+    }
 }

@@ -25,13 +25,20 @@ impl Language {
 
     /// A length in kilometres with one decimal.
     pub fn kilometres(self, metres: f64) -> String {
-        #[expect(clippy::cast_possible_truncation, reason = "a patrol is shorter than the Earth is round")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a patrol is shorter than the Earth is round"
+        )]
         let tenths = (metres / 100.0).round() as i64;
         let point = match self {
             Self::Vietnamese => ',',
             Self::English => '.',
         };
-        format!("{}{point}{} km", self.integer(tenths / 10), tenths.abs() % 10)
+        format!(
+            "{}{point}{} km",
+            self.integer(tenths / 10),
+            tenths.abs() % 10
+        )
     }
 
     /// A span in hours and minutes: `3 giờ 05 phút`.

@@ -63,7 +63,12 @@ pub struct ObservationRow {
 ///
 /// # Errors
 /// What the database says.
-pub async fn read(app: &App, patrol: DocumentId, photos: &[Photo], language: Language) -> Answer<Vec<ObservationRow>> {
+pub async fn read(
+    app: &App,
+    patrol: DocumentId,
+    photos: &[Photo],
+    language: Language,
+) -> Answer<Vec<ObservationRow>> {
     let rows: Vec<Row> = sqlx::query_as(
         "select o.observation_id, o.category, o.count, o.count_unit, o.happened_at_ms, o.recorded_at_ms, \
                 writer.name as recorded_by, editor.name as edited_by, o.lat_e7, o.lon_e7, o.fine_vnd, o.exhibits_held, \
@@ -75,31 +80,46 @@ pub async fn read(app: &App, patrol: DocumentId, photos: &[Photo], language: Lan
     .bind(patrol.to_string())
     .fetch_all(&app.database.read)
     .await?;
-    let measures: Vec<(String, String)> =
-        sqlx::query_as("select observation_id, code from measure_taken where document_id = $1 order by code")
-            .bind(patrol.to_string())
-            .fetch_all(&app.database.read)
-            .await?;
+    let measures: Vec<(String, String)> = sqlx::query_as(
+        "select observation_id, code from measure_taken where document_id = $1 order by code",
+    )
+    .bind(patrol.to_string())
+    .fetch_all(&app.database.read)
+    .await?;
     let shown = rows.into_iter().enumerate().map(|(index, row)| {
         let taken = measures.iter().filter(|(of, _)| *of == row.observation_id);
-        let done = taken.map(|(_, code)| titles::measure_taken(code, language)).collect();
+        let done = taken
+            .map(|(_, code)| titles::measure_taken(code, language))
+            .collect();
         row.shown(index + 1, done, photos, language)
     });
     Ok(shown.collect())
 }
 
 impl Row {
-    fn shown(self, number: usize, mut done: Vec<String>, photos: &[Photo], language: Language) -> ObservationRow {
+    fn shown(
+        self,
+        number: usize,
+        mut done: Vec<String>,
+        photos: &[Photo],
+        language: Language,
+    ) -> ObservationRow {
         let w = language.words();
         if let Some(vnd) = self.fine_vnd.filter(|vnd| *vnd > 0) {
-            done.push(format!("{} {} ₫", w.fined, language.integer(vnd)));
+            done.push(format!("{} {}\u{a0}₫", w.fined, language.integer(vnd)));
         }
-        for (held, name) in [(self.exhibits_held, w.exhibits_held), (self.vehicles_held, w.vehicles_held)] {
+        for (held, name) in [
+            (self.exhibits_held, w.exhibits_held),
+            (self.vehicles_held, w.vehicles_held),
+        ] {
             if let Some(count) = held.filter(|count| *count > 0) {
                 done.push(format!("{name}: {}", language.integer(count)));
             }
         }
-        for (text, name) in [(self.record_number, w.record_number), (self.handed_over_to, w.handed_over_to)] {
+        for (text, name) in [
+            (self.record_number, w.record_number),
+            (self.handed_over_to, w.handed_over_to),
+        ] {
             if let Some(text) = text {
                 done.push(format!("{name}: {text}"));
             }
@@ -113,18 +133,28 @@ impl Row {
             recorded: (recorded != happened).then_some(recorded),
             happened,
             category: titles::category(&self.category, language),
-            count: format!("{} {}", language.integer(self.count), titles::count_unit(&self.count_unit, language)),
+            count: format!(
+                "{} {}",
+                language.integer(self.count),
+                titles::count_unit(&self.count_unit, language)
+            ),
             done,
             note: self.note.unwrap_or_default(),
             by: self.recorded_by.unwrap_or_default(),
             edited_by: self.edited_by,
-            place: self.lon_e7.zip(self.lat_e7).map(|(lon, lat)| [degrees(lon), degrees(lat)]),
+            place: self
+                .lon_e7
+                .zip(self.lat_e7)
+                .map(|(lon, lat)| [degrees(lon), degrees(lat)]),
             withdrawn: self.withdrawn_at_ms.is_some(),
         }
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a 1e-7 degree on the Earth fits an f64 exactly")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a 1e-7 degree on the Earth fits an f64 exactly"
+)]
 fn degrees(e7: i64) -> f64 {
     e7 as f64 / 1e7
 }

@@ -94,7 +94,11 @@ struct PatrolPage {
     review: ReviewPart,
 }
 
-async fn show(State(app): State<App>, reader: Reader, Path(id): Path<String>) -> Answer<Html<String>> {
+async fn show(
+    State(app): State<App>,
+    reader: Reader,
+    Path(id): Path<String>,
+) -> Answer<Html<String>> {
     reader.enter(Section::Patrols)?;
     let patrol = decision::document_id(&id)?;
     let page = page(&app, &reader, patrol, None).await?;
@@ -149,7 +153,10 @@ pub async fn page(
         map,
         segments,
         observations,
-        photos: photos.into_iter().filter(|photo| photo.item.is_none()).collect(),
+        photos: photos
+            .into_iter()
+            .filter(|photo| photo.item.is_none())
+            .collect(),
         clashes: clash::read(app, patrol, language).await?,
         batches: change::batches(&changes, language),
         log: change::Standing::of(&changes, language),
@@ -160,11 +167,18 @@ pub async fn page(
 /// Where a remark can belong.
 fn places(observations: &[ObservationRow], language: Language) -> Vec<(String, String)> {
     let w = language.words();
-    let whole = ["title", "team", "track", "visits", "attachments"].map(|path| (path.to_owned(), w.field(path)));
-    let each = observations.iter().filter(|observation| !observation.withdrawn).map(|observation| {
-        let words = format!("{} {}: {}", w.observation, observation.number, observation.category);
-        (format!("observations/{}", observation.id), words)
-    });
+    let whole = ["title", "team", "track", "visits", "attachments"]
+        .map(|path| (path.to_owned(), w.field(path)));
+    let each = observations
+        .iter()
+        .filter(|observation| !observation.withdrawn)
+        .map(|observation| {
+            let words = format!(
+                "{} {}: {}",
+                w.observation, observation.number, observation.category
+            );
+            (format!("observations/{}", observation.id), words)
+        });
     whole.into_iter().chain(each).collect()
 }
 
@@ -181,7 +195,9 @@ async fn facts(app: &App, patrol: DocumentId, row: Row, language: Language) -> A
         started: clock::vietnamese(row.started_at_ms),
         started_by: row.started_by.unwrap_or_default(),
         ended: row.ended_at_ms.map(clock::vietnamese),
-        lasted: row.ended_at_ms.map(|ended| language.span(ended - row.started_at_ms)),
+        lasted: row
+            .ended_at_ms
+            .map(|ended| language.span(ended - row.started_at_ms)),
         imported: row.imported_at_ms.map(clock::vietnamese),
         leader: row.leader.unwrap_or_default(),
         team,
@@ -195,7 +211,12 @@ async fn facts(app: &App, patrol: DocumentId, row: Row, language: Language) -> A
     })
 }
 
-async fn counts(app: &App, patrol: DocumentId, what: &str, language: Language) -> Answer<Vec<String>> {
+async fn counts(
+    app: &App,
+    patrol: DocumentId,
+    what: &str,
+    language: Language,
+) -> Answer<Vec<String>> {
     let rows: Vec<(String, i64)> = sqlx::query_as(
         "select code, count from patrol_count where document_id = $1 and what = $2 and count > 0 order by count desc, code",
     )
@@ -204,7 +225,11 @@ async fn counts(app: &App, patrol: DocumentId, what: &str, language: Language) -
     .fetch_all(&app.database.read)
     .await?;
     let in_words = |(code, count): (String, i64)| {
-        format!("{}: {}", titles::counted(what, &code, language), language.integer(count))
+        format!(
+            "{}: {}",
+            titles::counted(what, &code, language),
+            language.integer(count)
+        )
     };
     Ok(rows.into_iter().map(in_words).collect())
 }
@@ -235,7 +260,10 @@ async fn visits(app: &App, patrol: DocumentId, language: Language) -> Answer<Vec
     .await?;
     let in_words = |(checkpoint, at_ms, who, proof): (String, i64, Option<String>, String)| Visit {
         // Names of checkpoints stand in no row; the end of the id is what the plate of a checkpoint carries.
-        checkpoint: checkpoint.chars().skip(checkpoint.len().saturating_sub(6)).collect(),
+        checkpoint: checkpoint
+            .chars()
+            .skip(checkpoint.len().saturating_sub(6))
+            .collect(),
         at: clock::vietnamese(at_ms),
         who: who.unwrap_or_default(),
         proof: language.words().proof(&proof),

@@ -8,11 +8,7 @@ use super::{
     reader::{ReachedUnit, Reader, scoped},
     shell::{Section, Shell},
 };
-use crate::{
-    app::App,
-    clock,
-    problem::Answer,
-};
+use crate::{app::App, clock, problem::Answer};
 use askama::Template;
 use axum::{
     Router,
@@ -26,7 +22,15 @@ use kieumau_core::invalid::{Invalid, Rule};
 const PAGE: usize = 50;
 
 /// The states that the list can be narrowed to; the empty one is all.
-const STATES: [&str; 7] = ["", "unreviewed", "again", "returned", "approved", "going-on", "ended"];
+const STATES: [&str; 7] = [
+    "",
+    "unreviewed",
+    "again",
+    "returned",
+    "approved",
+    "going-on",
+    "ended",
+];
 
 /// `/patrols`.
 pub fn router() -> Router<App> {
@@ -92,21 +96,38 @@ struct PatrolsPage {
     next: Option<String>,
 }
 
-async fn list(State(app): State<App>, reader: Reader, Query(filter): Query<Filter>) -> Answer<Html<String>> {
+async fn list(
+    State(app): State<App>,
+    reader: Reader,
+    Query(filter): Query<Filter>,
+) -> Answer<Html<String>> {
     reader.enter(Section::Patrols)?;
     let units = reader.units(&app).await?;
     let mut rows = read(&app, &reader, &filter).await?;
     let more = rows.len() > PAGE;
     rows.truncate(PAGE);
-    let next = rows.last().filter(|_| more).map(|last| format!("{}.{}", last.started_at_ms, last.document_id));
+    let next = rows
+        .last()
+        .filter(|_| more)
+        .map(|last| format!("{}.{}", last.started_at_ms, last.document_id));
     let w = reader.language.words();
     let states = STATES
-        .map(|value| Choice { value, name: w.patrol_state(value), chosen: value == filter.state })
+        .map(|value| Choice {
+            value,
+            name: w.patrol_state(value),
+            chosen: value == filter.state,
+        })
         .into();
     html(&PatrolsPage {
         shell: Shell::of(&reader, Section::Patrols, w.patrols),
-        filtered: !(filter.unit.is_empty() && filter.from.is_empty() && filter.to.is_empty() && filter.state.is_empty()),
-        rows: rows.into_iter().map(|row| row.shown(reader.language)).collect(),
+        filtered: !(filter.unit.is_empty()
+            && filter.from.is_empty()
+            && filter.to.is_empty()
+            && filter.state.is_empty()),
+        rows: rows
+            .into_iter()
+            .map(|row| row.shown(reader.language))
+            .collect(),
         filter,
         units,
         states,
@@ -116,7 +137,11 @@ async fn list(State(app): State<App>, reader: Reader, Query(filter): Query<Filte
 
 async fn read(app: &App, reader: &Reader, filter: &Filter) -> Answer<Vec<Row>> {
     let (before_ms, before_id) = after(&filter.after)?;
-    let state = if STATES.contains(&filter.state.as_str()) { filter.state.as_str() } else { "" };
+    let state = if STATES.contains(&filter.state.as_str()) {
+        filter.state.as_str()
+    } else {
+        ""
+    };
     let rows = sqlx::query_as(scoped!(
         "select p.document_id, u.name as unit_name, p.title, p.started_at_ms, p.ended_at_ms, p.length_m, \
                 p.observation_count, p.attachment_count, p.visit_count, coalesce(leader.name, '') as leader, d.decision, \
@@ -159,7 +184,9 @@ impl Row {
             unit: self.unit_name,
             title: self.title,
             started: clock::vietnamese(self.started_at_ms),
-            ended: self.ended_at_ms.map(|ended| language.span(ended - self.started_at_ms)),
+            ended: self
+                .ended_at_ms
+                .map(|ended| language.span(ended - self.started_at_ms)),
             length: language.kilometres(self.length_m),
             observations: language.integer(self.observation_count),
             photos: language.integer(self.attachment_count),
@@ -175,7 +202,9 @@ fn after(key: &str) -> Result<(i64, String), Invalid> {
     if key.is_empty() {
         return Ok((i64::MAX, String::new()));
     }
-    let parts = key.split_once('.').and_then(|(ms, id)| Some((ms.parse().ok()?, id.to_owned())));
+    let parts = key
+        .split_once('.')
+        .and_then(|(ms, id)| Some((ms.parse().ok()?, id.to_owned())));
     parts.ok_or_else(|| Invalid::new("after", Rule::Malformed))
 }
 
@@ -187,7 +216,9 @@ pub(super) fn day(field: &'static str, text: &str, later: i64) -> Result<Option<
     let malformed = || Invalid::new(field, Rule::Malformed);
     let date: jiff::civil::Date = text.parse().map_err(|_| malformed())?;
     let midnight = date.to_datetime(jiff::civil::Time::midnight());
-    let at = clock::VIETNAM.to_timestamp(midnight).map_err(|_| malformed())?;
+    let at = clock::VIETNAM
+        .to_timestamp(midnight)
+        .map_err(|_| malformed())?;
     Ok(Some(at.as_millisecond() + later * 86_400_000))
 }
 
@@ -200,7 +231,10 @@ mod tests {
         assert_eq!(day("from", "1970-01-02", 0), Ok(Some(17 * 3_600_000)));
         assert_eq!(day("to", "1970-01-01", 1), Ok(Some(17 * 3_600_000)));
         assert_eq!(day("from", "", 0), Ok(None));
-        assert_eq!(day("from", "22/11/2026", 0), Err(Invalid::new("from", Rule::Malformed)));
+        assert_eq!(
+            day("from", "22/11/2026", 0),
+            Err(Invalid::new("from", Rule::Malformed))
+        );
     }
 
     #[test]

@@ -98,7 +98,11 @@ async fn list(State(app): State<App>, reader: Reader) -> Answer<Html<String>> {
     page(&app, &reader, None).await
 }
 
-async fn issue(State(app): State<App>, reader: Reader, Form(form): Form<IssueForm>) -> Answer<Html<String>> {
+async fn issue(
+    State(app): State<App>,
+    reader: Reader,
+    Form(form): Form<IssueForm>,
+) -> Answer<Html<String>> {
     reader.enter(Section::Phones)?;
     let person: PersonId = form.person.parse().map_err(|_| Problem::not_found())?;
     let issued = enrolment::issue(&app, Some(&reader.who), person).await?;
@@ -117,11 +121,18 @@ async fn issue(State(app): State<App>, reader: Reader, Form(form): Form<IssueFor
         expires: clock::vietnamese(issued.expires_at_ms),
     };
     // The code is in no address and no history: the answer to the form is the only page that has it.
-    let reader = Reader { here: Section::Phones.path().to_owned(), ..reader };
+    let reader = Reader {
+        here: Section::Phones.path().to_owned(),
+        ..reader
+    };
     page(&app, &reader, Some(code)).await
 }
 
-async fn revoke(State(app): State<App>, reader: Reader, Path(id): Path<String>) -> Answer<Redirect> {
+async fn revoke(
+    State(app): State<App>,
+    reader: Reader,
+    Path(id): Path<String>,
+) -> Answer<Redirect> {
     reader.enter(Section::Phones)?;
     let id = id.parse().map_err(|_| Problem::not_found())?;
     phone::revoke(&app, Some(&reader.who), id).await?;
@@ -131,7 +142,11 @@ async fn revoke(State(app): State<App>, reader: Reader, Path(id): Path<String>) 
 async fn page(app: &App, reader: &Reader, code: Option<Code>) -> Answer<Html<String>> {
     let every_unit = reader.manages_every_unit();
     // Empty: every unit.
-    let unit = if every_unit { String::new() } else { reader.who.unit.to_string() };
+    let unit = if every_unit {
+        String::new()
+    } else {
+        reader.who.unit.to_string()
+    };
     let phones: Vec<Row> = sqlx::query_as(
         "select phone.phone_id, person.name as person, unit.name as unit, phone.model, phone.app_version, \
                 phone.enrolled_at_ms, phone.last_seen_at_ms, phone.revoked_at_ms, revoker.name as revoked_by \
@@ -155,7 +170,10 @@ async fn page(app: &App, reader: &Reader, code: Option<Code>) -> Answer<Html<Str
     html(&PhonesPage {
         shell: Shell::of(reader, Section::Phones, reader.language.words().phones),
         every_unit,
-        phones: phones.into_iter().map(|row| row.shown(now_ms, reader.language)).collect(),
+        phones: phones
+            .into_iter()
+            .map(|row| row.shown(now_ms, reader.language))
+            .collect(),
         people,
         code,
     })

@@ -54,24 +54,45 @@ pub async fn read(app: &App, document: DocumentId, language: Language) -> Answer
 
 impl Row {
     fn shown(self, language: Language) -> Photo {
-        let address = self.thumbnail.is_some().then(|| format!("/attachments/{}/{}", self.unit_id, self.sha256));
+        let address = self
+            .thumbnail
+            .is_some()
+            .then(|| format!("/attachments/{}/{}", self.unit_id, self.sha256));
         let small = match self.thumbnail.as_deref() {
-            Some("made") => address.as_ref().map(|address| format!("{address}/thumbnail")),
+            Some("made") => address
+                .as_ref()
+                .map(|address| format!("{address}/thumbnail")),
             _ => None,
         };
-        let kind = self.media_type.rsplit('/').next().unwrap_or_default().to_uppercase();
+        let kind = self
+            .media_type
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_uppercase();
         Photo {
             item: self.item_id,
             small_waits: self.thumbnail.as_deref() == Some("waiting"),
             address,
             small,
-            about: format!("{kind} · {} KB", language.integer(self.size_bytes.div_euclid(1024) + 1)),
-            from: format!("{} · {}", self.attached_by.unwrap_or_default(), clock::vietnamese(self.attached_at_ms)),
+            about: format!(
+                "{kind} · {} KB",
+                language.integer(self.size_bytes.div_euclid(1024) + 1)
+            ),
+            from: format!(
+                "{} · {}",
+                self.attached_by.unwrap_or_default(),
+                clock::vietnamese(self.attached_at_ms)
+            ),
         }
     }
 }
 
 /// Parts `photos` into those of `item` and the rest.
 pub fn of_item(photos: &[Photo], item: &str) -> Vec<Photo> {
-    photos.iter().filter(|photo| photo.item.as_deref() == Some(item)).cloned().collect()
+    photos
+        .iter()
+        .filter(|photo| photo.item.as_deref() == Some(item))
+        .cloned()
+        .collect()
 }

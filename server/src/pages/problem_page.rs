@@ -36,10 +36,17 @@ pub async fn for_browsers(request: Request, next: Next) -> Response {
         .is_some_and(|accept| accept.contains("text/html"));
     let language = Language::of(headers);
     let read = request.method() == Method::GET;
-    let here = request.uri().path_and_query().map_or("/", |here| here.as_str()).to_owned();
+    let here = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |here| here.as_str())
+        .to_owned();
     let response = next.run(request).await;
     let status = response.status();
-    if !asks_for_html || !(status.is_client_error() || status.is_server_error()) || is_html(&response) {
+    if !asks_for_html
+        || !(status.is_client_error() || status.is_server_error())
+        || is_html(&response)
+    {
         return response;
     }
     if status == StatusCode::UNAUTHORIZED {
@@ -59,7 +66,9 @@ fn sign_in_path(back: &str) -> String {
     let mut query = String::new();
     for byte in back.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => query.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => {
+                query.push(char::from(byte))
+            }
             _ => query.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -73,15 +82,44 @@ async fn page(response: Response, language: Language, here: &str) -> Response {
     let problem: Option<Problem> = serde_json::from_slice(&body).ok();
     let w = language.words();
     let (title, happened, safe, todo) = match parts.status {
-        StatusCode::NOT_FOUND => (w.no_page, w.no_page_happened, w.nothing_changed, w.no_page_todo),
-        StatusCode::FORBIDDEN => (w.forbidden, w.forbidden_happened, w.nothing_changed, w.forbidden_todo),
-        StatusCode::CONFLICT => (w.changed, w.changed_happened, w.nothing_changed, w.changed_todo),
-        StatusCode::TOO_MANY_REQUESTS => (w.too_many, w.too_many_happened, w.nothing_changed, w.too_many_todo),
-        StatusCode::SERVICE_UNAVAILABLE => (w.busy, w.busy_happened, w.nothing_changed, w.busy_todo),
-        status if status.is_client_error() => (w.invalid, w.invalid_happened, w.nothing_changed, w.invalid_todo),
+        StatusCode::NOT_FOUND => (
+            w.no_page,
+            w.no_page_happened,
+            w.nothing_changed,
+            w.no_page_todo,
+        ),
+        StatusCode::FORBIDDEN => (
+            w.forbidden,
+            w.forbidden_happened,
+            w.nothing_changed,
+            w.forbidden_todo,
+        ),
+        StatusCode::CONFLICT => (
+            w.changed,
+            w.changed_happened,
+            w.nothing_changed,
+            w.changed_todo,
+        ),
+        StatusCode::TOO_MANY_REQUESTS => (
+            w.too_many,
+            w.too_many_happened,
+            w.nothing_changed,
+            w.too_many_todo,
+        ),
+        StatusCode::SERVICE_UNAVAILABLE => {
+            (w.busy, w.busy_happened, w.nothing_changed, w.busy_todo)
+        }
+        status if status.is_client_error() => (
+            w.invalid,
+            w.invalid_happened,
+            w.nothing_changed,
+            w.invalid_todo,
+        ),
         _ => (w.failed, w.failed_happened, w.failed_safe, w.failed_todo),
     };
-    let broken = problem.as_ref().and_then(|problem| problem.invalid.as_ref());
+    let broken = problem
+        .as_ref()
+        .and_then(|problem| problem.invalid.as_ref());
     let page = ProblemPage {
         shell: Shell::bare(language, title, here),
         happened,
@@ -109,16 +147,25 @@ mod tests {
     async fn asked(path: &str, accept: &str) -> Response {
         let router = Router::new()
             .route("/out", get(async || crate::problem::Problem::signed_out()))
-            .route("/failed", get(async || crate::problem::Problem::internal("the reason")))
+            .route(
+                "/failed",
+                get(async || crate::problem::Problem::internal("the reason")),
+            )
             .fallback(async || crate::problem::Problem::not_found())
             .layer(middleware::from_fn(for_browsers));
-        let request = Request::get(path).header(header::ACCEPT, accept).body(Body::empty()).expect("a request");
+        let request = Request::get(path)
+            .header(header::ACCEPT, accept)
+            .body(Body::empty())
+            .expect("a request");
         router.oneshot(request).await.expect("routers answer")
     }
 
     #[tokio::test]
     async fn a_browser_gets_a_page_and_a_program_the_problem() {
-        for (accept, kind) in [("text/html,*/*", "text/html; charset=utf-8"), ("*/*", "application/problem+json")] {
+        for (accept, kind) in [
+            ("text/html,*/*", "text/html; charset=utf-8"),
+            ("*/*", "application/problem+json"),
+        ] {
             let answer = asked("/nowhere", accept).await;
             assert_eq!(answer.status(), StatusCode::NOT_FOUND);
             assert_eq!(answer.headers()[header::CONTENT_TYPE], kind);
@@ -128,7 +175,9 @@ mod tests {
     #[tokio::test]
     async fn an_internal_cause_never_leaves_the_server_but_its_id_does() {
         let answer = asked("/failed", "text/html").await;
-        let body = to_bytes(answer.into_body(), BODY_LIMIT).await.expect("a body");
+        let body = to_bytes(answer.into_body(), BODY_LIMIT)
+            .await
+            .expect("a body");
         let body = String::from_utf8_lossy(&body);
         assert!(!body.contains("the reason") && body.contains("data-copy="));
     }
@@ -136,6 +185,9 @@ mod tests {
     #[tokio::test]
     async fn who_is_signed_out_comes_back_after_signing_in() {
         let answer = asked("/out?a=b&c", "text/html").await;
-        assert_eq!(answer.headers()[header::LOCATION], "/sign-in?next=/out%3Fa%3Db%26c");
+        assert_eq!(
+            answer.headers()[header::LOCATION],
+            "/sign-in?next=/out%3Fa%3Db%26c"
+        );
     }
 }

@@ -4,8 +4,7 @@
 use super::{language::Language, shell::Section};
 use crate::{
     app::App,
-    audit,
-    clock,
+    audit, clock,
     problem::{Answer, Problem},
     session::SignedIn,
 };
@@ -56,7 +55,12 @@ impl FromRequestParts<App> for Reader {
             .fetch_one(&app.database.read)
             .await?;
         let here = parts.uri.path_and_query().map_or("/", |here| here.as_str());
-        Ok(Self { who, language: Language::of(&parts.headers), sample: sample == 1, here: here.to_owned() })
+        Ok(Self {
+            who,
+            language: Language::of(&parts.headers),
+            sample: sample == 1,
+            here: here.to_owned(),
+        })
     }
 }
 
@@ -66,12 +70,20 @@ impl Reader {
     /// # Errors
     /// 404: for all others the page is not there.
     pub fn enter(&self, section: Section) -> Answer<()> {
-        if section.open_to(self.who.role) { Ok(()) } else { Err(Problem::not_found()) }
+        if section.open_to(self.who.role) {
+            Ok(())
+        } else {
+            Err(Problem::not_found())
+        }
     }
 
     /// Who must be on a patrol's team for it to be readable: nobody (empty) for a chief, else the reader.
     pub fn must_be_on_the_team(&self) -> String {
-        if self.who.role.reads_the_unit() { String::new() } else { self.who.person.to_string() }
+        if self.who.role.reads_the_unit() {
+            String::new()
+        } else {
+            self.who.person.to_string()
+        }
     }
 
     /// The own unit and those it came from, by name.
@@ -102,9 +114,17 @@ impl Reader {
     ///
     /// # Errors
     /// What the database says; then nothing is shown either.
-    pub async fn note_reading(&self, app: &App, action: &'static str, document: DocumentId) -> Answer<()> {
+    pub async fn note_reading(
+        &self,
+        app: &App,
+        action: &'static str,
+        document: DocumentId,
+    ) -> Answer<()> {
         let mut tx = app.database.begin().await?;
-        let deed = audit::Deed { subject: Some(document.to_string()), ..self.who.deed(action) };
+        let deed = audit::Deed {
+            subject: Some(document.to_string()),
+            ..self.who.deed(action)
+        };
         audit::write(&mut tx, clock::now_ms(), deed).await?;
         tx.commit().await?;
         Ok(())

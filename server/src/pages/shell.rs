@@ -122,7 +122,11 @@ impl Shell {
         let links = Section::ALL
             .into_iter()
             .filter(|link| link.open_to(role))
-            .map(|link| Link { path: link.path(), name: link.name(w), here: link == section })
+            .map(|link| Link {
+                path: link.path(),
+                name: link.name(w),
+                here: link == section,
+            })
             .collect();
         let who = Who {
             name: reader.who.name.clone(),
@@ -131,7 +135,10 @@ impl Shell {
             sample: reader.sample,
             links,
         };
-        Self { who: Some(who), ..Self::bare(reader.language, title, &reader.here) }
+        Self {
+            who: Some(who),
+            ..Self::bare(reader.language, title, &reader.here)
+        }
     }
 }
 
@@ -142,7 +149,10 @@ mod tests {
     #[test]
     fn who_reads_no_content_has_no_content_in_the_bar() {
         for role in [Role::Appraiser, Role::Admin, Role::Auditor] {
-            assert!(!Section::Patrols.open_to(role) && !Section::Evidence.open_to(role), "{role}");
+            assert!(
+                !Section::Patrols.open_to(role) && !Section::Evidence.open_to(role),
+                "{role}"
+            );
         }
         assert_eq!(Section::first_of(Role::Admin), Some(Section::Phones));
         assert_eq!(Section::first_of(Role::Auditor), Some(Section::Audit));

@@ -9,7 +9,8 @@ use kieumau_core::{
 
 fn title(list: List, code: &str, language: Language) -> String {
     let item: Option<&Item> = Catalogue::placeholder().item(list, code);
-    item.map_or(code, |item| language.pick(&item.title_vi, &item.title_en)).to_owned()
+    item.map_or(code, |item| language.pick(&item.title_vi, &item.title_en))
+        .to_owned()
 }
 
 /// A category of observations.
@@ -34,24 +35,41 @@ pub fn evidence_kind(code: &str, language: Language) -> String {
 
 /// A force, or a kind of vehicle.
 pub fn counted(what: &str, code: &str, language: Language) -> String {
-    let list = if what == "force" { List::Forces } else { List::Vehicles };
+    let list = if what == "force" {
+        List::Forces
+    } else {
+        List::Vehicles
+    };
     title(list, code, language)
 }
 
 /// A criterion's title; its number alone if this catalogue has none of it.
 pub fn criterion(number: i64, language: Language) -> String {
-    let known = u8::try_from(number).ok().and_then(|number| CriterionNumber::new(number).ok());
-    let known: Option<&Criterion> = known.and_then(|number| Catalogue::placeholder().criterion(number));
+    let known = u8::try_from(number)
+        .ok()
+        .and_then(|number| CriterionNumber::new(number).ok());
+    let known: Option<&Criterion> =
+        known.and_then(|number| Catalogue::placeholder().criterion(number));
     known.map_or_else(
         || number.to_string(),
-        |criterion| language.pick(&criterion.title_vi, &criterion.title_en).to_owned(),
+        |criterion| {
+            language
+                .pick(&criterion.title_vi, &criterion.title_en)
+                .to_owned()
+        },
     )
 }
 
 /// The kinds of evidence that `criterion` asks for and `shown` lacks, in words.
 pub fn missing(criterion: &Criterion, shown: &[&str], language: Language) -> Vec<String> {
-    let required = criterion.evidence.iter().map(|required| required.kind.as_str());
-    required.filter(|kind| !shown.contains(kind)).map(|kind| evidence_kind(kind, language)).collect()
+    let required = criterion
+        .evidence
+        .iter()
+        .map(|required| required.kind.as_str());
+    required
+        .filter(|kind| !shown.contains(kind))
+        .map(|kind| evidence_kind(kind, language))
+        .collect()
 }
 
 #[cfg(test)]
@@ -60,14 +78,20 @@ mod tests {
 
     #[test]
     fn a_code_that_no_catalogue_knows_stands_for_itself() {
-        assert_eq!(category("from-the-future", Language::Vietnamese), "from-the-future");
+        assert_eq!(
+            category("from-the-future", Language::Vietnamese),
+            "from-the-future"
+        );
         assert_eq!(criterion(99, Language::Vietnamese), "99");
     }
 
     #[test]
     fn what_is_missing_is_what_is_asked_for_and_not_shown() {
         let first = &Catalogue::placeholder().criteria[0];
-        assert_eq!(missing(first, &["resolution"], Language::English), [evidence_kind("plan", Language::English)]);
+        assert_eq!(
+            missing(first, &["resolution"], Language::English),
+            [evidence_kind("plan", Language::English)]
+        );
         assert!(missing(first, &["resolution", "plan", "photo"], Language::English).is_empty());
     }
 }
