@@ -82,7 +82,7 @@ pub async fn read(app: &App, document: DocumentId) -> Answer<Vec<Change>> {
     Ok(changes)
 }
 
-/// The changes that `seen` heads do not reach: what came in since.
+/// The changes on the page that `seen` heads do not reach: what came in since. What is not checked is on no page yet.
 pub fn since<'a>(changes: &'a [Change], seen: &[Sha256]) -> Vec<&'a Change> {
     let by_hash: BTreeMap<&str, &Change> = changes
         .iter()
@@ -98,7 +98,9 @@ pub fn since<'a>(changes: &'a [Change], seen: &[Sha256]) -> Vec<&'a Change> {
             open.extend(change.deps.split_whitespace());
         }
     }
-    let unseen = |change: &&Change| change.is_written() && !reached.contains(change.hash.as_str());
+    let unseen = |change: &&Change| {
+        change.is_written() && change.state == "checked" && !reached.contains(change.hash.as_str())
+    };
     changes.iter().filter(unseen).collect()
 }
 

@@ -177,7 +177,7 @@ pub struct Refused {
 /// Writing a decision and taking one back.
 pub fn router() -> Router<App> {
     Router::new()
-        .route("/decisions/{document}", post(decide))
+        .route("/decisions/{document}", post(decide).get(back))
         .route("/decisions/{document}/{decision}/withdraw", post(withdraw))
 }
 
@@ -372,6 +372,16 @@ async fn decide(
         Reviewed::Evidence => evidence::page(&app, &reader, document, refused).await?,
     };
     Ok((status, page).into_response())
+}
+
+/// After a refusal the address is that of the form; loading it again leads back to the document.
+async fn back(
+    State(app): State<App>,
+    reader: Reader,
+    Path(document): Path<String>,
+) -> Answer<Redirect> {
+    let (_, path) = path_of(&app, &reader, document_id(&document)?).await?;
+    Ok(Redirect::to(&path))
 }
 
 async fn withdraw(

@@ -107,7 +107,7 @@ fn marks(observations: &[ObservationRow]) -> Vec<Mark<'_>> {
 const fn map_words(language: Language) -> MapWords {
     let w = language.words();
     MapWords {
-        map: w.map,
+        map: w.map_keys,
         zoom_in: w.zoom_in,
         zoom_out: w.zoom_out,
         close: w.close,

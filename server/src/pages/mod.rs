@@ -56,3 +56,6 @@ pub fn router() -> Router<App> {
 fn html(page: &impl askama::Template) -> Answer<Html<String>> {
     page.render().map(Html).map_err(Problem::internal)
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,7 +106,7 @@ impl Row {
     ) -> ObservationRow {
         let w = language.words();
         if let Some(vnd) = self.fine_vnd.filter(|vnd| *vnd > 0) {
-            done.push(format!("{} {} ₫", w.fined, language.integer(vnd)));
+            done.push(format!("{} {}\u{a0}₫", w.fined, language.integer(vnd)));
         }
         for (held, name) in [
             (self.exhibits_held, w.exhibits_held),

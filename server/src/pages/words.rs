@@ -90,7 +90,7 @@ words! {
     team: "Tổ", "Team";
     forces: "Lực lượng", "Forces";
     vehicles: "Phương tiện", "Vehicles";
-    fixes: "Số điểm định vị", "Position fixes";
+    fixes: "điểm định vị", "position fixes";
     accuracy_unknown: "Không rõ độ chính xác của lộ trình", "How exact the track is was not said";
     imported: "Lộ trình nhập từ tệp lúc", "Track imported from a file at";
     pauses: "Tạm nghỉ", "Pauses";
@@ -98,6 +98,7 @@ words! {
     still: "chưa hết", "still on";
     not_said: "Không ghi", "Not said";
     map: "Bản đồ lộ trình", "Map of the track";
+    map_keys: "Bản đồ; phím mũi tên để di chuyển, + và − để phóng", "Map; arrow keys move it, + and − zoom";
     map_without: "Trình duyệt này không vẽ được bản đồ. Các bảng bên dưới nói đủ cùng nội dung.",
         "This browser cannot draw the map. The tables below say the same.";
     no_map: "Ca này không có lộ trình và không vụ việc nào có vị trí.", "This patrol has no track, and no observation has a place.";

@@ -1,0 +1,257 @@
+//! Who gets which page, on each database: own unit, other unit, another role, nobody; and what reading leaves in the audit.
+
+use crate::{
+    fixture::{People, TestApp, apps, audited, cookie, send},
+    session::SignedIn,
+};
+use axum::{
+    body::Body,
+    http::{Request, StatusCode, header},
+};
+use kieumau_core::id::UnitId;
+
+const PATROL: &str = "0a000000-0000-7000-8000-000000000001";
+const EVIDENCE: &str = "0a000000-0000-7000-8000-000000000002";
+const HEADS: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+
+async fn put(app: &TestApp, sql: &'static str, values: &[&str]) {
+    let mut tx = app.database.begin().await.expect("a transaction");
+    let mut query = sqlx::query(sql);
+    for value in values {
+        query = query.bind((*value).to_owned());
+    }
+    query.execute(&mut *tx).await.expect("a row");
+    tx.commit().await.expect("committed");
+}
+
+async fn document(app: &TestApp, id: &str, kind: &str, unit: UnitId) {
+    put(
+        app,
+        "insert into document (document_id, kind, unit_id, name, wrapped_key, first_received_at_ms, size_bytes, heads, \
+                               checked_heads, projected_heads) \
+         values ($1, $2, $3, $1, '', 1, 1, $4, $4, $4)",
+        &[id, kind, &unit.to_string(), HEADS],
+    )
+    .await;
+}
+
+/// A patrol of An alone and an evidence file, both in Trường Vinh.
+async fn records(app: &TestApp, people: &People) {
+    let (unit, an) = (people.truong_vinh.to_string(), people.an.person.to_string());
+    document(app, PATROL, "patrol-log", people.truong_vinh).await;
+    put(
+        app,
+        "insert into patrol (document_id, unit_id, title, started_at_ms, started_by, leader, ended_at_ms, length_m, \
+                             fix_count, accuracy_unknown, observation_count, attachment_count, visit_count) \
+         values ($1, $2, $3, 1000, $4, $4, 2000, 10, 0, 0, 0, 0, 0)",
+        &[PATROL, &unit, "<script>alert(1)</script>", &an],
+    )
+    .await;
+    put(
+        app,
+        "insert into patrol_member (document_id, person_id, since_ms) values ($1, $2, 1000)",
+        &[PATROL, &an],
+    )
+    .await;
+    document(app, EVIDENCE, "evidence-file", people.truong_vinh).await;
+    put(
+        app,
+        "insert into evidence (document_id, evidence_id, unit_id, criterion, period, evidence_kind, summary, recorded_at_ms, \
+                               recorded_by) \
+         values ($1, $1, $2, 1, '2025-11-16..2026-11-15', 'plan', $3, 1000, $4)",
+        &[EVIDENCE, &unit, "Kế hoạch năm", &an],
+    )
+    .await;
+}
+
+async fn asked(app: &TestApp, who: Option<&SignedIn>, path: &str) -> (StatusCode, String) {
+    let mut request = Request::get(path).header(header::HOST, "127.0.0.1");
+    if let Some(who) = who {
+        request = request.header(header::COOKIE, cookie(app, who).await);
+    }
+    let reply = send(
+        app,
+        super::router(),
+        request.body(Body::empty()).expect("a request"),
+    )
+    .await;
+    (
+        reply.status,
+        String::from_utf8_lossy(&reply.body).into_owned(),
+    )
+}
+
+#[tokio::test]
+async fn each_page_is_there_for_those_who_have_it_and_for_nobody_else() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        records(&app, &people).await;
+        let (patrol, evidence) = (
+            format!("/patrols/{PATROL}"),
+            format!("/evidence/{EVIDENCE}"),
+        );
+        let (an, ha, binh, chi) = (&people.an, &people.ha, &people.binh, &people.chi);
+        let (giang, dung, khoa) = (&people.giang, &people.dung, &people.khoa);
+        for (path, open, closed) in [
+            (
+                patrol.as_str(),
+                vec![an, chi],
+                vec![ha, binh, giang, dung, khoa],
+            ),
+            (
+                evidence.as_str(),
+                vec![an, ha, chi],
+                vec![binh, giang, dung, khoa],
+            ),
+            ("/patrols", vec![an, ha, binh, chi], vec![giang, dung, khoa]),
+            (
+                "/evidence",
+                vec![an, ha, binh, chi],
+                vec![giang, dung, khoa],
+            ),
+            ("/phones", vec![chi, dung], vec![an, ha, binh, giang, khoa]),
+            ("/audit", vec![chi, khoa], vec![an, ha, binh, giang, dung]),
+        ] {
+            for who in open {
+                assert_eq!(
+                    asked(&app, Some(who), path).await.0,
+                    StatusCode::OK,
+                    "{path} {}",
+                    who.name
+                );
+            }
+            for who in closed {
+                assert_eq!(
+                    asked(&app, Some(who), path).await.0,
+                    StatusCode::NOT_FOUND,
+                    "{path} {}",
+                    who.name
+                );
+            }
+            assert_eq!(
+                asked(&app, None, path).await.0,
+                StatusCode::UNAUTHORIZED,
+                "{path}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn reading_one_thing_leaves_a_row_and_a_refused_reading_leaves_none() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        records(&app, &people).await;
+        asked(&app, Some(&people.chi), &format!("/patrols/{PATROL}")).await;
+        asked(&app, Some(&people.binh), &format!("/patrols/{PATROL}")).await;
+        asked(&app, Some(&people.chi), "/patrols").await;
+        let rows = audited(&app, "patrol-read").await;
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].person, Some(people.chi.person.to_string()));
+        assert_eq!(rows[0].subject.as_deref(), Some(PATROL));
+    }
+}
+
+#[tokio::test]
+async fn a_list_has_only_what_its_reader_may_open_and_titles_are_text() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        records(&app, &people).await;
+        for (who, rows) in [
+            (&people.chi, 1),
+            (&people.an, 1),
+            (&people.ha, 0),
+            (&people.binh, 0),
+        ] {
+            let (_, page) = asked(&app, Some(who), "/patrols").await;
+            assert_eq!(page.matches("data-open").count(), rows, "{}", who.name);
+            assert!(!page.contains("<script>alert"));
+        }
+        for (state, rows) in [
+            ("unreviewed", 1),
+            ("ended", 1),
+            ("going-on", 0),
+            ("approved", 0),
+            ("again", 0),
+        ] {
+            let (_, page) =
+                asked(&app, Some(&people.chi), &format!("/patrols?state={state}")).await;
+            assert_eq!(page.matches("data-open").count(), rows, "{state}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_successor_unit_reads_what_its_predecessor_wrote() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        records(&app, &people).await;
+        put(
+            &app,
+            "insert into unit_link (from_unit_id, to_unit_id, link, on_date) values ($1, $2, 'merge', '2026-01-01')",
+            &[&people.truong_vinh.to_string(), &people.vinh_phu.to_string()],
+        )
+        .await;
+        let (status, page) =
+            asked(&app, Some(&people.binh), &format!("/evidence/{EVIDENCE}")).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(page.contains("Phường Trường Vinh"));
+    }
+}
+
+#[tokio::test]
+async fn fifty_patrols_are_a_page_and_the_next_begins_after_them() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        let (unit, an) = (people.truong_vinh.to_string(), people.an.person.to_string());
+        for number in 0..53 {
+            // All at the same moment: only the id tells where a page ends.
+            let id = format!("0a000000-0000-7000-8000-{number:012}");
+            document(&app, &id, "patrol-log", people.truong_vinh).await;
+            put(
+                &app,
+                "insert into patrol (document_id, unit_id, title, started_at_ms, started_by, leader, length_m, fix_count, \
+                                     accuracy_unknown, observation_count, attachment_count, visit_count) \
+                 values ($1, $2, $1, 1000, $3, $3, 0, 0, 0, 0, 0, 0)",
+                &[&id, &unit, &an],
+            )
+            .await;
+        }
+        let (_, first) = asked(&app, Some(&people.chi), "/patrols").await;
+        assert_eq!(first.matches("data-open").count(), 50);
+        let after = format!("/patrols?after=1000.0a000000-0000-7000-8000-{:012}", 3);
+        assert!(first.contains("after=1000.0a000000-0000-7000-8000-000000000003"));
+        let (_, second) = asked(&app, Some(&people.chi), &after).await;
+        assert_eq!(second.matches("data-open").count(), 3);
+    }
+}
+
+#[tokio::test]
+async fn only_a_chief_decides_and_a_form_from_elsewhere_does_nothing() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        records(&app, &people).await;
+        for (who, site, status) in [
+            (&people.an, "same-origin", StatusCode::FORBIDDEN),
+            (&people.ha, "same-origin", StatusCode::NOT_FOUND),
+            (&people.binh, "same-origin", StatusCode::NOT_FOUND),
+            (&people.dung, "same-origin", StatusCode::NOT_FOUND),
+            (&people.chi, "cross-site", StatusCode::FORBIDDEN),
+        ] {
+            let request = Request::post(format!("/decisions/{PATROL}"))
+                .header(header::COOKIE, cookie(&app, who).await)
+                .header(header::HOST, "127.0.0.1")
+                .header("sec-fetch-site", site)
+                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(Body::from(format!("decision=approved&seen_heads={HEADS}")))
+                .expect("a request");
+            assert_eq!(
+                send(&app, super::router(), request).await.status,
+                status,
+                "{} {site}",
+                who.name
+            );
+        }
+        assert_eq!(crate::fixture::rows(&app, "decision").await, 0);
+    }
+}
