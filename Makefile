@@ -33,14 +33,14 @@ phone: ## The phone as a process, for stories and the demo
 build: server phone bindings ## Everything that is built
 
 bindings: ## Kotlin, Swift and Python from the shared core, into target/bindings
-	cargo build -p kieumau-bindings
+	cargo build -p kieumau-bindings --lib
 	cargo build -p kieumau-bindings --features bindgen --bin uniffi-bindgen
+	rm -rf target/bindings && mkdir -p target/bindings/resources/linux-x86-64
 	for language in kotlin swift python; do \
-	  target/debug/uniffi-bindgen generate --library target/debug/libkieumau.so --language $$language --no-format --out-dir target/bindings/$$language; \
+	  target/debug/uniffi-bindgen generate --no-format --language $$language --out-dir target/bindings/$$language target/debug/libkieumau.so; \
 	done
-	mkdir -p target/bindings/kotlin/linux-x86-64
 	cp target/debug/libkieumau.so target/bindings/python/
-	cp target/debug/libkieumau.so target/bindings/kotlin/linux-x86-64/
+	cp target/debug/libkieumau.so target/bindings/resources/linux-x86-64/
 
 demo: server phone ## Tells the story with two phones, then serves. ONCE=1 ends after it; TRACK=file.gpx PHOTO=file.jpg take yours
 	@ONCE="$(ONCE)" TRACK="$(TRACK)" PHOTO="$(PHOTO)" target/debug/demo

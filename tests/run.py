@@ -62,8 +62,8 @@ RUNNERS = [
     ("stories on SQLite", "cargo test -p kieumau-tests", cargo, {}),
     ("stories on PostgreSQL", "cargo test -p kieumau-tests --test stories", cargo,
      {"postgres": True, "KIEUMAU_STORY_DATABASE": "postgres"}),
-    ("Kotlin", "mvn -B -q -f mobile-demo/pom.xml test -Dsurefire.printSummary=true", surefire, {}),
-    ("Python", "python3 -m pytest -q tests/python", pytest, {"PYTHONPATH": "target/bindings/python"}),
+    ("Kotlin", "cd mobile-demo && mvn -B -ntp test", surefire, {}),
+    ("Python", "python3 -m pytest -q -rs tests/python", pytest, {"PYTHONPATH": "target/bindings/python"}),
     ("pages in Chromium", "node --test --test-reporter=tap tests/pages/", node, {}),
 ]
 

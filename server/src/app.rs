@@ -1,8 +1,8 @@
 //! What every handler shares: the database, the keys, and nothing that another server process would have to know.
 
 use crate::{
-    checker::Checker, clock, committer::Committer, database::Database, keys::Keys, ledger,
-    vault::Vault, worker::Workers,
+    attachment, checker::Checker, clock, committer::Committer, database::Database, keys::Keys,
+    ledger, vault::Vault, worker::Workers,
 };
 use kieumau_core::log::{head::Epoch, leaf::KeyPurpose};
 use std::{path::PathBuf, sync::Arc};
@@ -76,5 +76,27 @@ impl App {
     pub fn start(&self) {
         tokio::spawn(self.committer.clone().run(self.clone()));
         tokio::spawn(self.checker.clone().run(self.clone()));
+        tokio::spawn(sweep(self.clone()));
+    }
+}
+
+/// How often uploads that expired are taken away.
+const SWEEP: std::time::Duration = std::time::Duration::from_secs(3_600);
+
+/// Takes expired uploads away, at the start and every hour.
+async fn sweep(app: App) {
+    let mut tick = tokio::time::interval(SWEEP);
+    loop {
+        tick.tick().await;
+        match attachment::finish::sweep(&app, clock::now_ms()).await {
+            Ok(swept) => tracing::info!(
+                expired = swept.expired,
+                strays = swept.strays,
+                "uploads swept"
+            ),
+            Err(error) => {
+                tracing::error!(cause = %error, "uploads could not be swept; it is tried again in an hour")
+            }
+        }
     }
 }

@@ -2,11 +2,18 @@
 
 use crate::{
     app::{App, Config, OpenError},
-    checker, demo, enrolment, person, phone, serve, worker,
+    checker, clock, demo, enrolment,
+    person::{self, FirstPassword, NewPerson},
+    phone, reference, serve,
+    unit::{self, Level, NewUnit},
+    worker,
 };
 use clap::{Args, Parser, Subcommand};
-use kieumau_core::id::PhoneId;
-use std::{io::Write as _, net::SocketAddr, path::PathBuf};
+use kieumau_core::{
+    id::{PhoneId, UnitId},
+    person::Role,
+};
+use std::{collections::BTreeMap, io::Write as _, net::SocketAddr, path::PathBuf};
 
 /// Kiểu Mẫu's central server.
 #[derive(Parser)]
@@ -24,6 +31,12 @@ enum What {
     Demo(Demo),
     /// Opens the database, which migrates it.
     Migrate(Data),
+    /// Units (đơn vị).
+    #[command(subcommand)]
+    Unit(Unit),
+    /// People of the force (cán bộ).
+    #[command(subcommand)]
+    Person(Person),
     /// Phones.
     #[command(subcommand)]
     Phone(Phone),
@@ -74,7 +87,67 @@ struct Demo {
 }
 
 #[derive(Subcommand)]
+enum Unit {
+    /// Adds a ward, or the province.
+    Add {
+        #[command(flatten)]
+        data: Data,
+        /// Its name.
+        #[arg(long)]
+        name: String,
+        /// `ward` or `province`.
+        #[arg(long, default_value = "ward")]
+        level: Level,
+        /// First day it is, `2025-07-01`.
+        #[arg(long)]
+        from: jiff::civil::Date,
+    },
+    /// Lists the units.
+    List(Data),
+}
+
+#[derive(Subcommand)]
+enum Person {
+    /// Adds a person. The password is made here and printed once.
+    Add {
+        #[command(flatten)]
+        data: Data,
+        /// How they are called.
+        #[arg(long)]
+        name: String,
+        /// What they sign in with.
+        #[arg(long)]
+        sign_in: String,
+        /// `officer`, `chief`, `appraiser`, `admin`, `auditor`.
+        #[arg(long)]
+        role: Role,
+        /// The unit's id.
+        #[arg(long)]
+        unit: UnitId,
+        /// Records on a phone and never signs in to pages.
+        #[arg(long)]
+        phone_only: bool,
+    },
+    /// Ends a person's access to pages and phones; what they wrote stays.
+    Disable {
+        #[command(flatten)]
+        data: Data,
+        /// What they sign in with.
+        #[arg(long)]
+        sign_in: String,
+    },
+}
+
+#[derive(Subcommand)]
 enum Phone {
+    /// Lists the phones of a unit.
+    List {
+        #[command(flatten)]
+        data: Data,
+        /// The unit's id.
+        #[arg(long)]
+        unit: UnitId,
+    },
     /// Issues a code that enrols one phone within ten minutes.
     Code {
         #[command(flatten)]
@@ -160,8 +233,122 @@ impl Command {
                 let app = data.open(String::new()).await?;
                 say(&app.database.describe().await?)
             }
-            What::Phone(Phone::Code { data, person, json }) => code(data, &person, json).await,
-            What::Phone(Phone::Revoke { data, phone }) => {
+            What::Unit(unit) => unit.run().await,
+            What::Person(person) => person.run().await,
+            What::Phone(phone) => phone.run().await,
+        }
+    }
+}
+
+impl Unit {
+    async fn run(self) -> Result<(), OpenError> {
+        match self {
+            Self::Add {
+                data,
+                name,
+                level,
+                from,
+            } => {
+                let app = data.open(String::new()).await?;
+                let new = NewUnit {
+                    name,
+                    level,
+                    valid_from: from,
+                    sample: false,
+                };
+                let id = unit::add(&app, None, new).await.map_err(worded)?;
+                reference::publish(&app, id, BTreeMap::new())
+                    .await
+                    .map_err(worded)?;
+                say(&id.to_string())
+            }
+            Self::List(data) => {
+                let app = data.open(String::new()).await?;
+                for unit in unit::list(&app).await.map_err(worded)? {
+                    say(&format!(
+                        "{}  {}  {}",
+                        unit.unit,
+                        unit.level.word(),
+                        unit.name
+                    ))?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Person {
+    async fn run(self) -> Result<(), OpenError> {
+        match self {
+            Self::Add {
+                data,
+                name,
+                sign_in,
+                role,
+                unit,
+                phone_only,
+            } => {
+                let app = data.open(String::new()).await?;
+                let password = if phone_only {
+                    FirstPassword::None
+                } else {
+                    FirstPassword::Generated
+                };
+                let new = NewPerson {
+                    name,
+                    sign_in,
+                    role,
+                    unit,
+                    password,
+                };
+                let added = person::add(&app, None, new).await.map_err(worded)?;
+                // Colleagues' phones learn the new name at their next sync; checkpoints stay as they are published.
+                reference::publish(&app, unit, BTreeMap::new())
+                    .await
+                    .map_err(worded)?;
+                say(&added.person.to_string())?;
+                added.password.map_or(Ok(()), |password| say(&password))
+            }
+            Self::Disable { data, sign_in } => {
+                let app = data.open(String::new()).await?;
+                let found = person::find_by_sign_in(&app, &sign_in)
+                    .await
+                    .map_err(worded)?;
+                let found = found.ok_or("there is no such person")?;
+                person::disable(&app, None, found.person)
+                    .await
+                    .map_err(worded)
+            }
+        }
+    }
+}
+
+impl Phone {
+    async fn run(self) -> Result<(), OpenError> {
+        match self {
+            Self::List { data, unit } => {
+                let app = data.open(String::new()).await?;
+                for phone in phone::list(&app, None, unit).await.map_err(worded)? {
+                    let seen = phone
+                        .last_seen_at_ms
+                        .map(clock::vietnamese)
+                        .unwrap_or_default();
+                    let state = if phone.revoked_at_ms.is_some() {
+                        "revoked"
+                    } else {
+                        "in use"
+                    };
+                    let (id, name) = (phone.phone, phone.person_name);
+                    say(&format!(
+                        "{id}  {name}  {state}  {}  {}  {seen}",
+                        phone.model, phone.app_version
+                    ))?;
+                }
+                Ok(())
+            }
+            Self::Code { data, person, json } => code(data, &person, json).await,
+            Self::Revoke { data, phone } => {
                 let app = data.open(String::new()).await?;
                 phone::revoke(&app, None, phone).await.map_err(worded)
             }

@@ -120,9 +120,4 @@ impl Database {
             self.backend
         ))
     }
-
-    /// Which database it is.
-    pub const fn backend(&self) -> Backend {
-        self.backend
-    }
 }

@@ -319,7 +319,7 @@ impl Issued {
         if marked.rows_affected() == 0 {
             return Ok(Err(Refusal::Used));
         }
-        let leaf = self.write(app, tx, phone, new, now_ms).await?;
+        let leaf = self.write(tx, phone, new, now_ms).await?;
         let enrolled = self.enrolled(app, tx, phone, leaf, now_ms).await?;
         Ok(Ok((StatusCode::CREATED, enrolled)))
     }
@@ -327,7 +327,6 @@ impl Issued {
     /// Writes the leaf, the phone and the audit row; answers with the leaf's position.
     async fn write(
         &self,
-        app: &App,
         tx: &mut Tx,
         phone: PhoneId,
         new: &NewPhone,

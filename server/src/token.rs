@@ -77,8 +77,6 @@ pub struct EnrolledPhone {
     pub person: PersonId,
     /// The unit that the person is in now.
     pub unit: UnitId,
-    /// The unit that the phone was enrolled in; another one if the person has moved since.
-    pub enrolled_in: UnitId,
     /// The person's role.
     pub role: Role,
 }
@@ -288,7 +286,7 @@ struct Known {
 impl Known {
     async fn find(app: &App, phone: PhoneId) -> Result<Option<Self>, sqlx::Error> {
         let row = sqlx::query(
-            "select phone.phone_id, phone.person_id, phone.unit_id as enrolled_in, phone.public_key, \
+            "select phone.phone_id, phone.person_id, phone.public_key, \
                     phone.revoked_at_ms, person.unit_id, person.role, person.disabled_at_ms \
              from phone join person on person.person_id = phone.person_id where phone.phone_id = $1",
         )
@@ -305,7 +303,6 @@ impl Known {
                 phone: parsed(row, "phone_id")?,
                 person: parsed(row, "person_id")?,
                 unit: parsed(row, "unit_id")?,
-                enrolled_in: parsed(row, "enrolled_in")?,
                 role: parsed(row, "role")?,
             },
             public_key: row.try_get("public_key")?,

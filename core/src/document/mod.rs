@@ -97,13 +97,13 @@ pub enum DocumentError {
     },
     /// Automerge refused.
     #[error("automerge refused the document")]
-    Automerge(#[from] automerge::AutomergeError),
+    Automerge(#[source] Box<automerge::AutomergeError>),
     /// The document does not hold what its kind promises.
     #[error("the document's content is not of its kind")]
-    Content(#[from] autosurgeon::HydrateError),
+    Content(#[source] Box<autosurgeon::HydrateError>),
     /// The typed record could not be written.
     #[error("the record could not be written")]
-    Write(#[from] autosurgeon::ReconcileError),
+    Write(#[source] Box<autosurgeon::ReconcileError>),
     /// The edit broke a rule; nothing was written.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -144,6 +144,25 @@ pub fn load<'a>(
         Ok(document)
     } else {
         Err(DocumentError::Incomplete { stored, loaded })
+    }
+}
+
+// Boxed: these are large, and an error travels through every `Result`.
+impl From<automerge::AutomergeError> for DocumentError {
+    fn from(error: automerge::AutomergeError) -> Self {
+        Self::Automerge(Box::new(error))
+    }
+}
+
+impl From<autosurgeon::HydrateError> for DocumentError {
+    fn from(error: autosurgeon::HydrateError) -> Self {
+        Self::Content(Box::new(error))
+    }
+}
+
+impl From<autosurgeon::ReconcileError> for DocumentError {
+    fn from(error: autosurgeon::ReconcileError) -> Self {
+        Self::Write(Box::new(error))
     }
 }
 

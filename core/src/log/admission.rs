@@ -285,7 +285,7 @@ mod tests {
             candidate("not on its own", 1, 2, &["birth"]),
         ] {
             let sealed = BTreeSet::from([wrong.hash]);
-            let admitted = admit(&known, &[wrong.clone()], &sealed);
+            let admitted = admit(&known, std::slice::from_ref(&wrong), &sealed);
             assert_eq!(
                 admitted.outcomes[&wrong.hash],
                 Outcome::Refused(Refusal::Sequence)

@@ -303,7 +303,7 @@ fn names_hold(
                 .get_all(&record, *field)
                 .map_err(|_| "not-its-kind")?
             {
-                let Some(name) = value.to_str() else { continue };
+                let Some(name) = value.as_str() else { continue };
                 let ObjId::Id(_, actor, _) = written else {
                     continue;
                 };
@@ -338,7 +338,13 @@ fn edit(job: &EditJob) -> Answer {
             Edit::Publish(reference) => {
                 let published: Reference = parse(reference)?;
                 write(job, &mut document, |reference: &mut Reference| {
-                    *reference = published;
+                    // Checkpoints are added or moved; publishing people does not take them away.
+                    let mut checkpoints = std::mem::take(&mut reference.checkpoints);
+                    checkpoints.extend(published.checkpoints.clone());
+                    *reference = Reference {
+                        checkpoints,
+                        ..published
+                    };
                     Ok(())
                 })?
             }
