@@ -126,7 +126,8 @@ async fn create(app: &App, nights: u16) -> Result<Ward, OpenError> {
             .await
             .map_err(failed)?;
     }
-    sample::fill(app, units[0], [ids[0], ids[1]], i64::from(nights)).await?;
+    let chief = sample::chief(ids[2], units[0], PEOPLE[2].0, "Phường Trường Vinh");
+    sample::fill(app, &chief, [ids[0], ids[1]], i64::from(nights)).await?;
     ward.units = unit::list(app)
         .await
         .map_err(failed)?
