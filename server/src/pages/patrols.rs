@@ -145,23 +145,33 @@ async fn read(app: &App, reader: &Reader, filter: &Filter) -> Answer<Vec<Row>> {
     // A state that this page does not know is all of them.
     let known = STATES.into_iter().find(|state| *state == filter.state);
     let rows = sqlx::query_as(scoped!(
+        // The page's rows first, by narrow columns, and only then what is joined to them: in a ward of 10,000 patrols the
+        // decision of each would otherwise be looked up before 50 are kept.
         "select p.document_id, u.name as unit_name, p.title, p.started_at_ms, p.ended_at_ms, p.length_m, \
                 p.observation_count, p.attachment_count, p.visit_count, coalesce(leader.name, '') as leader, d.decision, \
                 cast(case when d.heads = doc.checked_heads then 1 else 0 end as bigint) as same \
-         from patrol p join unit u on u.unit_id = p.unit_id join document doc on doc.document_id = p.document_id \
+         from (select p.document_id from patrol p \
+               where p.unit_id in (select unit_id from scope) and ($2 = '' or p.unit_id = $2) \
+                 and ($3 = '' or exists (select 1 from patrol_member m \
+                                         where m.document_id = p.document_id and m.person_id = $3)) \
+                 and p.started_at_ms >= $4 and p.started_at_ms < $5 \
+                 and (p.started_at_ms < $6 or (p.started_at_ms = $6 and p.document_id < $7)) \
+                 and case $8 when '' then 1 \
+                       when 'going-on' then case when p.ended_at_ms is null then 1 else 0 end \
+                       when 'ended' then case when p.ended_at_ms is null then 0 else 1 end \
+                       else (select case $8 \
+                                 when 'unreviewed' then case when d.decision is null then 1 else 0 end \
+                                 when 'again' then case when d.heads <> doc.checked_heads then 1 else 0 end \
+                                 else case when d.decision = $8 and d.heads = doc.checked_heads then 1 else 0 end end \
+                             from document doc ",
+        current_decision!("doc.document_id"),
+        "where doc.document_id = p.document_id) end = 1 \
+               order by p.started_at_ms desc, p.document_id desc limit 51) chosen \
+         join patrol p on p.document_id = chosen.document_id \
+         join unit u on u.unit_id = p.unit_id join document doc on doc.document_id = p.document_id \
          left join person leader on leader.person_id = p.leader ",
         current_decision!("p.document_id"),
-        "where p.unit_id in (select unit_id from scope) and ($2 = '' or p.unit_id = $2) \
-           and ($3 = '' or exists (select 1 from patrol_member m where m.document_id = p.document_id and m.person_id = $3)) \
-           and p.started_at_ms >= $4 and p.started_at_ms < $5 \
-           and (p.started_at_ms < $6 or (p.started_at_ms = $6 and p.document_id < $7)) \
-           and case $8 when '' then 1 \
-                 when 'going-on' then case when p.ended_at_ms is null then 1 else 0 end \
-                 when 'ended' then case when p.ended_at_ms is null then 0 else 1 end \
-                 when 'unreviewed' then case when d.decision is null then 1 else 0 end \
-                 when 'again' then case when d.heads <> doc.checked_heads then 1 else 0 end \
-                 else case when d.decision = $8 and d.heads = doc.checked_heads then 1 else 0 end end = 1 \
-         order by p.started_at_ms desc, p.document_id desc limit 51"
+        "order by p.started_at_ms desc, p.document_id desc"
     ))
     .bind(reader.who.unit.to_string())
     .bind(filter.unit.clone())
