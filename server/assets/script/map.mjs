@@ -64,7 +64,9 @@ function draw(place) {
     const element = button(observation.number, `${observation.number}. ${observation.title}`, "marker");
     new Marker({ element }).setLngLat(observation.at).setPopup(popup(observation)).addTo(map);
   }
-  night.addEventListener("change", () => map.setStyle(style(segments), { diff: true }));
+  const paint = () => { place.dataset.night = night.matches; };
+  paint();
+  night.addEventListener("change", () => { map.setStyle(style(segments), { diff: true }); paint(); });
   map.once("idle", () => { place.dataset.drawn = "true"; });
 }
 

@@ -84,26 +84,20 @@ async fn list(
 ) -> Answer<Html<String>> {
     reader.enter(Section::Audit)?;
     // Empty: every unit.
-    let unit = if reader.who.role == Role::Auditor {
+    let every_unit = reader.who.role == Role::Auditor;
+    let unit = if every_unit {
         String::new()
     } else {
         reader.who.unit.to_string()
     };
-    let people = sqlx::query_as(
-        "select person_id, name from person where $1 = '' or unit_id = $1 order by name, person_id",
-    )
-    .bind(unit.clone())
-    .fetch_all(&app.database.read)
-    .await?;
+    let people = people(&app, unit.clone()).await?;
     let mut rows = read(&app, unit, &filter).await?;
     let more = rows.len() > PAGE;
     rows.truncate(PAGE);
-    let next = rows
-        .last()
-        .filter(|_| more)
-        .map(|last| format!("{}.{}", last.at_ms, last.audit_id));
+    let last = rows.last().filter(|_| more);
     html(&AuditPage {
         shell: Shell::of(&reader, Section::Audit, reader.language.words().audit),
+        next: last.map(|last| format!("{}.{}", last.at_ms, last.audit_id)),
         filtered: !(filter.day.is_empty() && filter.person.is_empty()),
         filter,
         people,
@@ -111,8 +105,17 @@ async fn list(
             .into_iter()
             .map(|row| row.shown(reader.language))
             .collect(),
-        next,
     })
+}
+
+async fn people(app: &App, unit: String) -> Answer<Vec<Person>> {
+    let people = sqlx::query_as(
+        "select person_id, name from person where $1 = '' or unit_id = $1 order by name, person_id",
+    )
+    .bind(unit)
+    .fetch_all(&app.database.read)
+    .await?;
+    Ok(people)
 }
 
 async fn read(app: &App, unit: String, filter: &Filter) -> Answer<Vec<Row>> {

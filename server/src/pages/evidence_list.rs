@@ -2,11 +2,11 @@
 //! are missing, how the file stands with the supervisors.
 
 use super::{
-    decision::{Standing, current_decision},
     html,
     language::Language,
     reader::{Reader, scoped},
     shell::{Section, Shell},
+    standing::{Standing, current_decision},
     titles,
 };
 use crate::{app::App, clock, problem::Answer};
@@ -91,31 +91,31 @@ async fn list(
     let catalogue = Catalogue::placeholder();
     let current = Period::of_programme(period::day_of(clock::now_ms())).to_string();
     let chosen = if filter.period.is_empty() {
-        current.clone()
+        &current
     } else {
-        filter.period
+        &filter.period
     };
-    let files = files(&app, &reader, &chosen).await?;
-    let kinds = kinds(&app, &reader, &chosen).await?;
-    let number = |criterion: &Criterion| criterion.number.get().to_string();
-    let narrowed = |criterion: &&Criterion| {
-        filter.criterion.is_empty() || number(criterion) == filter.criterion
-    };
-    let mut group = None;
-    let rows: Vec<CriterionRow> = catalogue
-        .criteria
-        .iter()
-        .filter(narrowed)
-        .map(|criterion| row(criterion, &mut group, &files, &kinds, &reader))
-        .collect();
+    let rows = rows(&app, &reader, chosen, &filter.criterion).await?;
     html(&EvidenceListPage {
         shell: Shell::of(&reader, Section::Evidence, language.words().evidence),
         placeholder: catalogue.placeholder,
-        periods: periods(&app, &reader, &current, &chosen).await?,
+        periods: periods(&app, &reader, &current, chosen).await?,
         criteria: criteria(catalogue, &filter.criterion, language),
         shown: rows.iter().filter(|row| !row.files.is_empty()).count(),
         rows,
     })
+}
+
+/// The criteria with what is on file for each; all of them unless one number is chosen.
+async fn rows(app: &App, reader: &Reader, period: &str, chosen: &str) -> Answer<Vec<CriterionRow>> {
+    let files = files(app, reader, period).await?;
+    let kinds = kinds(app, reader, period).await?;
+    let mut group = None;
+    let criteria = Catalogue::placeholder().criteria.iter();
+    Ok(criteria
+        .filter(|criterion| chosen.is_empty() || criterion.number.get().to_string() == chosen)
+        .map(|criterion| row(criterion, &mut group, &files, &kinds, reader))
+        .collect())
 }
 
 fn row(

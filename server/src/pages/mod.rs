@@ -25,6 +25,7 @@ mod problem_page;
 mod reader;
 mod shell;
 mod sign_in;
+mod standing;
 mod titles;
 mod words;
 

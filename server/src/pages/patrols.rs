@@ -2,11 +2,12 @@
 //! a time, continued by the last row's key, so that a page costs the same wherever it is.
 
 use super::{
-    decision::{Standing, current_decision},
     html,
     language::Language,
     reader::{ReachedUnit, Reader, scoped},
     shell::{Section, Shell},
+    standing::{Standing, current_decision},
+    words::Words,
 };
 use crate::{app::App, clock, problem::Answer};
 use askama::Template;
@@ -106,60 +107,71 @@ async fn list(
     let mut rows = read(&app, &reader, &filter).await?;
     let more = rows.len() > PAGE;
     rows.truncate(PAGE);
-    let next = rows
-        .last()
-        .filter(|_| more)
-        .map(|last| format!("{}.{}", last.started_at_ms, last.document_id));
+    let last = rows.last().filter(|_| more);
     let w = reader.language.words();
-    let states = STATES
-        .map(|value| Choice {
-            value,
-            name: w.patrol_state(value),
-            chosen: value == filter.state,
-        })
-        .into();
     html(&PatrolsPage {
         shell: Shell::of(&reader, Section::Patrols, w.patrols),
-        filtered: !(filter.unit.is_empty()
-            && filter.from.is_empty()
-            && filter.to.is_empty()
-            && filter.state.is_empty()),
+        next: last.map(|last| format!("{}.{}", last.started_at_ms, last.document_id)),
+        filtered: filter.is_narrow(),
         rows: rows
             .into_iter()
             .map(|row| row.shown(reader.language))
             .collect(),
+        states: states(w, &filter.state),
         filter,
         units,
-        states,
-        next,
     })
+}
+
+fn states(w: &Words, chosen: &str) -> Vec<Choice> {
+    let choice = |value: &'static str| Choice {
+        value,
+        name: w.patrol_state(value),
+        chosen: value == chosen,
+    };
+    STATES.map(choice).into()
+}
+
+impl Filter {
+    fn is_narrow(&self) -> bool {
+        [&self.unit, &self.from, &self.to, &self.state]
+            .into_iter()
+            .any(|field| !field.is_empty())
+    }
 }
 
 async fn read(app: &App, reader: &Reader, filter: &Filter) -> Answer<Vec<Row>> {
     let (before_ms, before_id) = after(&filter.after)?;
-    let state = if STATES.contains(&filter.state.as_str()) {
-        filter.state.as_str()
-    } else {
-        ""
-    };
+    // A state that this page does not know is all of them.
+    let known = STATES.into_iter().find(|state| *state == filter.state);
     let rows = sqlx::query_as(scoped!(
+        // The page's rows first, by narrow columns, and only then what is joined to them: in a ward of 10,000 patrols the
+        // decision of each would otherwise be looked up before 50 are kept.
         "select p.document_id, u.name as unit_name, p.title, p.started_at_ms, p.ended_at_ms, p.length_m, \
                 p.observation_count, p.attachment_count, p.visit_count, coalesce(leader.name, '') as leader, d.decision, \
                 cast(case when d.heads = doc.checked_heads then 1 else 0 end as bigint) as same \
-         from patrol p join unit u on u.unit_id = p.unit_id join document doc on doc.document_id = p.document_id \
+         from (select p.document_id from patrol p \
+               where p.unit_id in (select unit_id from scope) and ($2 = '' or p.unit_id = $2) \
+                 and ($3 = '' or exists (select 1 from patrol_member m \
+                                         where m.document_id = p.document_id and m.person_id = $3)) \
+                 and p.started_at_ms >= $4 and p.started_at_ms < $5 \
+                 and (p.started_at_ms < $6 or (p.started_at_ms = $6 and p.document_id < $7)) \
+                 and case $8 when '' then 1 \
+                       when 'going-on' then case when p.ended_at_ms is null then 1 else 0 end \
+                       when 'ended' then case when p.ended_at_ms is null then 0 else 1 end \
+                       else (select case $8 \
+                                 when 'unreviewed' then case when d.decision is null then 1 else 0 end \
+                                 when 'again' then case when d.heads <> doc.checked_heads then 1 else 0 end \
+                                 else case when d.decision = $8 and d.heads = doc.checked_heads then 1 else 0 end end \
+                             from document doc ",
+        current_decision!("doc.document_id"),
+        "where doc.document_id = p.document_id) end = 1 \
+               order by p.started_at_ms desc, p.document_id desc limit 51) chosen \
+         join patrol p on p.document_id = chosen.document_id \
+         join unit u on u.unit_id = p.unit_id join document doc on doc.document_id = p.document_id \
          left join person leader on leader.person_id = p.leader ",
         current_decision!("p.document_id"),
-        "where p.unit_id in (select unit_id from scope) and ($2 = '' or p.unit_id = $2) \
-           and ($3 = '' or exists (select 1 from patrol_member m where m.document_id = p.document_id and m.person_id = $3)) \
-           and p.started_at_ms >= $4 and p.started_at_ms < $5 \
-           and (p.started_at_ms < $6 or (p.started_at_ms = $6 and p.document_id < $7)) \
-           and case $8 when '' then 1 \
-                 when 'going-on' then case when p.ended_at_ms is null then 1 else 0 end \
-                 when 'ended' then case when p.ended_at_ms is null then 0 else 1 end \
-                 when 'unreviewed' then case when d.decision is null then 1 else 0 end \
-                 when 'again' then case when d.heads <> doc.checked_heads then 1 else 0 end \
-                 else case when d.decision = $8 and d.heads = doc.checked_heads then 1 else 0 end end = 1 \
-         order by p.started_at_ms desc, p.document_id desc limit 51"
+        "order by p.started_at_ms desc, p.document_id desc"
     ))
     .bind(reader.who.unit.to_string())
     .bind(filter.unit.clone())
@@ -168,10 +180,7 @@ async fn read(app: &App, reader: &Reader, filter: &Filter) -> Answer<Vec<Row>> {
     .bind(day("to", &filter.to, 1)?.unwrap_or(i64::MAX))
     .bind(before_ms)
     .bind(before_id)
-    .bind(match state {
-        "approved" | "returned" | "again" | "unreviewed" | "going-on" | "ended" => state.to_owned(),
-        _ => String::new(),
-    })
+    .bind(known.unwrap_or_default().to_owned())
     .fetch_all(&app.database.read)
     .await?;
     Ok(rows)
