@@ -3,6 +3,7 @@
 
 pub mod built;
 pub mod desk;
+pub mod process;
 pub mod server;
 pub mod signal;
 pub mod world;

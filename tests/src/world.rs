@@ -124,10 +124,18 @@ impl World {
 /// # Panics
 /// When it does not open.
 pub async fn open(folder: &Path, skew_ms: &Arc<AtomicI64>) -> Phone {
+    open_with(folder, KEY, skew_ms).await
+}
+
+/// Opens a phone's database that lies under another key than a test's.
+///
+/// # Panics
+/// When it does not open.
+pub async fn open_with(folder: &Path, key: [u8; 32], skew_ms: &Arc<AtomicI64>) -> Phone {
     let skew = Arc::clone(skew_ms);
     let config = PhoneConfig {
         folder: folder.to_owned(),
-        key: KEY.into(),
+        key: key.into(),
         app_version: "story".to_owned(),
         clock: Arc::new(move || now_ms() + skew.load(Ordering::Relaxed)),
     };

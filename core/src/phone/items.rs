@@ -7,10 +7,12 @@ use crate::{
     evidence::EvidenceFile,
     id::{DocumentId, PersonId},
     patrol::PatrolLog,
+    receipt::Receipt,
     reference::Reference,
     review::{Review, Verdict},
 };
 use automerge::Automerge;
+use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use sqlx::{Row as _, SqliteConnection};
 use std::collections::{BTreeMap, BTreeSet};
@@ -294,6 +296,23 @@ impl Phone {
             .into_iter()
             .filter_map(|item| Some((item.document, item.decided?)))
             .collect())
+    }
+
+    /// The newest receipt the server gave for a document, its signature checked anew; none if it gave none. It may be about
+    /// older heads: whether it covers what stands is what [`Item::state`] says.
+    ///
+    /// # Errors
+    /// `SignedOut` before enrolment; `Internal` for a receipt that is not the server's any more, which is a damaged disk.
+    pub async fn receipt(&self, document: DocumentId) -> Result<Option<Receipt>, PhoneError> {
+        let mut store = self.store().await;
+        let key = VerifyingKey::from_bytes(&store.profile()?.receipt_key)
+            .map_err(PhoneError::internal)?;
+        let row = sqlx::query("select jws from receipt where document_id = $1")
+            .bind(document.to_string())
+            .fetch_optional(&mut store.connection)
+            .await?;
+        row.map(|row| Receipt::verify(row.get(0), |_| Some(key)).map_err(PhoneError::internal))
+            .transpose()
     }
 
     /// The people of one's unit, as the server published them; empty before the first sync.
