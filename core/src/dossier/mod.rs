@@ -1,11 +1,11 @@
 //! A dossier (hồ sơ): one file that holds documents and everything needed to prove them without a server or a network.
 //!
 //! Here is what lies in the file and how it is written; [`mod@verify`] is how it is believed, [`proof`] its verdict. The file
-//! is a signed statement, the contents that it names by hash, and the attachments that the contents name; CBOR, in one spelling. Nothing in it is
-//! a field that somebody has to be trusted about: phones' and servers' keys are read from leaves that the signed tree
-//! head proves, times of receipt from the leaves of the changes, and what no leaf can say (which documents the file has
-//! to hold, what was withheld, which files never came) stands in the statement that the log's key signs. So whoever
-//! drops a document and recomputes every hash still needs that key. What has no leaf in the log is not in a dossier.
+//! is a signed statement, the contents that it names by hash, and the attachments that the contents name; CBOR, in one
+//! spelling. Nothing in it is a field that somebody has to be trusted about: phones' and servers' keys are read from leaves
+//! that the signed tree head proves, times of receipt from the leaves of the changes, and what no leaf can say (which
+//! documents the file has to hold, what was withheld, which files never came) stands in the statement that the log's key
+//! signs. So whoever drops a document and recomputes every hash still needs that key. What has no leaf is not in a dossier.
 
 mod attachments;
 mod exact;

@@ -3,12 +3,12 @@
 //! Rows name a leaf by its position only; after a restored backup two epochs can have one each. So a leaf is looked for in
 //! every epoch that leads to the head, and taken where it says what it is looked up for.
 
-use crate::{app::App, ledger, row::parsed, stored};
+use crate::{app::App, ledger, stored};
 use kieumau_core::{
     dossier::{EpochLeaves, ProvenLeaf},
     hash::Sha256,
     log::{
-        head::{Epoch, TreeHead},
+        head::TreeHead,
         leaf::Leaf,
         merkle::{self, MerkleError},
     },
@@ -74,8 +74,8 @@ impl Leaves {
         Ok(leaves)
     }
 
-    /// The leaf at `position` that `wanted` knows as the one, and its place; it is shown from now on. None if it is not below
-    /// the head.
+    /// The leaf at `position` that `wanted` knows as the one, and its place in the newest epoch (0 for an older one's); it is
+    /// shown from now on. None if it is not below the head.
     ///
     /// # Errors
     /// What the database says.
@@ -85,22 +85,21 @@ impl Leaves {
         position: i64,
         wanted: impl Fn(&Leaf) -> bool,
     ) -> Result<Option<(u64, Leaf)>, sqlx::Error> {
-        let rows = sqlx::query("select epoch, content from leaf where position = $1")
-            .bind(position)
-            .fetch_all(&app.database.read)
-            .await?;
-        for row in rows {
-            let epoch: Epoch = parsed(&row, "epoch")?;
-            let position = position.unsigned_abs();
-            let under = |head: &TreeHead| head.epoch == epoch && position < head.size;
-            let Some(number) = self.heads.iter().position(under) else {
+        let at = position.unsigned_abs();
+        for (number, head) in self.heads.iter().enumerate() {
+            if at >= head.size {
                 continue;
-            };
-            let content: Vec<u8> = row.get(1);
+            }
+            let row = sqlx::query("select content from leaf where epoch = $1 and position = $2")
+                .bind(head.epoch.to_string())
+                .bind(position)
+                .fetch_one(&app.database.read)
+                .await?;
+            let content: Vec<u8> = row.get(0);
             let leaf = decode(&content)?;
             if wanted(&leaf) {
-                self.found.insert((number, position), content);
-                let in_newest = if number == 0 { position } else { 0 };
+                self.found.insert((number, at), content);
+                let in_newest = if number == 0 { at } else { 0 };
                 return Ok(Some((in_newest, leaf)));
             }
         }

@@ -58,13 +58,13 @@ pub fn proven(proven: &Proven) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Why a dossier does not hold.
+/// Why a dossier does not hold: the sentence, the stable word, and which one it is.
 pub fn broken(broken: &Broken) -> String {
+    let name = format!("{} {}", broken.what.word(), broken.which);
     format!(
-        "HỒ SƠ KHÔNG ĐÁNG TIN · THE DOSSIER DOES NOT HOLD: {} [{} {}]",
+        "HỒ SƠ KHÔNG ĐÁNG TIN · THE DOSSIER DOES NOT HOLD: {} [{}]",
         broken_what(broken.what),
-        broken.what.word(),
-        broken.which
+        name.trim_end()
     )
 }
 
