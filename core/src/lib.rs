@@ -3,7 +3,7 @@
 //! In reading order: [`id`], [`hash`], [`invalid`], [`position`] and [`stamp`] are the small words. The nouns of the work are
 //! [`patrol`], [`observation`], [`track`], [`evidence`], [`attachment`], [`review`], [`catalogue`], [`criterion`], [`period`],
 //! [`person`] and [`reference`](mod@reference). [`document`] makes them Automerge documents; [`header`], [`seal`], [`log`] and
-//! [`receipt`] prove who said what; [`wire`] and [`exchange`] carry it. With the feature `phone`, the module `phone` keeps it
+//! [`receipt`] prove who said what, [`dossier`] to anyone and without a server; [`wire`] and [`exchange`] carry it. With the feature `phone`, the module `phone` keeps it
 //! in an encrypted file and talks to the server. Nothing outside `phone` reads a disk, a clock or a socket.
 
 pub mod attachment;
@@ -11,6 +11,7 @@ pub mod catalogue;
 pub mod code;
 pub mod criterion;
 pub mod document;
+pub mod dossier;
 pub mod enrolment;
 pub mod evidence;
 pub mod exchange;

@@ -3,7 +3,8 @@
 //! In reading order: [`app`] is what all share. Towards phones: [`enrolment`], [`token`], [`sync`] with [`intake`] and
 //! [`committer`], [`attachment`]. What was stored is understood by [`checker`] with [`worker`] and shown through
 //! [`projection`]. The server writes by itself in [`own`], for [`review`] and [`reference`](mod@reference). Towards people:
-//! [`session`] and [`pages`]. Proof lies in [`ledger`] and [`audit`].
+//! [`session`] and [`pages`]. Proof lies in [`ledger`] and [`audit`],
+//! and leaves the house by [`export`].
 
 mod app;
 mod attachment;
@@ -16,6 +17,7 @@ mod committer;
 mod database;
 mod demo;
 mod enrolment;
+mod export;
 mod feed;
 #[cfg(test)]
 mod fixture;
