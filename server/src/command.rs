@@ -10,7 +10,11 @@ use crate::{
 };
 use clap::{Args, Parser, Subcommand};
 use kieumau_core::{
-    id::{PhoneId, UnitId},
+    dossier::Selection,
+    hash::Sha256,
+    id::{DocumentId, PhoneId, UnitId},
+    jws,
+    period::Period,
     person::Role,
 };
 use std::{collections::BTreeMap, io::Write as _, net::SocketAddr, path::PathBuf};
@@ -40,6 +44,16 @@ enum What {
     /// Phones.
     #[command(subcommand)]
     Phone(Phone),
+    /// Writes a dossier that anyone can verify without this server.
+    Export(Export),
+    /// Verifies a dossier, without a server and without a network.
+    Verify {
+        /// The dossier.
+        file: PathBuf,
+        /// Whose log it must be: the fingerprint that `doctor` prints on that server.
+        #[arg(long)]
+        server_key: Option<Sha256>,
+    },
     /// Empties every projected row and rebuilds it from the documents.
     Reproject(Data),
     /// Says what the server stands on: version, database, its SQLite.
@@ -84,6 +98,39 @@ struct Demo {
     /// How many nights of patrols the sample holds.
     #[arg(long, default_value_t = 365)]
     nights: u16,
+}
+
+#[derive(Args)]
+struct Export {
+    #[command(flatten)]
+    data: Data,
+    /// The file to write.
+    #[arg(short, long, global = true, default_value = "dossier.kieumau")]
+    output: PathBuf,
+    #[command(subcommand)]
+    what: Exported,
+}
+
+#[derive(Subcommand)]
+enum Exported {
+    /// One patrol.
+    Patrol {
+        /// Its document's id, as in the page's address.
+        id: DocumentId,
+    },
+    /// One evidence file.
+    Evidence {
+        /// Its document's id, as in the page's address.
+        id: DocumentId,
+    },
+    /// All of a unit in a period.
+    Unit {
+        /// The unit's id.
+        id: UnitId,
+        /// `2025-11-16..2026-11-15`.
+        #[arg(long)]
+        period: Period,
+    },
 }
 
 #[derive(Subcommand)]
@@ -231,12 +278,37 @@ impl Command {
             }
             What::Doctor(data) => {
                 let app = data.open(String::new()).await?;
-                say(&app.database.describe().await?)
+                say(&app.database.describe().await?)?;
+                say(&format!(
+                    "log key: {}",
+                    jws::fingerprint(&app.keys.log.verifying_key())
+                ))
             }
+            What::Export(export) => export.run().await,
+            What::Verify { file, server_key } => say(&crate::export::verify(&file, server_key)?),
             What::Unit(unit) => unit.run().await,
             What::Person(person) => person.run().await,
             What::Phone(phone) => phone.run().await,
         }
+    }
+}
+
+impl Export {
+    async fn run(self) -> Result<(), OpenError> {
+        let app = self.data.open(String::new()).await?;
+        let selection = match self.what {
+            Exported::Patrol { id } => Selection::Patrol(id),
+            Exported::Evidence { id } => Selection::Evidence(id),
+            Exported::Unit { id, period } => Selection::UnitPeriod(id, period),
+        };
+        let exported = crate::export::export(&app, selection, &self.output)
+            .await
+            .map_err(worded)?;
+        let (documents, bytes) = (exported.documents, exported.bytes);
+        say(&format!(
+            "{}: {documents} documents, {bytes} bytes",
+            self.output.display()
+        ))
     }
 }
 
