@@ -6,7 +6,7 @@
 --   feed document change seal entry leaf log_node quarantine attachment upload audit
 -- PROJECTION: computed from the documents by a pure function; `kieumau reproject` empties and rebuilds every one.
 --   patrol patrol_member patrol_count pause observation measure_taken visit track_segment
---   evidence attachment_use decision clash
+--   evidence attachment_use decision clash checkpoint
 
 -- ── Units and people ────────────────────────────────────────────────────────────────────────────────────────────────
 create table unit (
@@ -369,6 +369,17 @@ create table decision (
     primary key (document_id, decision_id)
 );
 create index decision_reviewed on decision (reviewed_id, at_ms);
+
+create table checkpoint (
+    document_id text not null,         -- the reference that publishes it
+    checkpoint_id text not null,
+    unit_id text not null,
+    name text not null,
+    lat_e7 bigint not null,
+    lon_e7 bigint not null,
+    primary key (document_id, checkpoint_id)
+);
+create index checkpoint_unit on checkpoint (unit_id, checkpoint_id);
 
 create table clash (
     document_id text not null,

@@ -45,6 +45,7 @@ enum What {
     #[command(subcommand)]
     Phone(Phone),
     /// Writes a dossier that anyone can verify without this server.
+    #[command(subcommand)]
     Export(Export),
     /// Verifies a dossier, without a server and without a network.
     Verify {
@@ -100,28 +101,21 @@ struct Demo {
     nights: u16,
 }
 
-#[derive(Args)]
-struct Export {
-    #[command(flatten)]
-    data: Data,
-    /// The file to write.
-    #[arg(short, long, global = true, default_value = "dossier.kieumau")]
-    output: PathBuf,
-    #[command(subcommand)]
-    what: Exported,
-}
-
 #[derive(Subcommand)]
-enum Exported {
+enum Export {
     /// One patrol.
     Patrol {
         /// Its document's id, as in the page's address.
         id: DocumentId,
+        #[command(flatten)]
+        to: ExportTo,
     },
     /// One evidence file.
     Evidence {
         /// Its document's id, as in the page's address.
         id: DocumentId,
+        #[command(flatten)]
+        to: ExportTo,
     },
     /// All of a unit in a period.
     Unit {
@@ -130,7 +124,18 @@ enum Exported {
         /// `2025-11-16..2026-11-15`.
         #[arg(long)]
         period: Period,
+        #[command(flatten)]
+        to: ExportTo,
     },
+}
+
+#[derive(Args)]
+struct ExportTo {
+    #[command(flatten)]
+    data: Data,
+    /// The file to write.
+    #[arg(short, long)]
+    output: PathBuf,
 }
 
 #[derive(Subcommand)]
@@ -295,19 +300,19 @@ impl Command {
 
 impl Export {
     async fn run(self) -> Result<(), OpenError> {
-        let app = self.data.open(String::new()).await?;
-        let selection = match self.what {
-            Exported::Patrol { id } => Selection::Patrol(id),
-            Exported::Evidence { id } => Selection::Evidence(id),
-            Exported::Unit { id, period } => Selection::UnitPeriod(id, period),
+        let (selection, ExportTo { data, output }) = match self {
+            Self::Patrol { id, to } => (Selection::Patrol(id), to),
+            Self::Evidence { id, to } => (Selection::Evidence(id), to),
+            Self::Unit { id, period, to } => (Selection::UnitPeriod(id, period), to),
         };
-        let exported = crate::export::export(&app, selection, &self.output)
+        let app = data.open(String::new()).await?;
+        let exported = crate::export::export(&app, selection, &output)
             .await
             .map_err(worded)?;
         let (documents, bytes) = (exported.documents, exported.bytes);
         say(&format!(
             "{}: {documents} documents, {bytes} bytes",
-            self.output.display()
+            output.display()
         ))
     }
 }

@@ -96,6 +96,7 @@ pub async fn write(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, s
     let mut feeds = feed::hold(&mut tx, &units).await?;
     let mut answers = Vec::with_capacity(pushes.len());
     let mut leaves = Vec::new();
+    let revoked = revoked_signers(&mut tx, pushes).await?;
     for push in pushes {
         let mut answer = Pushed {
             server_time_ms: now_ms,
@@ -108,7 +109,16 @@ pub async fn write(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, s
                 .push(ChangeOutcome::refused(refused.hash, refused.refusal));
         }
         for document in &push.documents {
-            let outcome = take(app, &mut tx, &mut feeds, push.carrier, document, now_ms).await?;
+            let outcome = take(
+                app,
+                &mut tx,
+                &mut feeds,
+                &revoked,
+                push.carrier,
+                document,
+                now_ms,
+            )
+            .await?;
             answer.changes.extend(
                 outcome
                     .outcomes
@@ -132,6 +142,37 @@ pub async fn write(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, s
     Ok(answers)
 }
 
+/// Which of the phones that sealed these pushes are revoked by now. Their rows are held until the transaction ends: a revocation
+/// that comes later has its leaf later, and what is in the log before it stays valid.
+async fn revoked_signers(
+    tx: &mut Tx,
+    pushes: &[&PreparedPush],
+) -> Result<BTreeSet<PhoneId>, sqlx::Error> {
+    let seals = pushes
+        .iter()
+        .flat_map(|push| &push.documents)
+        .flat_map(|document| &document.seals);
+    let signers: BTreeSet<PhoneId> = seals
+        .filter_map(|seal| match seal.signer {
+            Signer::Phone(phone) => Some(phone),
+            Signer::Server(_) => None,
+        })
+        .collect();
+    let mut revoked = BTreeSet::new();
+    for phone in signers {
+        let row = sqlx::query(
+            "update phone set last_seen_at_ms = last_seen_at_ms where phone_id = $1 returning revoked_at_ms",
+        )
+        .bind(phone.to_string())
+        .fetch_optional(&mut **tx)
+        .await?;
+        if row.is_none_or(|row| row.get::<Option<i64>, _>(0).is_some()) {
+            revoked.insert(phone);
+        }
+    }
+    Ok(revoked)
+}
+
 struct Taken {
     outcomes: BTreeMap<Sha256, Outcome>,
     leaf: Option<NewLeaf>,
@@ -144,10 +185,15 @@ struct NewLeaf {
 }
 
 /// Takes what a document takes of `arrived`.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what a group of pushes holds in common, and what arrived"
+)]
 async fn take(
     app: &App,
     tx: &mut Tx,
     feeds: &mut feed::Feeds,
+    revoked: &BTreeSet<PhoneId>,
     carrier: Option<PhoneId>,
     arrived: &PreparedDocument,
     now_ms: i64,
@@ -174,6 +220,13 @@ async fn take(
     let grows: i64 = accepted_bytes(arrived, &admitted);
     if stored.size_bytes + grows > DOCUMENT_LIMIT_BYTES {
         admitted = refuse_all(&known, &admitted, Refusal::DocumentFull);
+    }
+    if arrived
+        .seals
+        .iter()
+        .any(|seal| matches!(seal.signer, Signer::Phone(phone) if revoked.contains(&phone)))
+    {
+        admitted = refuse_all(&known, &admitted, Refusal::PhoneRevoked);
     }
     put_changes(
         app, tx, feeds, carrier, &stored, arrived, &admitted, &waiting, now_ms,

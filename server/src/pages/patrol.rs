@@ -252,18 +252,19 @@ async fn pauses(app: &App, patrol: DocumentId, language: Language) -> Answer<Vec
 
 async fn visits(app: &App, patrol: DocumentId, language: Language) -> Answer<Vec<Visit>> {
     let rows: Vec<(String, i64, Option<String>, String)> = sqlx::query_as(
-        "select visit.checkpoint_id, visit.at_ms, person.name, visit.proof from visit \
-         left join person on person.person_id = visit.person_id where visit.document_id = $1 order by visit.at_ms",
+        "select coalesce(checkpoint.name, '…' || substr(visit.checkpoint_id, 31)), visit.at_ms, person.name, visit.proof \
+         from visit left join person on person.person_id = visit.person_id \
+         left join document on document.document_id = visit.document_id \
+         left join checkpoint on checkpoint.unit_id = document.unit_id \
+         and checkpoint.checkpoint_id = visit.checkpoint_id \
+         where visit.document_id = $1 order by visit.at_ms",
     )
     .bind(patrol.to_string())
     .fetch_all(&app.database.read)
     .await?;
     let in_words = |(checkpoint, at_ms, who, proof): (String, i64, Option<String>, String)| Visit {
-        // Names of checkpoints stand in no row; the end of the id is what the plate of a checkpoint carries.
-        checkpoint: checkpoint
-            .chars()
-            .skip(checkpoint.len().saturating_sub(6))
-            .collect(),
+        // One that is not published is shown by the end of its id, which is what the plate of a checkpoint carries.
+        checkpoint,
         at: clock::vietnamese(at_ms),
         who: who.unwrap_or_default(),
         proof: language.words().proof(&proof),

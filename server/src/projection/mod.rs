@@ -11,12 +11,14 @@ use kieumau_core::{
     attachment::Attachment,
     document::{self, DocumentError, Key, Kind},
     evidence::EvidenceFile,
-    id::{DocumentId, PersonId},
+    id::{CheckpointId, DocumentId, PersonId},
     patrol::PatrolLog,
+    reference::{Checkpoint, Reference},
     review::Review,
     track,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Everything that rows say about one document.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +43,8 @@ pub enum Content {
     Evidence(EvidenceFile),
     /// Decisions about this document.
     Review(DocumentId, Review),
+    /// Checkpoints that a unit publishes; what else it publishes stands in tables already.
+    Reference(BTreeMap<CheckpointId, Checkpoint>),
 }
 
 /// A patrol: its log without the packed track, and the track as it is drawn.
@@ -112,7 +116,13 @@ pub fn project(key: &Key, document: &automerge::Automerge) -> Result<Rows, Docum
             ),
             None => Default::default(),
         },
-        Kind::Reference => Default::default(),
+        Kind::Reference => {
+            let reference: Reference = document::read(document)?;
+            (
+                Content::Reference(reference.checkpoints),
+                Default::default(),
+            )
+        }
     };
     let attachments = attachments
         .into_iter()

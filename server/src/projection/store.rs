@@ -3,11 +3,17 @@
 use super::{Content, PatrolRows, Rows};
 use crate::database::Tx;
 use kieumau_core::{
-    document::Key, evidence::EvidenceFile, id::DocumentId, observation::Observation, review::Review,
+    document::Key,
+    evidence::EvidenceFile,
+    id::{CheckpointId, DocumentId},
+    observation::Observation,
+    reference::Checkpoint,
+    review::Review,
 };
+use std::collections::BTreeMap;
 
 /// Every table of the projection.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "patrol",
     "patrol_member",
     "patrol_count",
@@ -20,6 +26,7 @@ const TABLES: [&str; 12] = [
     "attachment_use",
     "decision",
     "clash",
+    "checkpoint",
 ];
 
 /// Empties every table of the projection.
@@ -57,6 +64,7 @@ pub async fn replace(tx: &mut Tx, key: &Key, rows: &Rows) -> Result<(), sqlx::Er
         Content::Patrol(patrol) => put_patrol(tx, key, &id, patrol, rows.attachments.len()).await?,
         Content::Evidence(file) => put_evidence(tx, key, &id, file).await?,
         Content::Review(reviewed, review) => put_review(tx, &id, *reviewed, review).await?,
+        Content::Reference(checkpoints) => put_checkpoints(tx, key, &id, checkpoints).await?,
     }
     for (attachment_id, attachment) in &rows.attachments {
         sqlx::query(
@@ -323,6 +331,29 @@ async fn put_review(
         .bind(decision.by.to_string())
         .bind(decision.at_ms)
         .bind(decision.withdraws.map(|id| id.to_string()))
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn put_checkpoints(
+    tx: &mut Tx,
+    key: &Key,
+    id: &str,
+    checkpoints: &BTreeMap<CheckpointId, Checkpoint>,
+) -> Result<(), sqlx::Error> {
+    for (checkpoint_id, checkpoint) in checkpoints {
+        sqlx::query(
+            "insert into checkpoint (document_id, checkpoint_id, unit_id, name, lat_e7, lon_e7) \
+             values ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(id)
+        .bind(checkpoint_id.to_string())
+        .bind(key.unit.to_string())
+        .bind(&checkpoint.name)
+        .bind(i64::from(checkpoint.lat_e7))
+        .bind(i64::from(checkpoint.lon_e7))
         .execute(&mut **tx)
         .await?;
     }
