@@ -179,7 +179,8 @@ impl Store {
         Ok((key, seen?))
     }
 
-    /// What a live fix has to know of `patrol`. Kept between fixes: to read a whole patrol for each took 1.3 of its 1.8 ms.
+    /// What a live fix has to know of `patrol`. Kept between fixes: reading the whole patrol for each
+    /// took 1.5 of a fix's 1.8 ms (600 fixes, 15 observations, November 2026).
     ///
     /// # Errors
     /// `NotFound` if it is not on this phone; `SignedOut` before enrolment.

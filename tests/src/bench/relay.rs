@@ -1,9 +1,13 @@
 //! A relay on loopback between a phone and the server that keeps what passes, request by request. HTTP/1.1 without pipelining
-//! takes turns, so the first byte upwards after a byte downwards begins the next request.
+//! takes turns, so the first byte upwards after a byte downwards begins the next request. For one phone that does one thing
+//! at a time: two connections at once would be mixed.
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -56,7 +60,7 @@ type Turns = Arc<Mutex<Vec<Turn>>>;
 pub struct Relay {
     address: SocketAddr,
     turns: Turns,
-    connections: Arc<std::sync::atomic::AtomicU32>,
+    connections: Arc<AtomicU32>,
     carrying: JoinHandle<()>,
 }
 
@@ -70,15 +74,11 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let turns = Turns::default();
-        let connections = Arc::default();
+        let connections = Arc::<AtomicU32>::default();
         let (kept, counted) = (Arc::clone(&turns), Arc::clone(&connections));
         let carrying = tokio::spawn(async move {
             while let Ok((phone, _)) = listener.accept().await {
-                std::sync::atomic::AtomicU32::fetch_add(
-                    &counted,
-                    1,
-                    std::sync::atomic::Ordering::Relaxed,
-                );
+                counted.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(carry(phone, server.clone(), Arc::clone(&kept)));
             }
         });
@@ -100,9 +100,7 @@ impl Relay {
     #[must_use]
     pub fn take(&self) -> (Vec<Turn>, u32) {
         let turns = std::mem::take(&mut *self.turns.lock().unwrap_or_else(PoisonError::into_inner));
-        let opened = self
-            .connections
-            .swap(0, std::sync::atomic::Ordering::Relaxed);
+        let opened = self.connections.swap(0, Ordering::Relaxed);
         (turns, opened)
     }
 }
