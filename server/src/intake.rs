@@ -185,10 +185,6 @@ struct NewLeaf {
 }
 
 /// Takes what a document takes of `arrived`.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what a group of pushes holds in common, and what arrived"
-)]
 async fn take(
     app: &App,
     tx: &mut Tx,

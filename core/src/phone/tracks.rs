@@ -3,18 +3,38 @@
 
 use super::{Phone, error::PhoneError, store::Also};
 use crate::{
-    id::DocumentId,
+    id::{DocumentId, PersonId},
     invalid::{Invalid, Rule},
     patrol::PatrolLog,
     position::{Fix, Position},
     track::{self, Dropped, FIXES_PER_CHUNK, Filter, Source},
     track_file,
 };
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use std::{collections::BTreeMap, path::Path};
 
 /// The largest track file taken, bytes.
 const TRACK_FILE_LIMIT_BYTES: u64 = 32 << 20;
+
+/// What a live fix has to know of its patrol's document.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walk {
+    on_the_team: bool,
+    ended: bool,
+    /// The newest of this person's fixes that the document holds.
+    last_folded: Option<Fix>,
+}
+
+impl Walk {
+    pub(super) fn of(log: &PatrolLog, person: PersonId) -> Self {
+        let own = log.track.values().rev().find(|chunk| chunk.by == person);
+        Self {
+            on_the_team: log.has(person),
+            ended: log.ended_at_ms.is_some(),
+            last_folded: own.and_then(|chunk| track::unpack(&chunk.fixes).ok()?.pop()),
+        }
+    }
+}
 
 /// What became of a track file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,24 +59,20 @@ impl Phone {
     ) -> Result<Option<Dropped>, PhoneError> {
         let folded = {
             let mut store = self.store().await;
-            let person = store.profile()?.person;
-            let (_, log) = store.read::<PatrolLog>(patrol).await?;
-            if !log.has(person) {
+            let walk = store.walk(patrol).await?;
+            if !walk.on_the_team {
                 return Err(Invalid::new("team", Rule::NotOnTheTeam).into());
             }
-            if log.ended_at_ms.is_some() {
+            if walk.ended {
                 return Err(Invalid::new("patrol", Rule::Ended).into());
             }
-            let loose = loose(&mut store.connection, patrol).await?;
-            let last = loose.last().map(|(_, fix)| *fix).or_else(|| {
-                let own = log.track.values().rev().find(|chunk| chunk.by == person);
-                own.and_then(|chunk| track::unpack(&chunk.fixes).ok()?.pop())
-            });
+            let (loose, newest) = newest(&mut store.connection, patrol).await?;
+            let last = newest.or(walk.last_folded);
             if let Err(reason) = Filter::new(last).admit(fix, Source::Live) {
                 return Ok(Some(reason));
             }
             put(&mut store.connection, patrol, fix).await?;
-            loose.len() + 1 >= FIXES_PER_CHUNK
+            loose + 1 >= FIXES_PER_CHUNK
         };
         if folded {
             self.fold(patrol).await?;
@@ -158,23 +174,38 @@ pub(super) async fn loose(
     .bind(patrol.to_string())
     .fetch_all(connection)
     .await?;
-    Ok(rows
-        .iter()
-        .map(|row| {
-            let position = Position {
-                lat_e7: row.get(2),
-                lon_e7: row.get(3),
-            };
-            (
-                row.get(0),
-                Fix {
-                    at_ms: row.get(1),
-                    position,
-                    accuracy_dm: row.get(4),
-                },
-            )
-        })
-        .collect())
+    Ok(rows.iter().map(|row| (row.get(0), fix_of(row))).collect())
+}
+
+/// How many fixes of a patrol are not folded yet, and the newest of them.
+async fn newest(
+    connection: &mut SqliteConnection,
+    patrol: DocumentId,
+) -> Result<(usize, Option<Fix>), PhoneError> {
+    let row = sqlx::query(
+        "select count(*) over (), at_ms, lat_e7, lon_e7, accuracy_dm from fix where document_id = $1 \
+         order by fix_id desc limit 1",
+    )
+    .bind(patrol.to_string())
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else {
+        return Ok((0, None));
+    };
+    let count = usize::try_from(row.get::<i64, _>(0)).map_err(PhoneError::internal)?;
+    Ok((count, Some(fix_of(&row))))
+}
+
+/// The fix in a row whose second to fifth columns are its.
+fn fix_of(row: &SqliteRow) -> Fix {
+    Fix {
+        at_ms: row.get(1),
+        position: Position {
+            lat_e7: row.get(2),
+            lon_e7: row.get(3),
+        },
+        accuracy_dm: row.get(4),
+    }
 }
 
 async fn put(
@@ -191,4 +222,121 @@ async fn put(
         .execute(connection)
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        document::Key,
+        id::{PhoneId, UnitId},
+        patrol::NewPatrol,
+        person::Role,
+        phone::{PhoneConfig, PhoneError, Profile},
+        track::tests::fix,
+    };
+    use std::sync::Arc;
+
+    async fn phone(folder: &Path) -> Phone {
+        let config = PhoneConfig {
+            folder: folder.to_owned(),
+            key: [7; 32].into(),
+            app_version: "test".to_owned(),
+            clock: Arc::new(|| track::tests::NOON_MS),
+        };
+        let phone = Phone::open(config).await.expect("opens");
+        phone.store().await.profile = Some(Profile {
+            phone: PhoneId::from_bytes([1; 16]),
+            person: PersonId::from_bytes([2; 16]),
+            unit: UnitId::from_bytes([3; 16]),
+            role: Role::Officer,
+            person_name: "An".to_owned(),
+            unit_name: "P. Bến Thủy".to_owned(),
+            server_url: String::new(),
+            log_key: [0; 32],
+            receipt_key: [0; 32],
+            seal_key: [0; 32],
+            revoked: false,
+        });
+        phone
+    }
+
+    async fn walking(phone: &Phone, fixes: i64) -> DocumentId {
+        let new = NewPatrol {
+            title: "Ca đêm".to_owned(),
+            ..NewPatrol::default()
+        };
+        let patrol = phone.start_patrol(new).await.expect("starts");
+        for step in 0..fixes {
+            let dropped = phone.add_fix(patrol, fix(step * 10, step as f64 * 10.0));
+            assert_eq!(dropped.await.expect("recorded"), None);
+        }
+        patrol
+    }
+
+    fn assert_ended(answer: Result<Option<Dropped>, PhoneError>) {
+        let Err(PhoneError::Invalid(invalid)) = answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(invalid, Invalid::new("patrol", Rule::Ended));
+    }
+
+    #[tokio::test]
+    async fn the_filter_goes_on_after_the_last_fix_loose_or_folded() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let phone = phone(folder.path()).await;
+        for fixes in [59, 60, 61] {
+            let patrol = walking(&phone, fixes).await;
+            let again = fix((fixes - 1) * 10, (fixes - 1) as f64 * 10.0);
+            let dropped = phone.add_fix(patrol, again).await.expect("looked at");
+            assert_eq!(dropped, Some(Dropped::OutOfOrder), "after {fixes}");
+            let seen = phone.patrol(patrol).await.expect("is here").fixes.len();
+            assert_eq!(seen as i64, fixes);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fix_after_the_end_is_refused_although_the_walk_was_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let phone = phone(folder.path()).await;
+        let patrol = walking(&phone, 3).await;
+        phone.end(patrol).await.expect("ends");
+        let refused = phone.add_fix(patrol, fix(100, 100.0)).await;
+        assert_ended(refused);
+    }
+
+    #[tokio::test]
+    async fn a_fix_after_an_end_that_came_from_a_colleague_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let phone = phone(folder.path()).await;
+        let patrol = walking(&phone, 3).await;
+        let mut store = phone.store().await;
+        let key = store.key(patrol).await.expect("is here");
+        let ended = ended_elsewhere(&mut store, &key).await;
+        store.merge(&key, &[ended], &[]).await.expect("merges");
+        drop(store);
+        let refused = phone.add_fix(patrol, fix(100, 100.0)).await;
+        assert_ended(refused);
+    }
+
+    /// The change by which another phone of the team ends the patrol.
+    async fn ended_elsewhere(
+        store: &mut crate::phone::store::Store,
+        key: &Key,
+    ) -> crate::document::Change {
+        let (_, mut copy) = store
+            .inspect(key.document(), |document| Ok(document.clone()))
+            .await
+            .expect("is here");
+        let actor = crate::document::Actor {
+            phone: PhoneId::from_bytes([9; 16]),
+            opening: [9; 8],
+        };
+        let end = |log: &mut PatrolLog| {
+            log.ended_at_ms = Some(track::tests::NOON_MS);
+            Ok(())
+        };
+        let (_, change) = crate::document::edit(&mut copy, actor, 0, end).expect("edits");
+        change.expect("something differs")
+    }
 }

@@ -1,0 +1,162 @@
+//! A lean client: an enrolled phone without a store. It pushes changes that were made and sealed beforehand, so that what is
+//! timed is the server and not the phone. It asks for a receipt with every change, as a phone does.
+
+use crate::server::Server;
+use ed25519_dalek::SigningKey;
+use kieumau_core::{
+    document::{self, Actor, Key},
+    enrolment::{Enrolled, NewPhone, PHONES},
+    jws,
+    observation::NewObservation,
+    patrol::{NewPatrol, PatrolLog},
+    seal::Signer,
+    stamp::Stamp,
+    token::{ASSERTION_TYP, AccessToken, Assertion, GRANT_TYPE, TOKEN},
+    wire::{self, Push, Pushed, PushedDocument, ReceiptRequest, WireKey},
+};
+use reqwest::{Client, header::CONTENT_TYPE};
+
+/// Changes of one patrol: the size of the project's *patrol document*.
+pub const CHANGES_PER_PATROL: usize = 32;
+
+/// An enrolled phone that only pushes.
+#[derive(Debug)]
+pub struct Driver {
+    http: Client,
+    url: String,
+    key: SigningKey,
+    enrolled: Enrolled,
+    token: AccessToken,
+}
+
+impl Driver {
+    /// Enrols a phone of the person who signs in so, and signs it in.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn enrol(server: &Server, sign_in: &str) -> Self {
+        let http = Client::builder().build().expect("a client");
+        let url = server.ward.url.clone();
+        let key = SigningKey::from_bytes(&rand::random());
+        let code = server.code(sign_in).await.code;
+        let new = NewPhone::sign(&key, &code, "bench");
+        let body = serde_json::to_vec(&new).expect("JSON");
+        let body = post(&http, &format!("{url}{PHONES}"), "application/json", body).await;
+        let enrolled: Enrolled = serde_json::from_slice(&body).expect("an enrolment");
+        let now_s = enrolled.server_time_ms.div_euclid(1_000);
+        let assertion = Assertion::new(enrolled.phone, now_s, rand::random());
+        let jwt = jws::sign(&key, ASSERTION_TYP, &enrolled.phone.to_string(), &assertion);
+        let grant_type = GRANT_TYPE.replace(':', "%3A");
+        let form = format!("grant_type={grant_type}&assertion={jwt}");
+        let form_type = "application/x-www-form-urlencoded";
+        let body = post(
+            &http,
+            &format!("{url}{TOKEN}"),
+            form_type,
+            form.into_bytes(),
+        )
+        .await;
+        let token = serde_json::from_slice(&body).expect("a token");
+        Self {
+            http,
+            url,
+            key,
+            enrolled,
+            token,
+        }
+    }
+
+    /// So many pushes of one change each: patrols of [`CHANGES_PER_PATROL`], one after the other.
+    ///
+    /// # Panics
+    /// When a rule is broken.
+    #[must_use]
+    pub fn prepare(&self, pushes: usize) -> Vec<Vec<u8>> {
+        let mut bodies = Vec::with_capacity(pushes);
+        while bodies.len() < pushes {
+            let wanted = (pushes - bodies.len()).min(CHANGES_PER_PATROL);
+            self.prepare_patrol(wanted, &mut bodies);
+        }
+        bodies
+    }
+
+    fn prepare_patrol(&self, changes: usize, bodies: &mut Vec<Vec<u8>>) {
+        let key = Key::patrol(self.enrolled.unit, uuid::Uuid::now_v7());
+        let mut patrol = document::new(&key);
+        let actor = Actor {
+            phone: self.enrolled.phone,
+            opening: rand::random(),
+        };
+        for number in 0..changes {
+            let stamp = Stamp {
+                by: self.enrolled.person,
+                at_ms: self.enrolled.server_time_ms + 1_000 * number as i64,
+                random: rand::random(),
+            };
+            let (_, change) =
+                document::edit(&mut patrol, actor, stamp.at_ms, |log: &mut PatrolLog| {
+                    if number == 0 {
+                        return log.start(stamp, called("Ca đo tốc độ"));
+                    }
+                    log.observe(stamp, noted("Lấn chiếm vỉa hè, đã nhắc nhở"))
+                        .map(|_| ())
+                })
+                .expect("no rule is broken");
+            let change = change.expect("something was written");
+            let signer = Signer::Phone(self.enrolled.phone);
+            let push = Push {
+                documents: vec![PushedDocument {
+                    key: WireKey::from(&key),
+                    seals: vec![key.seal(&self.key, signer, change.hash)],
+                    changes: vec![change.bytes],
+                }],
+                receipts: vec![ReceiptRequest {
+                    document: key.document(),
+                    heads: document::heads(&patrol),
+                    attachments: Vec::new(),
+                }],
+            };
+            bodies.push(minicbor::to_vec(&push).expect("CBOR"));
+        }
+    }
+
+    /// Pushes what was prepared. Returns when the answer is read; the server wrote it after its transaction.
+    ///
+    /// # Panics
+    /// When the server refuses, or sends no receipt: a fast refusal is no figure.
+    pub async fn push(&self, body: Vec<u8>) {
+        let request = self
+            .http
+            .post(format!("{}{}", self.url, wire::PUSH))
+            .bearer_auth(&self.token.access_token)
+            .header(CONTENT_TYPE, wire::CBOR)
+            .body(body);
+        let answer = request.send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{}", answer.status());
+        let answer = answer.bytes().await.expect("an answer whole");
+        let pushed: Pushed = minicbor::decode(&answer).expect("CBOR");
+        assert_eq!(pushed.changes, [], "the change was taken");
+        assert_eq!(pushed.receipts.len(), 1, "with its receipt");
+    }
+}
+
+fn called(title: &str) -> NewPatrol {
+    NewPatrol {
+        title: title.to_owned(),
+        ..NewPatrol::default()
+    }
+}
+
+fn noted(note: &str) -> NewObservation {
+    NewObservation {
+        note: Some(note.to_owned()),
+        ..NewObservation::of("urban-order", 3, "case")
+    }
+}
+
+async fn post(http: &Client, url: &str, media_type: &str, body: Vec<u8>) -> Vec<u8> {
+    let request = http.post(url).header(CONTENT_TYPE, media_type).body(body);
+    let answer = request.send().await.expect("an answer");
+    assert!(answer.status().is_success(), "{url}: {}", answer.status());
+    answer.bytes().await.expect("an answer whole").to_vec()
+}
