@@ -1,5 +1,6 @@
 //! The track and the picture that the story uses: our own, or what `TRACK` and `PHOTO` name. A file is judged here, before
-//! anything starts, by the rules of the core and nothing else; what it broke is told with what to do about it.
+//! anything starts: by the rules of the core, and a picture also by whether it decodes, which the server would find out
+//! later. What it broke is told with what to do about it.
 
 use crate::stage::Failed;
 use jiff::Timestamp;
@@ -63,18 +64,7 @@ impl Brought {
             Some(path) => read("PHOTO", path)?,
             None => STREET.to_vec(),
         };
-        let head = &picture[..picture.len().min(MediaType::SNIFFED_BYTES)];
-        match MediaType::of(head, picture.len() as u64) {
-            Ok(MediaType::Jpeg | MediaType::Png | MediaType::Webp) => {}
-            Ok(MediaType::Pdf) => {
-                return Err(refused(
-                    "PHOTO",
-                    photo,
-                    &Invalid::new("attachment", Rule::WrongKind),
-                ));
-            }
-            Err(invalid) => return Err(refused("PHOTO", photo, &invalid)),
-        }
+        check_photo(&picture).map_err(|invalid| refused("PHOTO", photo, &invalid))?;
         Ok(Self {
             track: bytes,
             fixes,
@@ -112,6 +102,18 @@ fn read(variable: &str, path: &Path) -> Result<Vec<u8>, Failed> {
     Ok(bytes)
 }
 
+/// Whether this is a photo: of a kind that is taken, and whole.
+fn check_photo(bytes: &[u8]) -> Result<(), Invalid> {
+    let head = &bytes[..bytes.len().min(MediaType::SNIFFED_BYTES)];
+    if MediaType::of(head, bytes.len() as u64)? == MediaType::Pdf {
+        return Err(Invalid::new("attachment", Rule::WrongKind));
+    }
+    match image::load_from_memory(bytes) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Invalid::new("attachment", Rule::Unreadable)),
+    }
+}
+
 /// The broken rule in its own word, and what to do.
 fn refused(variable: &str, path: Option<&Path>, invalid: &Invalid) -> Failed {
     let name = path.map_or_else(|| "built in".to_owned(), |path| path.display().to_string());
@@ -133,12 +135,14 @@ fn refused(variable: &str, path: Option<&Path>, invalid: &Invalid) -> Failed {
             "tệp quá lớn: cắt thành từng ca · too large: cut it into shifts"
         }
         ("TRACK", _) => {
-            "chỉ nhận GPX 1.0, 1.1 hoặc NMEA · only GPX 1.0, 1.1 and NMEA are taken: export it as one of these"
+            "chỉ nhận GPX 1.0, 1.1 hoặc NMEA, còn nguyên vẹn · only GPX 1.0, 1.1 and NMEA are taken, and whole: export it again as one of these"
         }
         (_, Rule::TooLarge) => {
             "ảnh lớn hơn 64 MiB: thu nhỏ lại · larger than 64 MiB: make it smaller"
         }
-        _ => "không phải ảnh: chọn tệp JPEG, PNG hoặc WebP · no photo: take a JPEG, PNG or WebP",
+        _ => {
+            "không phải ảnh, hoặc ảnh bị hỏng: chọn tệp JPEG, PNG hoặc WebP · no photo, or a damaged one: take a JPEG, PNG or WebP"
+        }
     };
     Failed::new(format!("{variable}={name}: {invalid}: {to_do}"))
 }

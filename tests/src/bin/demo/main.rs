@@ -11,10 +11,11 @@ mod story;
 
 use brought::Brought;
 use kieumau_tests::server::{Launch, Server};
-use stage::{Failed, Stage, Teller, say};
+use stage::{Failed, Stage, Teller, must, say};
 use std::{
     fs::{File, TryLockError},
     io::ErrorKind,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -116,26 +117,34 @@ fn take_folder(data: &Path) -> Result<(File, u32), Failed> {
     Ok((lock, last + 1))
 }
 
-/// Starts the server where it was asked for, or on a free port if that one is taken.
+/// Starts the server where it was asked for, or on a free port if that one is taken. Loopback only: its passwords are on a
+/// screen.
 async fn start_server(settings: &Settings) -> Result<Server, Failed> {
-    let free = TcpListener::bind(&settings.listen).await;
-    let listen = match free {
-        Ok(_) => settings.listen.clone(),
+    let asked_for = &settings.listen;
+    let address: SocketAddr = asked_for.parse().map_err(|_| {
+        Failed::new(format!(
+            "LISTEN={asked_for}: say an address and a port, 127.0.0.1:8080"
+        ))
+    })?;
+    must(address.ip().is_loopback(), || {
+        format!("LISTEN={asked_for}: the demo listens on loopback only, 127.0.0.1")
+    })?;
+    let listen = match TcpListener::bind(address).await {
+        Ok(_) => asked_for,
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            let taken = &settings.listen;
             say(&format!(
-                "{taken} đã có chương trình khác dùng, lấy cổng khác · taken, another port is used"
+                "{asked_for} đã có chương trình khác dùng, lấy cổng khác · is taken, another port is used"
             ));
-            "127.0.0.1:0".to_owned()
+            "127.0.0.1:0"
         }
-        Err(error) => return Err(Failed::new(format!("LISTEN={}: {error}", settings.listen))),
+        Err(error) => return Err(Failed::new(format!("LISTEN={asked_for}: {error}"))),
     };
     let asked = std::env::var_os("RUST_LOG").is_some();
     Ok(Server::launch(Launch {
         data: &settings.data,
         database_url: None,
         nights: NIGHTS,
-        listen: &listen,
+        listen,
         log: (!asked).then_some("warn"),
     })
     .await)
