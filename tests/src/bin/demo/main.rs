@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         let demo = tokio::task::spawn_local(demo(settings, Arc::clone(&teller)));
         let outcome = tokio::select! {
             outcome = demo => outcome.unwrap_or_else(|_| Err(Failed::new("see above · xem ở trên"))),
-            () = told_to_end() => return ExitCode::from(130),
+            () = told_to_end() => return if teller.is_told() { ExitCode::SUCCESS } else { ExitCode::from(130) },
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
@@ -81,14 +81,16 @@ async fn demo(settings: Settings, teller: Arc<Teller>) -> Result<(), Failed> {
     let (_lock, run) = take_folder(&settings.data)?;
     teller.begin("Máy chủ", "the server");
     let server = start_server(&settings).await?;
-    let mut stage = Stage::new(server, settings.data.clone(), run, teller);
-    story::tell(&mut stage, &brought).await?;
+    let stage = Stage::new(server, settings.data.clone(), run, Arc::clone(&teller));
+    let page = story::tell(&stage, &brought).await?;
     let mut server = stage.server;
     if settings.once {
         say("demo: ok");
         return Ok(());
     }
-    welcome(&server);
+    welcome(&server, &page);
+    teller.end();
+    teller.begin("Phục vụ", "serving");
     server.ended().await;
     Err(Failed::new("the server ended by itself"))
 }
@@ -150,10 +152,10 @@ async fn start_server(settings: &Settings) -> Result<Server, Failed> {
     .await)
 }
 
-fn welcome(server: &Server) {
+fn welcome(server: &Server, page: &str) {
+    let url = &server.ward.url;
     say(&format!(
-        "\nMở {} · open it. Ctrl-C để dừng · to end.",
-        server.ward.url
+        "\nMở {url} · open it; ca vừa kể · the patrol of the story: {url}{page}. Ctrl-C để dừng · to end."
     ));
     say(
         "Mật khẩu chỉ in một lần này, lần chạy sau sẽ khác · passwords are printed this once, the next run has others:",

@@ -9,7 +9,10 @@ use std::{
     fmt,
     io::Write as _,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -56,6 +59,7 @@ pub fn must(so: bool, why: impl FnOnce() -> String) -> Result<(), Failed> {
 /// Who tells the story, and at which step it is.
 pub struct Teller {
     slowly: bool,
+    told: AtomicBool,
     at: Mutex<(u32, &'static str, &'static str)>,
 }
 
@@ -64,6 +68,7 @@ impl Teller {
     pub fn new(slowly: bool) -> Self {
         Self {
             slowly,
+            told: AtomicBool::new(false),
             at: Mutex::new((0, "", "")),
         }
     }
@@ -85,6 +90,16 @@ impl Teller {
         if self.slowly {
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// The story is told to its end.
+    pub fn end(&self) {
+        self.told.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the story is told to its end: ending then is no failure.
+    pub fn is_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
     }
 
     /// The step that is under way.

@@ -31,8 +31,8 @@ impl Patrol {
     }
 }
 
-/// Tells it from beginning to end.
-pub async fn tell(stage: &mut Stage, brought: &Brought) -> Result<(), Failed> {
+/// Tells it from beginning to end; the patrol's page.
+pub async fn tell(stage: &Stage, brought: &Brought) -> Result<String, Failed> {
     let (mut an, mut ha) = opening(stage).await?;
     let patrol = night(stage, brought, &mut an, &mut ha).await?;
     let teller = stage.teller.clone();
@@ -42,7 +42,8 @@ pub async fn tell(stage: &mut Stage, brought: &Brought) -> Result<(), Failed> {
     others(stage, &patrol).await?;
     evidence(&teller, &mut an, &mut ha).await?;
     revoked(stage, &patrol, &mut ha).await?;
-    dossier::tell(stage, &patrol.id).await
+    dossier::tell(stage, &patrol.id).await?;
+    Ok(patrol.page())
 }
 
 /// The server is up and two phones are enrolled.
