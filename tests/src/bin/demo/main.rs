@@ -5,7 +5,11 @@
 //! a picture of one's own. Nothing is ever deleted: each run takes a fresh folder for its phones.
 
 mod brought;
+mod decisions;
 mod dossier;
+mod limits;
+mod morning;
+mod night;
 mod stage;
 mod story;
 
