@@ -65,28 +65,62 @@ pub struct Server {
     pub ward: Ward,
 }
 
+/// How a server is started.
+pub struct Launch<'a> {
+    /// Where its data lies.
+    pub data: &'a Path,
+    /// PostgreSQL instead of SQLite.
+    pub database_url: Option<String>,
+    /// How many nights of sample patrols a new ward gets.
+    pub nights: u16,
+    /// Where it listens.
+    pub listen: &'a str,
+    /// What it logs, if not what `RUST_LOG` says.
+    pub log: Option<&'a str>,
+}
+
 impl Server {
     /// Starts a sample ward with `nights` nights of patrols in `data`.
     ///
     /// # Panics
     /// When it does not start.
     pub async fn start(data: &Path, database_url: Option<String>, nights: u16) -> Self {
+        Self::launch(Launch {
+            data,
+            database_url,
+            nights,
+            listen: "127.0.0.1:0",
+            log: None,
+        })
+        .await
+    }
+
+    /// Starts a sample ward as told.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn launch(launch: Launch<'_>) -> Self {
         let mut command = Command::new(built::server());
+        let nights = launch.nights.to_string();
+        let arguments = [
+            "demo",
+            "--json",
+            "--listen",
+            launch.listen,
+            "--nights",
+            &nights,
+            "--data",
+        ];
         command
-            .args([
-                "demo",
-                "--json",
-                "--listen",
-                "127.0.0.1:0",
-                "--nights",
-                &nights.to_string(),
-                "--data",
-            ])
-            .arg(data)
+            .args(arguments)
+            .arg(launch.data)
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        set_database(&mut command, database_url.as_deref());
+        if let Some(log) = launch.log {
+            command.env("RUST_LOG", log);
+        }
+        set_database(&mut command, launch.database_url.as_deref());
         let mut child = command.spawn().expect("the server starts");
         let out = child.stdout.take().expect("its output is piped");
         let line = BufReader::new(out)
@@ -98,10 +132,18 @@ impl Server {
         let ward = serde_json::from_str(&line).expect("one JSON line");
         Self {
             child,
-            data: data.to_owned(),
-            database_url,
+            data: launch.data.to_owned(),
+            database_url: launch.database_url,
             ward,
         }
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// When the system cannot say.
+    pub async fn ended(&mut self) {
+        self.child.wait().await.expect("a child can be waited for");
     }
 
     /// Runs one command of the server's binary on the same data; what it printed.

@@ -116,6 +116,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
+#[expect(clippy::print_stdout, reason = "a random test prints its seed")]
 fn seed() -> u64 {
     let seed = number("KIEUMAU_SEED", rand::random());
     println!("KIEUMAU_SEED={seed}");

@@ -2,18 +2,16 @@
 //!
 //! It prints an answer only after the call returned, so what it printed as saved is what the core promised.
 
+mod shown;
+
 use kieumau_core::{
     criterion::CriterionNumber,
     evidence::NewEvidence,
     id::{DocumentId, ObservationId},
     observation::NewObservation,
     patrol::NewPatrol,
-    phone::{
-        ClashView, EvidenceFileView, Item, ItemState, ObservationView, PatrolView, Phone,
-        PhoneError, SyncOptions,
-    },
+    phone::{Phone, PhoneError, SyncOptions},
     position::{Fix, Position},
-    receipt::Receipt,
 };
 use kieumau_tests::{
     process::KEY_VARIABLE,
@@ -140,7 +138,7 @@ fn main() {
             }
             Ok(told) => runtime
                 .block_on(obey(&phone, told))
-                .unwrap_or_else(|error| worded(&error)),
+                .unwrap_or_else(|error| shown::worded(&error)),
             Err(error) => json!({ "error": "malformed", "detail": error.to_string() }),
         };
         print(&answer);
@@ -161,19 +159,6 @@ fn print(answer: &Value) {
     println!("{answer}");
 }
 
-fn worded(error: &PhoneError) -> Value {
-    match error {
-        PhoneError::Invalid(invalid) => {
-            json!({ "error": "invalid", "field": invalid.field, "rule": invalid.rule })
-        }
-        PhoneError::NotFound => json!({ "error": "not-found" }),
-        PhoneError::Offline { .. } => json!({ "error": "offline" }),
-        PhoneError::SignedOut { word } => json!({ "error": "signed-out", "word": word }),
-        PhoneError::StorageFull => json!({ "error": "storage-full" }),
-        PhoneError::Internal { detail } => json!({ "error": "internal", "detail": detail }),
-    }
-}
-
 fn observation(category: &str, count: i64, unit: &str, note: String) -> NewObservation {
     NewObservation {
         note: Some(note),
@@ -186,23 +171,34 @@ fn own_words() -> String {
     format!("ghi liên tục {}", uuid::Uuid::now_v7())
 }
 
-const fn state_word(state: ItemState) -> &'static str {
-    match state {
-        ItemState::Saved => "Đã lưu trên máy",
-        ItemState::Waiting => "Chờ gửi",
-        ItemState::Sending => "Đang gửi",
-        ItemState::Received => "Đã gửi",
-        ItemState::Returned => "Bị trả lại",
-        ItemState::Approved => "Đã duyệt",
-    }
-}
-
 async fn obey(phone: &Phone, told: Told) -> Result<Value, PhoneError> {
     Ok(match told {
         Told::Enrol { qr, url: None } => json!({ "phone": phone.enrol_by_qr(&qr).await?.phone }),
         Told::Enrol { qr, url: Some(url) } => {
             json!({ "phone": phone.enrol(&url, &qr).await?.phone })
         }
+        Told::Sync { tries } => sync(phone, tries).await?,
+        Told::Record { patrol } => loop {
+            let note = own_words();
+            let id = phone
+                .add_observation(patrol, observation("urban-order", 1, "case", note.clone()))
+                .await?;
+            print(&json!({ "saved": id, "note": note }));
+        },
+        Told::RecordRashly { patrol } => loop {
+            let note = own_words();
+            print(&json!({ "saved": null, "note": note }));
+            phone
+                .add_observation(patrol, observation("urban-order", 1, "case", note))
+                .await?;
+        },
+        other => write(phone, other).await?,
+    })
+}
+
+/// What is recorded in a patrol.
+async fn write(phone: &Phone, told: Told) -> Result<Value, PhoneError> {
+    Ok(match told {
         Told::Start { title } => {
             json!({ "patrol": phone.start_patrol(NewPatrol { title, ..NewPatrol::default() }).await? })
         }
@@ -257,6 +253,17 @@ async fn obey(phone: &Phone, told: Told) -> Result<Value, PhoneError> {
                 .await?;
             json!({ "edited": id })
         }
+        Told::End { patrol } => {
+            phone.end(patrol).await?;
+            json!({ "ended": patrol })
+        }
+        other => write_about_any(phone, other).await?,
+    })
+}
+
+/// What is recorded in documents of any kind.
+async fn write_about_any(phone: &Phone, told: Told) -> Result<Value, PhoneError> {
+    Ok(match told {
         Told::FileEvidence {
             criterion,
             period,
@@ -282,31 +289,11 @@ async fn obey(phone: &Phone, told: Told) -> Result<Value, PhoneError> {
             let sha256 = phone.attach(document, item, &path).await?;
             json!({ "sha256": sha256, "is": phone.attachment(sha256).await?.media_type })
         }
-        Told::End { patrol } => {
-            phone.end(patrol).await?;
-            json!({ "ended": patrol })
-        }
         Told::Choose {
             document,
             path,
             index,
         } => json!({ "chosen": phone.choose(document, &path, index).await? }),
-        Told::Sync { tries } => sync(phone, tries).await?,
-        Told::Record { patrol } => loop {
-            let note = own_words();
-            let id = phone
-                .add_observation(patrol, observation("urban-order", 1, "case", note.clone()))
-                .await?;
-            print(&json!({ "saved": id, "note": note }));
-        },
-        Told::RecordRashly { patrol } => loop {
-            let note = own_words();
-            print(&json!({ "saved": null, "note": note }));
-            phone
-                .add_observation(patrol, observation("urban-order", 1, "case", note))
-                .await?;
-        },
-        Told::SetClock { .. } => Value::Null,
         question => answer(phone, question).await?,
     })
 }
@@ -327,83 +314,38 @@ async fn sync(phone: &Phone, tries: u32) -> Result<Value, PhoneError> {
 /// What only reads.
 async fn answer(phone: &Phone, question: Told) -> Result<Value, PhoneError> {
     Ok(match question {
-        Told::Patrol { patrol } => patrol_shown(&phone.patrol(patrol).await?),
+        Told::Patrol { patrol } => shown::patrol(&phone.patrol(patrol).await?),
         Told::Track { patrol } => phone
             .patrol(patrol)
             .await?
             .fixes
             .iter()
-            .map(fix_shown)
+            .map(shown::fix)
             .collect(),
         Told::Observations { patrol } => phone
             .observations(patrol)
             .await?
             .iter()
-            .map(observation_shown)
+            .map(shown::observation)
             .collect(),
         Told::Clash { document } => phone
             .clash(document)
             .await?
             .iter()
-            .map(clash_shown)
+            .map(shown::clash)
             .collect(),
-        Told::Evidence => phone.evidence().await?.iter().map(evidence_shown).collect(),
-        Told::Items => phone.items(None).await?.iter().map(item_shown).collect(),
+        Told::Evidence => phone
+            .evidence()
+            .await?
+            .iter()
+            .map(shown::evidence)
+            .collect(),
+        Told::Items => phone.items(None).await?.iter().map(shown::item).collect(),
         Told::Receipt { document } => phone
             .receipt(document)
             .await?
             .as_ref()
-            .map_or(Value::Null, receipt_shown),
+            .map_or(Value::Null, shown::receipt),
         _ => Value::Null,
-    })
-}
-
-fn patrol_shown(view: &PatrolView) -> Value {
-    json!({
-        "title": view.summary.title, "state": state_word(view.summary.state), "join_qr": view.join_qr,
-        "started_at_ms": view.summary.started_at_ms, "ended_at_ms": view.summary.ended_at_ms,
-        "fixes": view.fixes.len(), "length_m": view.summary.length_m, "team": view.team,
-    })
-}
-
-fn fix_shown(fix: &Fix) -> Value {
-    json!({
-        "at_ms": fix.at_ms, "lat": fix.position.lat(), "lon": fix.position.lon(), "accuracy_dm": fix.accuracy_dm,
-    })
-}
-
-fn observation_shown(o: &ObservationView) -> Value {
-    json!({
-        "observation": o.observation, "count": o.content.count, "note": o.content.note,
-        "recorded_at_ms": o.content.recorded_at_ms, "attachments": o.attachments,
-    })
-}
-
-fn clash_shown(clash: &ClashView) -> Value {
-    let values: Vec<_> = clash.values.iter().map(|value| &value.text).collect();
-    json!({ "path": clash.path, "values": values })
-}
-
-fn evidence_shown(file: &EvidenceFileView) -> Value {
-    let pieces: Vec<_> = file.items.iter().map(|piece| piece.evidence).collect();
-    json!({ "document": file.document, "state": state_word(file.state), "pieces": pieces })
-}
-
-fn item_shown(item: &Item) -> Value {
-    let remark = item
-        .decided
-        .as_ref()
-        .and_then(|decided| decided.remark.as_ref());
-    json!({
-        "document": item.document, "kind": item.kind, "state": state_word(item.state),
-        "unsent_changes": item.unsent_changes, "unsent_attachments": item.unsent_attachments,
-        "refused": item.refused, "remark": remark,
-    })
-}
-
-fn receipt_shown(receipt: &Receipt) -> Value {
-    json!({
-        "heads": receipt.heads, "attachments": receipt.attachments, "leaf_index": receipt.leaf_index,
-        "tree_size": receipt.tree_size, "root": receipt.root, "received_at_ms": receipt.received_at_ms,
     })
 }
