@@ -43,7 +43,7 @@ bindings: ## Kotlin, Swift and Python from the shared core, into target/bindings
 	cp target/debug/libkieumau.so target/bindings/resources/linux-x86-64/
 
 demo: server phone ## Tells the story with two phones, then serves. ONCE=1 ends after it; TRACK=file.gpx PHOTO=file.jpg take yours
-	@ONCE="$(ONCE)" TRACK="$(TRACK)" PHOTO="$(PHOTO)" target/debug/demo
+	@LISTEN='$(LISTEN)' DATA='$(DATA)' TRACK='$(TRACK)' PHOTO='$(PHOTO)' ONCE='$(ONCE)' target/debug/demo
 
 layers: ## The import rules
 	python3 tests/layers.py
@@ -58,7 +58,7 @@ test: tools build tests/pages/node_modules ## Everything: the last line sums all
 bench: assets ## P6, P7, P10 in a release build: ratios, and target/bench.json
 	cargo build --release -p kieumau-server
 	cargo build --release -p kieumau-tests --bins
-	target/release/bench
+	KIEUMAU=$(CURDIR)/target/release/kieumau target/release/bench
 
 reproject: server ## Empties and rebuilds every projected row of ./data
 	target/debug/kieumau reproject

@@ -64,7 +64,7 @@ RUNNERS = [
      {"postgres": True, "KIEUMAU_STORY_DATABASE": "postgres"}),
     ("Kotlin", "cd mobile-demo && mvn -B -ntp test", surefire, {}),
     ("Python", "python3 -m pytest -q -rs tests/python", pytest, {"PYTHONPATH": "target/bindings/python"}),
-    ("pages in Chromium", "node --test --test-reporter=tap tests/pages/", node, {}),
+    ("pages in Chromium", "cd tests/pages && node --test --test-concurrency=1 --test-reporter=tap .", node, {}),
 ]
 
 

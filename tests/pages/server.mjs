@@ -11,7 +11,7 @@ const binary = process.env.KIEUMAU ?? join(here, "..", "..", "target", "debug", 
 
 export async function startServer() {
   const data = await mkdtemp(join(tmpdir(), "kieumau-pages-"));
-  const child = spawn(binary, ["demo", "--data", data, "--listen", "127.0.0.1:0", "--json"], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(binary, ["demo", "--data", data, "--listen", "127.0.0.1:0", "--json", "--nights", "20"], { stdio: ["ignore", "pipe", "inherit"] });
   const line = await new Promise((resolve, reject) => {
     createInterface({ input: child.stdout }).once("line", resolve);
     child.once("exit", (code) => reject(new Error(`kieumau demo ended with ${code} before it said where it listens`)));
