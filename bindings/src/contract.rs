@@ -618,6 +618,8 @@ pub struct SyncReport {
     pub refused_changes: Vec<String>,
     /// Files the server has whole now.
     pub sent_files: u32,
+    /// Files that could not be read or were refused. Kept on the phone, and tried again at the next sync.
+    pub failed_files: u32,
     /// Changes that came.
     pub received_changes: u32,
     /// Documents whose receipt came.

@@ -33,6 +33,21 @@ pub struct Attachment {
     pub withdrawn_at_ms: Option<i64>,
 }
 
+impl Attachment {
+    /// Whether it could have come from a phone that keeps the rules.
+    ///
+    /// # Errors
+    /// The first broken rule.
+    pub fn check(&self) -> Result<(), Invalid> {
+        crate::invalid::text("media_type", &self.media_type, 100)?;
+        crate::invalid::text("item", self.item.as_deref().unwrap_or_default(), 36)?;
+        match u64::try_from(self.size_bytes) {
+            Ok(1..=SIZE_LIMIT_BYTES) => Ok(()),
+            _ => Err(Invalid::new("size_bytes", Rule::TooLarge)),
+        }
+    }
+}
+
 /// The kinds of file that are taken, told by their first bytes and never by their name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaType {

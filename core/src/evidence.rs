@@ -196,6 +196,36 @@ impl EvidenceFile {
         Ok(id)
     }
 
+    /// Whether everything in it could have come from a phone that keeps the rules. Codes are not judged: a newer phone may know
+    /// more of them.
+    ///
+    /// # Errors
+    /// The first broken rule.
+    pub fn check(&self) -> Result<(), Invalid> {
+        for item in self.items.values() {
+            invalid::text(
+                "evidence_kind",
+                &item.evidence_kind,
+                crate::observation::CODE_LIMIT,
+            )?;
+            invalid::text("summary", &item.summary, SUMMARY_LIMIT)?;
+            for text in [
+                &item.document_number,
+                &item.issued_on,
+                &item.issued_by,
+                &item.signed_by,
+            ] {
+                invalid::text(
+                    "heads",
+                    text.as_deref().unwrap_or_default(),
+                    REFERENCE_LIMIT,
+                )?;
+            }
+            invalid::text("note", item.note.as_deref().unwrap_or_default(), NOTE_LIMIT)?;
+        }
+        self.attachments.values().try_for_each(Attachment::check)
+    }
+
     /// The evidence kinds that `criterion` asks for and the file does not show yet, by code.
     #[must_use]
     pub fn missing(&self, criterion: CriterionNumber) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! What a phone does next in a sync, decided from facts alone: no socket, no clock, no database.
 //!
-//! Order: changes before files (text is what matters first), files before pulling, and receipts asked for whenever something
-//! happened that could complete one. A failure waits with full jitter and goes on where it was, because what is unsent is a
+//! Order: changes first (text is what matters), then what is new from others (a decision must not wait for a photo), then files,
+//! and receipts asked for whenever something happened that could complete one. A failure waits with full jitter and goes on where it was, because what is unsent is a
 //! fact on the disk and not a place in a script.
 
 use std::time::Duration;
@@ -108,8 +108,8 @@ impl Exchange {
             (None, Some(rest)) => Step::Rest(rest),
             (None, None) if !now.signed_in => Step::SignIn,
             (None, None) if now.unsent_changes => Step::Push,
-            (None, None) if now.unsent_files => Step::Upload,
             (None, None) if !self.pulled => Step::Pull,
+            (None, None) if now.unsent_files => Step::Upload,
             (None, None) if now.unconfirmed && !self.asked => Step::Push,
             (None, None) => Step::Finished,
         };
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn text_goes_before_photos_and_a_receipt_is_asked_after_them() {
+    fn text_goes_first_then_decisions_come_then_photos_go_and_a_receipt_is_asked() {
         let mut exchange = Exchange::new(3);
         let all = Situation {
             unsent_changes: true,
@@ -207,6 +207,8 @@ mod tests {
             unsent_changes: false,
             ..all
         };
+        assert_eq!(exchange.step(file), Step::Pull);
+        exchange.answered(WENT, 0.5);
         assert_eq!(exchange.step(file), Step::Upload);
         exchange.answered(
             Answer::Went {
@@ -219,8 +221,6 @@ mod tests {
             unsent_files: false,
             ..file
         };
-        assert_eq!(exchange.step(confirm), Step::Pull);
-        exchange.answered(WENT, 0.5);
         assert_eq!(exchange.step(confirm), Step::Push);
         exchange.answered(WENT, 0.5);
         // Still unconfirmed, but nothing happened since it was asked: no endless asking.

@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 pub const NOTE_LIMIT: usize = 2_000;
 /// Characters in the number of a written record, or the name of an office.
 pub const REFERENCE_LIMIT: usize = 200;
+/// Characters in a code of the catalogue.
+pub const CODE_LIMIT: usize = 100;
 /// The most that can be counted at one observation.
 pub const COUNT_LIMIT: i64 = 100_000;
 /// The highest sum of fines, đồng.
@@ -231,6 +233,40 @@ impl Observation {
         self.withdrawn_at_ms = new
             .withdrawn
             .then(|| self.withdrawn_at_ms.unwrap_or(stamp.at_ms));
+    }
+
+    /// Whether it could have come from a phone that keeps the rules. Codes are not judged: a newer phone may know more of them.
+    ///
+    /// # Errors
+    /// The first broken rule.
+    pub fn check(&self) -> Result<(), Invalid> {
+        invalid::text("category", &self.category, CODE_LIMIT)?;
+        invalid::text("count_unit", &self.count_unit, CODE_LIMIT)?;
+        within("count", self.count, 1, COUNT_LIMIT)?;
+        within("fine_vnd", self.fine_vnd.unwrap_or(0), 0, FINE_LIMIT_VND)?;
+        within(
+            "exhibits_held",
+            self.exhibits_held.unwrap_or(0),
+            0,
+            COUNT_LIMIT,
+        )?;
+        within(
+            "vehicles_held",
+            self.vehicles_held.unwrap_or(0),
+            0,
+            COUNT_LIMIT,
+        )?;
+        for code in self.measures_taken.keys() {
+            invalid::text("measures_taken", code, CODE_LIMIT)?;
+        }
+        for (field, text, limit) in [
+            ("record_number", &self.record_number, REFERENCE_LIMIT),
+            ("handed_over_to", &self.handed_over_to, REFERENCE_LIMIT),
+            ("note", &self.note, NOTE_LIMIT),
+        ] {
+            invalid::text(field, text.as_deref().unwrap_or_default(), limit)?;
+        }
+        Ok(())
     }
 
     /// Where it was, if known.

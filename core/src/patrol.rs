@@ -384,6 +384,35 @@ impl PatrolLog {
         Ok(id)
     }
 
+    /// Whether everything in it could have come from a phone that keeps the rules: texts within their limits and without
+    /// control characters, counts that are counts. Codes are not judged: a newer phone may know more of them.
+    ///
+    /// # Errors
+    /// The first broken rule.
+    pub fn check(&self) -> Result<(), Invalid> {
+        invalid::text(
+            "title",
+            self.title.as_deref().unwrap_or_default(),
+            TITLE_LIMIT,
+        )?;
+        for (code, count) in self.forces.iter().chain(&self.vehicles) {
+            invalid::text("code", code, crate::observation::CODE_LIMIT)?;
+            if !(0..=COUNT_LIMIT).contains(count) {
+                return Err(Invalid::new("count", Rule::TooLarge));
+            }
+        }
+        for observation in self.observations.values() {
+            observation.check()?;
+        }
+        for visit in self.visits.values() {
+            invalid::text("proof", &visit.proof, crate::observation::CODE_LIMIT)?;
+        }
+        for handover in self.handovers.values() {
+            invalid::text("note", &handover.note, crate::observation::NOTE_LIMIT)?;
+        }
+        self.attachments.values().try_for_each(Attachment::check)
+    }
+
     /// All fixes of one recorder in the order of time. A chunk that does not unpack is left out: the worker has refused it already.
     #[must_use]
     pub fn fixes(&self) -> Vec<Fix> {

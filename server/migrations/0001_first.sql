@@ -133,6 +133,7 @@ create table change (
     state text not null,               -- 'waiting' for an ancestor, 'accepted', 'checked', 'withheld'
     number bigint,                     -- in the unit's feed, once accepted
     leaf bigint,                       -- in the log, once accepted
+    withheld_for text,                 -- why the worker withheld it: a stable word
     bytes bytea not null,              -- the change under the document's key
     primary key (document_id, hash)
 );

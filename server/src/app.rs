@@ -74,9 +74,21 @@ impl App {
 
     /// Starts the tasks that work for as long as the server runs.
     pub fn start(&self) {
-        tokio::spawn(self.committer.clone().run(self.clone()));
-        tokio::spawn(self.checker.clone().run(self.clone()));
+        let committing = tokio::spawn(self.committer.clone().run(self.clone()));
+        let checking = tokio::spawn(self.checker.clone().run(self.clone()));
         tokio::spawn(sweep(self.clone()));
+        // A server whose committer or checker is gone only looks alive: it ends, and whoever started it starts it again.
+        tokio::spawn(async move {
+            let ended = tokio::select! {
+                ended = committing => ended,
+                ended = checking => ended,
+            };
+            tracing::error!(
+                panicked = ended.is_err(),
+                "a task that the server lives by has ended"
+            );
+            std::process::exit(70);
+        });
     }
 }
 

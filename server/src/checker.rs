@@ -5,6 +5,7 @@
 
 use crate::{
     app::App,
+    attachment::thumbnail,
     database::Tx,
     feed,
     projection::{self, Rows},
@@ -15,7 +16,7 @@ use crate::{
 use kieumau_core::{
     document::{Actor, Key},
     hash::Sha256,
-    id::{DocumentId, PersonId, PhoneId},
+    id::{DocumentId, PersonId, PhoneId, UnitId},
     review::heads_text,
 };
 use sqlx::Row as _;
@@ -70,41 +71,64 @@ impl Checker {
 /// # Errors
 /// What the database says.
 pub async fn round(app: &App) -> Result<usize, sqlx::Error> {
-    let rows =
-        sqlx::query("select distinct document_id from change where state = 'accepted' limit $1")
-            .bind(PAGE)
-            .fetch_all(&app.database.read)
-            .await?;
+    // In any order: documents that cannot be checked must not fill the page for ever.
+    let rows = sqlx::query(
+        "select document_id from (select distinct document_id from change where state = 'accepted') as open \
+         order by random() limit $1",
+    )
+    .bind(PAGE)
+    .fetch_all(&app.database.read)
+    .await?;
+    let mut done = 0;
     for row in &rows {
-        check(app, parsed(row, "document_id")?).await?;
-    }
-    let pictures = crate::attachment::thumbnail::pending_thumbnails(app).await?;
-    for (unit, sha256) in &pictures {
-        // A file that cannot be read now is left for the next round by its row.
-        if let Ok(original) = crate::attachment::thumbnail::original(app, *unit, *sha256).await {
-            let made = match app.workers.run(&Job::Thumbnail(Bytes(original))).await {
-                Ok(Answer::Thumbnail(picture)) => Some(picture.0),
-                _ => None,
-            };
-            if let Err(problem) =
-                crate::attachment::thumbnail::store_thumbnail(app, *unit, *sha256, made.as_deref())
-                    .await
-            {
-                problem.log();
+        let id = parsed(row, "document_id")?;
+        match check(app, id).await {
+            Ok(checked) => done += usize::from(checked),
+            // One document that cannot be read at rest must not keep the others waiting.
+            Err(error) => {
+                tracing::error!(document.id = %id, cause = %error, "a document could not be checked; it is tried again");
             }
         }
     }
-    Ok(rows.len() + pictures.len())
+    // One picture at a time: text does not wait for pictures.
+    if let Some((unit, sha256)) = thumbnail::pending_thumbnails(app).await?.into_iter().next() {
+        done += usize::from(picture(app, unit, sha256).await);
+    }
+    Ok(done)
 }
 
-/// Checks the unchecked changes of one document.
+/// Makes one thumbnail; false if it stays waiting, which the next look tries again.
+async fn picture(app: &App, unit: UnitId, sha256: Sha256) -> bool {
+    let original = match thumbnail::original(app, unit, sha256).await {
+        Ok(original) => original,
+        Err(problem) => {
+            problem.log();
+            Vec::new()
+        }
+    };
+    let made = match app.workers.run(&Job::Thumbnail(Bytes(original))).await {
+        Ok(Answer::Thumbnail(picture)) => Some(picture.0),
+        // No worker could be started: that says nothing about the picture.
+        Err(WorkerError::NotStarted(_)) => return false,
+        _ => None,
+    };
+    match thumbnail::store_thumbnail(app, unit, sha256, made.as_deref()).await {
+        Ok(()) => true,
+        Err(problem) => {
+            problem.log();
+            false
+        }
+    }
+}
+
+/// Checks the unchecked changes of one document; false if another process was faster.
 ///
 /// # Errors
 /// What the database says.
-pub async fn check(app: &App, id: DocumentId) -> Result<(), sqlx::Error> {
+pub async fn check(app: &App, id: DocumentId) -> Result<bool, sqlx::Error> {
     let mut tx = app.database.begin().await?;
     let Some(stored) = StoredDocument::hold(&mut tx, &app.vault, id).await? else {
-        return Ok(());
+        return Ok(false);
     };
     let held = changes(&mut tx, &stored, id, "checked").await?;
     let fresh = changes(&mut tx, &stored, id, "accepted").await?;
@@ -114,10 +138,13 @@ pub async fn check(app: &App, id: DocumentId) -> Result<(), sqlx::Error> {
     let held: Vec<Bytes> = held.into_iter().map(|fresh| Bytes(fresh.bytes)).collect();
     let (verdicts, checked) = ask(app, &stored.key, held, &fresh, people).await?;
     let mut tx = app.database.begin().await?;
+    // The feed first, as everywhere: held before `advance` looks, no entry can come in between that it would not see.
+    feed::hold(&mut tx, &BTreeSet::from([stored.key.unit])).await?;
     let now = StoredDocument::hold(&mut tx, &app.vault, id).await?;
     if now.is_none_or(|now| now.checked_heads != stored.checked_heads) {
         // Another process was faster.
-        return tx.rollback().await;
+        tx.rollback().await?;
+        return Ok(false);
     }
     for (fresh, verdict) in fresh.iter().zip(&verdicts) {
         let state = if verdict.is_none() {
@@ -125,7 +152,7 @@ pub async fn check(app: &App, id: DocumentId) -> Result<(), sqlx::Error> {
         } else {
             "withheld"
         };
-        sqlx::query("update change set state = $1 where document_id = $2 and hash = $3 and state = 'accepted'")
+        sqlx::query("update change set state = $1, withheld_for = $2 where document_id = $3 and hash = $4 and state = 'accepted'")
             .bind(state)
             .bind(id.to_string())
             .bind(fresh.hash.to_string())
@@ -141,7 +168,8 @@ pub async fn check(app: &App, id: DocumentId) -> Result<(), sqlx::Error> {
         write(&mut tx, &stored.key, &checked.heads, &rows).await?;
     }
     feed::advance(&mut tx, stored.key.unit).await?;
-    tx.commit().await
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// Rows, heads and grants of a document that was looked into.
@@ -294,42 +322,88 @@ async fn ask(
             Ok(Answer::Failed(word)) => Some(word),
             Ok(_) => Some("wrong-answer".to_owned()),
             Err(WorkerError::NotStarted(error)) => return Err(sqlx::Error::Io(error)),
-            Err(WorkerError::Died) => Some("worker-died".to_owned()),
-            Err(WorkerError::TooSlow) => Some("worker-too-slow".to_owned()),
+            Err(error @ (WorkerError::Died | WorkerError::TooSlow)) => {
+                // A worker that fails without it too says nothing about this change: it is tried again later.
+                app.workers
+                    .run(&Job::Check(job(held.clone(), Vec::new())))
+                    .await
+                    .map_err(std::io::Error::other)?;
+                Some(error.word().to_owned())
+            }
         };
         verdicts.push(verdict);
     }
     Ok((verdicts, last))
 }
 
-/// Empties every projected row and rebuilds it from the documents. How many documents there are.
+/// Rebuilds every projected row from the documents, one document at a time. How many there are.
 ///
 /// # Errors
-/// What the database says.
+/// What the database says; `Io` naming the documents whose rows could not be rebuilt and are as they were.
 pub async fn reproject(app: &App) -> Result<usize, sqlx::Error> {
     let documents = sqlx::query("select document_id from document order by document_id")
         .fetch_all(&app.database.read)
         .await?;
-    let mut tx = app.database.begin().await?;
-    projection::empty(&mut tx).await?;
+    let mut failed = Vec::new();
     for row in &documents {
         let id: DocumentId = parsed(row, "document_id")?;
-        let Some(stored) = StoredDocument::hold(&mut tx, &app.vault, id).await? else {
-            continue;
-        };
-        let held = changes(&mut tx, &stored, id, "checked").await?;
-        let held = held.into_iter().map(|fresh| Bytes(fresh.bytes)).collect();
-        if let (_, Some(checked)) = ask(app, &stored.key, held, &[], Vec::new()).await? {
-            let rows: Rows = serde_json::from_str(&checked.rows)
-                .map_err(|error| sqlx::Error::Decode(error.into()))?;
-            projection::replace(&mut tx, &stored.key, &rows).await?;
-            sqlx::query("update document set projected_heads = $1 where document_id = $2")
-                .bind(heads_text(&checked.heads))
-                .bind(id.to_string())
-                .execute(&mut *tx)
-                .await?;
+        if !reproject_one(app, id).await? {
+            failed.push(id.to_string());
         }
     }
+    let mut tx = app.database.begin().await?;
+    projection::drop_strays(&mut tx).await?;
     tx.commit().await?;
-    Ok(documents.len())
+    if failed.is_empty() {
+        Ok(documents.len())
+    } else {
+        Err(sqlx::Error::Io(std::io::Error::other(format!(
+            "not rebuilt: {}",
+            failed.join(" ")
+        ))))
+    }
+}
+
+async fn reproject_one(app: &App, id: DocumentId) -> Result<bool, sqlx::Error> {
+    let mut tx = app.database.begin().await?;
+    let Some(stored) = StoredDocument::hold(&mut tx, &app.vault, id).await? else {
+        return Ok(true);
+    };
+    let held = changes(&mut tx, &stored, id, "checked").await?;
+    tx.rollback().await?;
+    let held = held.into_iter().map(|fresh| Bytes(fresh.bytes)).collect();
+    let (_, Some(checked)) = ask(app, &stored.key, held, &[], Vec::new()).await? else {
+        return Ok(false);
+    };
+    let rows: Rows =
+        serde_json::from_str(&checked.rows).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    let mut tx = app.database.begin().await?;
+    let now = StoredDocument::hold(&mut tx, &app.vault, id).await?;
+    if now.is_some_and(|now| now.checked_heads == stored.checked_heads) {
+        projection::replace(&mut tx, &stored.key, &rows).await?;
+        sqlx::query("update document set projected_heads = $1 where document_id = $2")
+            .bind(heads_text(&checked.heads))
+            .bind(id.to_string())
+            .execute(&mut *tx)
+            .await?;
+    }
+    // If it changed meanwhile, whoever changed it has written its rows.
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Lets the worker look again at everything it withheld, after an upgrade or a bad day of the machine. How many changes.
+///
+/// # Errors
+/// What the database says.
+pub async fn recheck(app: &App) -> Result<u64, sqlx::Error> {
+    let mut tx = app.database.begin().await?;
+    let again = sqlx::query(
+        "update change set state = 'accepted', withheld_for = null where state = 'withheld'",
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    while round(app).await? > 0 {}
+    Ok(again.rows_affected())
 }

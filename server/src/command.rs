@@ -55,8 +55,10 @@ enum What {
         #[arg(long)]
         server_key: Option<Sha256>,
     },
-    /// Empties every projected row and rebuilds it from the documents.
+    /// Rebuilds every projected row from the documents.
     Reproject(Data),
+    /// Looks again at every change that the worker withheld, after an upgrade or a bad day of the machine.
+    Recheck(Data),
     /// Says what the server stands on: version, database, its SQLite.
     Doctor(Data),
     /// Reads what changes say, for the server that started it.
@@ -280,6 +282,10 @@ impl Command {
             What::Reproject(data) => {
                 let app = data.open(String::new()).await?;
                 say(&format!("{} documents", checker::reproject(&app).await?))
+            }
+            What::Recheck(data) => {
+                let app = data.open(String::new()).await?;
+                say(&format!("{} changes", checker::recheck(&app).await?))
             }
             What::Doctor(data) => {
                 let app = data.open(String::new()).await?;

@@ -12,7 +12,7 @@ use crate::{
     stored::{self, StoredDocument},
 };
 use kieumau_core::{
-    document::{Key, birth},
+    document::{Actor, Key, birth},
     hash::Sha256,
     id::{DocumentId, PhoneId, UnitId},
     log::{
@@ -96,7 +96,7 @@ pub async fn write(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, s
     let mut feeds = feed::hold(&mut tx, &units).await?;
     let mut answers = Vec::with_capacity(pushes.len());
     let mut leaves = Vec::new();
-    let revoked = revoked_signers(&mut tx, pushes).await?;
+    let revoked = revoked_among(&mut tx, writers(pushes)).await?;
     for push in pushes {
         let mut answer = Pushed {
             server_time_ms: now_ms,
@@ -142,31 +142,36 @@ pub async fn write(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, s
     Ok(answers)
 }
 
-/// Which of the phones that sealed these pushes are revoked by now. Their rows are held until the transaction ends: a revocation
-/// that comes later has its leaf later, and what is in the log before it stays valid.
-async fn revoked_signers(
+/// The phone that wrote a change; none for the server's.
+fn writer(candidate: &Candidate) -> Option<PhoneId> {
+    let actor = hex::decode(&candidate.actor).ok()?;
+    Actor::from_slice(&actor).map(|actor| actor.phone)
+}
+
+/// The phones that wrote what these pushes bring.
+fn writers(pushes: &[&PreparedPush]) -> BTreeSet<PhoneId> {
+    let documents = pushes.iter().flat_map(|push| &push.documents);
+    documents
+        .flat_map(|document| &document.changes)
+        .filter_map(|change| writer(&change.candidate))
+        .collect()
+}
+
+/// Which of these phones are revoked by now. Their rows are held until the transaction ends: a revocation that comes later has
+/// its leaf later, and what is in the log before it stays valid.
+async fn revoked_among(
     tx: &mut Tx,
-    pushes: &[&PreparedPush],
+    phones: BTreeSet<PhoneId>,
 ) -> Result<BTreeSet<PhoneId>, sqlx::Error> {
-    let seals = pushes
-        .iter()
-        .flat_map(|push| &push.documents)
-        .flat_map(|document| &document.seals);
-    let signers: BTreeSet<PhoneId> = seals
-        .filter_map(|seal| match seal.signer {
-            Signer::Phone(phone) => Some(phone),
-            Signer::Server(_) => None,
-        })
-        .collect();
     let mut revoked = BTreeSet::new();
-    for phone in signers {
+    for phone in phones {
         let row = sqlx::query(
             "update phone set last_seen_at_ms = last_seen_at_ms where phone_id = $1 returning revoked_at_ms",
         )
         .bind(phone.to_string())
         .fetch_optional(&mut **tx)
         .await?;
-        if row.is_none_or(|row| row.get::<Option<i64>, _>(0).is_some()) {
+        if row.is_some_and(|row| row.get::<Option<i64>, _>(0).is_some()) {
             revoked.insert(phone);
         }
     }
@@ -199,12 +204,21 @@ async fn take(
         Some(stored) => stored,
         None => StoredDocument::create(tx, &app.vault, &arrived.key, now_ms).await?,
     };
-    let (known, waiting) = known(tx, &stored, arrived).await?;
-    let candidates: Vec<Candidate> = arrived
+    let (known, waited) = known(tx, &stored, arrived).await?;
+    let mut revoked = revoked.clone();
+    revoked.extend(revoked_among(tx, waited.iter().filter_map(writer).collect()).await?);
+    let of_revoked =
+        |candidate: &Candidate| writer(candidate).is_some_and(|phone| revoked.contains(&phone));
+    // What a revoked phone had not got into the log by its revocation stays out, whoever carries it and however long it waited.
+    let (silenced, candidates): (Vec<Candidate>, Vec<Candidate>) = arrived
         .changes
         .iter()
         .map(|change| change.candidate.clone())
-        .chain(waiting.iter().cloned())
+        .chain(waited.iter().cloned())
+        .partition(|candidate| of_revoked(candidate) && !known.held.contains(&candidate.hash));
+    let waiting: Vec<Candidate> = waited
+        .into_iter()
+        .filter(|candidate| !of_revoked(candidate))
         .collect();
     let sealed: BTreeSet<Sha256> = arrived
         .sealed
@@ -217,13 +231,10 @@ async fn take(
     if stored.size_bytes + grows > DOCUMENT_LIMIT_BYTES {
         admitted = refuse_all(&known, &admitted, Refusal::DocumentFull);
     }
-    if arrived
-        .seals
-        .iter()
-        .any(|seal| matches!(seal.signer, Signer::Phone(phone) if revoked.contains(&phone)))
-    {
-        admitted = refuse_all(&known, &admitted, Refusal::PhoneRevoked);
-    }
+    let silenced = silenced
+        .into_iter()
+        .map(|candidate| (candidate.hash, Outcome::Refused(Refusal::PhoneRevoked)));
+    admitted.outcomes.extend(silenced);
     put_changes(
         app, tx, feeds, carrier, &stored, arrived, &admitted, &waiting, now_ms,
     )
@@ -340,7 +351,6 @@ async fn known(
             *newest = (*newest).max((candidate.seq, candidate.hash));
         }
     }
-    known.waiting = waiting.len();
     Ok((known, waiting))
 }
 
@@ -474,10 +484,12 @@ async fn put_seals(
     admitted: &Admitted,
 ) -> Result<(), sqlx::Error> {
     for seal in seals {
-        if matches!(
+        let lands = !matches!(
             admitted.outcomes.get(&seal.change),
             None | Some(Outcome::Refused(_))
-        ) {
+        );
+        // A seal whose own change did not land may still be what covers an earlier one that did.
+        if !lands && admitted.accepted.is_empty() {
             continue;
         }
         let signer = match seal.signer {

@@ -9,8 +9,8 @@ use crate::{
     feed, ledger,
     problem::{Answer, Problem},
     projection::Rows,
-    stored::{StoredDocument, parse_hashes},
-    worker::{self, Bytes, Edit, EditJob, Job},
+    stored::{self, StoredDocument, parse_hashes},
+    worker::{self, Bytes, Edit, EditJob, Edited, Job},
 };
 use kieumau_core::{
     document::{Actor, Key},
@@ -35,55 +35,68 @@ pub fn actor(app: &App) -> Actor {
     }
 }
 
-/// Writes `edit` into the document of `key`, with the deed's audit row, in the caller's transaction `tx`.
+/// A change of the server's own, made by a worker and not written yet.
+pub struct OwnChange {
+    key: Key,
+    /// The document's heads that it was made on.
+    made_on: String,
+    edited: Edited,
+}
+
+/// Has a worker make `edit` of the document of `key`. No transaction is held over the worker's time: SQLite has one writer.
 ///
 /// # Errors
-/// `invalid` when the edit breaks a rule; `internal` when the database or the worker fails. Nothing was written then.
-pub async fn write(
-    app: &App,
-    tx: &mut Tx,
-    key: &Key,
-    person: PersonId,
-    edit: Edit,
-    deed: Deed<'_>,
-) -> Answer<()> {
+/// `invalid` when the edit breaks a rule; `internal` when the database or the worker fails.
+pub async fn make(app: &App, key: &Key, person: PersonId, edit: Edit) -> Answer<OwnChange> {
+    let (made_on, held) = held(app, key).await?;
+    let job = EditJob {
+        key: serde_json::to_string(key).map_err(Problem::internal)?,
+        held,
+        actor: actor(app).to_bytes(),
+        person,
+        at_ms: clock::now_ms(),
+        random: rand::random(),
+        edit,
+    };
+    match app
+        .workers
+        .run(&Job::Edit(job))
+        .await
+        .map_err(Problem::internal)?
+    {
+        worker::Answer::Edited(edited) => Ok(OwnChange {
+            key: key.clone(),
+            made_on,
+            edited,
+        }),
+        worker::Answer::Invalid(json) => Err(Problem::invalid(
+            serde_json::from_str(&json).map_err(Problem::internal)?,
+        )),
+        _ => Err(Problem::internal(std::io::Error::other(
+            "the worker could not edit",
+        ))),
+    }
+}
+
+/// Writes what [`make`] made, with the deed's audit row, in the caller's transaction.
+///
+/// # Errors
+/// `changed-meanwhile` when the document is no longer what the change was made on: make it anew. `internal` when the database
+/// fails. Nothing was written then.
+pub async fn write(app: &App, tx: &mut Tx, change: &OwnChange, deed: Deed<'_>) -> Answer<()> {
+    let (key, edited) = (&change.key, &change.edited);
     let now_ms = clock::now_ms();
     let mut feeds = feed::hold(tx, &BTreeSet::from([key.unit])).await?;
     let stored = match StoredDocument::hold(tx, &app.vault, key.document()).await? {
         Some(stored) => stored,
         None => StoredDocument::create(tx, &app.vault, key, now_ms).await?,
     };
-    let held = held(tx, &stored).await?;
-    let job = EditJob {
-        key: serde_json::to_string(key).map_err(Problem::internal)?,
-        held,
-        actor: actor(app).to_bytes(),
-        person,
-        at_ms: now_ms,
-        random: rand::random(),
-        edit,
-    };
-    let edited = match app
-        .workers
-        .run(&Job::Edit(job))
-        .await
-        .map_err(Problem::internal)?
-    {
-        worker::Answer::Edited(edited) => edited,
-        worker::Answer::Invalid(json) => {
-            return Err(Problem::invalid(
-                serde_json::from_str(&json).map_err(Problem::internal)?,
-            ));
-        }
-        _ => {
-            return Err(Problem::internal(std::io::Error::other(
-                "the worker could not edit",
-            )));
-        }
-    };
+    if stored.heads != change.made_on {
+        return Err(Problem::changed());
+    }
     let rows: Rows = serde_json::from_str(&edited.rows).map_err(Problem::internal)?;
-    if let Some(Bytes(bytes)) = edited.change {
-        let hash = put(app, tx, &mut feeds, &stored, &bytes, now_ms).await?;
+    if let Some(Bytes(bytes)) = &edited.change {
+        let hash = put(app, tx, &mut feeds, &stored, bytes, now_ms).await?;
         feed::store(tx, &feeds).await?;
         seal(app, tx, key, hash, now_ms).await?;
         let size = i64::try_from(bytes.len()).map_err(Problem::internal)?;
@@ -102,19 +115,35 @@ pub async fn write(
     Ok(())
 }
 
-async fn held(tx: &mut Tx, stored: &StoredDocument) -> Result<Vec<Bytes>, sqlx::Error> {
-    let rows = sqlx::query("select hash, bytes from change where document_id = $1 and state = 'checked' order by number")
-        .bind(stored.key.document().to_string())
-        .fetch_all(&mut **tx)
+/// The document's heads and changes as they are now; nothing for one that is not there yet.
+async fn held(app: &App, key: &Key) -> Result<(String, Vec<Bytes>), sqlx::Error> {
+    let id = key.document().to_string();
+    let row = sqlx::query("select heads, wrapped_key from document where document_id = $1")
+        .bind(&id)
+        .fetch_optional(&app.database.read)
         .await?;
-    rows.iter()
+    let Some(row) = row else {
+        return Ok((String::new(), Vec::new()));
+    };
+    let vault_key = app
+        .vault
+        .key(&id, &row.get::<Vec<u8>, _>(1))
+        .map_err(|_| stored::damaged("a document's key"))?;
+    let rows =
+        sqlx::query("select hash, bytes from change where document_id = $1 and state = 'checked' order by number")
+            .bind(&id)
+            .fetch_all(&app.database.read)
+            .await?;
+    let changes = rows
+        .iter()
         .map(|row| {
             let hash = parse_hashes(&row.get::<String, _>(0))
                 .pop()
                 .ok_or(sqlx::Error::RowNotFound)?;
-            stored.open(hash, &row.get::<Vec<u8>, _>(1)).map(Bytes)
+            stored::open(&vault_key, hash, &row.get::<Vec<u8>, _>(1)).map(Bytes)
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    Ok((row.get(0), changes))
 }
 
 /// Stores the server's change as checked: the worker that wrote it has understood it.

@@ -63,8 +63,9 @@ pub async fn publish(
         subject: Some(key.document().to_string()),
         ..Deed::default()
     };
+    let change = own::make(app, &key, author, edit).await?;
     let mut tx = app.database.begin().await?;
-    own::write(app, &mut tx, &key, author, edit, deed).await?;
+    own::write(app, &mut tx, &change, deed).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     audit::Deed,
-    own,
+    feed, own,
     problem::{Answer, Problem},
     session::SignedIn,
     stored::{StoredDocument, parse_hashes},
@@ -15,6 +15,8 @@ use kieumau_core::{
     id::{DecisionId, DocumentId},
     review::{self, Verdict, heads_text},
 };
+use sqlx::Row as _;
+use std::collections::BTreeSet;
 
 /// What the decision form carries.
 #[derive(Clone, Debug)]
@@ -81,17 +83,23 @@ async fn write(
     if !by.role.reviews() {
         return Err(Problem::forbidden());
     }
+    if new.withdraws.is_some() {
+        new.heads = parse_hashes(&seen(app, by, reviewed).await?);
+    }
+    let key = Key::review(by.unit, reviewed);
+    let edit = Edit::Decide(serde_json::to_string(&new).map_err(Problem::internal)?);
+    let change = own::make(app, &key, by.person, edit).await?;
     let mut tx = app.database.begin().await?;
+    // The feed first, as everywhere: two that take locks in two orders wait for each other.
+    feed::hold(&mut tx, &BTreeSet::from([by.unit])).await?;
     let document = StoredDocument::hold(&mut tx, &app.vault, reviewed).await?;
     let document = document
         .filter(|document| document.key.unit == by.unit)
-        .ok_or(Problem::not_found())?;
+        .ok_or_else(Problem::not_found)?;
     if !matches!(document.key.kind, Kind::PatrolLog | Kind::EvidenceFile) {
         return Err(Problem::not_found());
     }
-    if new.withdraws.is_some() {
-        new.heads = parse_hashes(&document.checked_heads);
-    } else if heads_text(&new.heads) != document.checked_heads {
+    if heads_text(&new.heads) != document.checked_heads {
         return Err(Problem::changed());
     }
     let deed = Deed {
@@ -102,9 +110,18 @@ async fn write(
         detail: Some(new.verdict.word().to_owned()),
         ..Deed::default()
     };
-    let edit = Edit::Decide(serde_json::to_string(&new).map_err(Problem::internal)?);
-    let key = Key::review(by.unit, reviewed);
-    own::write(app, &mut tx, &key, by.person, edit, deed).await?;
+    own::write(app, &mut tx, &change, deed).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// The heads of a document of one's own unit as pages show them now.
+async fn seen(app: &App, by: &SignedIn, document: DocumentId) -> Answer<String> {
+    let row =
+        sqlx::query("select checked_heads from document where document_id = $1 and unit_id = $2")
+            .bind(document.to_string())
+            .bind(by.unit.to_string())
+            .fetch_optional(&app.database.read)
+            .await?;
+    row.map(|row| row.get(0)).ok_or_else(Problem::not_found)
 }

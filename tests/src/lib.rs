@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod built;
 pub mod desk;
+pub mod driver;
 pub mod process;
 pub mod server;
 pub mod signal;

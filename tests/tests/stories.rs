@@ -78,6 +78,36 @@ async fn nothing_is_called_sent_before_text_and_photo_are_both_there() {
 }
 
 #[tokio::test]
+async fn a_colleagues_photo_that_is_still_on_her_phone_keeps_the_patrol_unsent() {
+    let world = World::new().await;
+    let (an, ha) = (world.phone("an").await, world.phone("ha").await);
+    let patrol = an.patrol_called("Ca có ảnh của Hà").await;
+    let qr = an.patrol(patrol).await.expect("reads").join_qr;
+    ha.join_patrol(&qr).await.expect("joins");
+    let observation = ha.observe(patrol, "Có ảnh").await;
+    ha.photograph(
+        patrol,
+        &observation.to_string(),
+        &world.file("anh.jpg", PICTURE),
+    )
+    .await;
+    let text_only = kieumau_core::phone::SyncOptions {
+        tries: 1,
+        attachments: false,
+    };
+    ha.sync(text_only).await.expect("the text goes");
+    eventually("An's phone has Hà's observation", async || {
+        an.sync_well().await;
+        an.observations(patrol).await.expect("reads").len() == 1
+    })
+    .await;
+    assert_eq!(an.state(patrol).await, ItemState::Waiting);
+    ha.sync_well().await;
+    an.sync_well().await;
+    assert_eq!(an.state(patrol).await, ItemState::Received);
+}
+
+#[tokio::test]
 async fn an_and_ha_write_one_patrol_offline_and_both_are_kept() {
     let world = World::new().await;
     let (an, ha) = (world.phone("an").await, world.phone("ha").await);

@@ -23,7 +23,10 @@ pub struct ClashValue {
     pub phone: Option<PhoneId>,
 }
 
-/// Every field in a clash, in the order of the document's keys.
+/// Who changed a record last is no matter of meaning, and nobody may choose another's name: the next edit ends it.
+const ATTRIBUTION: &str = "edited_by";
+
+/// Every field in a clash, in the order of the document's keys; attributions are none.
 #[must_use]
 pub fn clashes(document: &Automerge) -> Vec<Clash> {
     let mut found = Vec::new();
@@ -36,6 +39,8 @@ pub fn clashes(document: &Automerge) -> Vec<Clash> {
                 document.get(&object, item.key.as_ref())
             {
                 waiting.push((child, path));
+            } else if item.key == ATTRIBUTION {
+                continue;
             } else if let Some(values) = several(document, &object, &item.key) {
                 found.push(Clash { path, values });
             }
@@ -90,7 +95,8 @@ pub fn choose(
     path: &[String],
     index: usize,
 ) -> Result<Option<Change>, DocumentError> {
-    let Some((field, parents)) = path.split_last() else {
+    let Some((field, parents)) = path.split_last().filter(|(field, _)| *field != ATTRIBUTION)
+    else {
         return Ok(None);
     };
     let mut object = ROOT;

@@ -107,6 +107,22 @@ impl Phone {
     ) -> Result<Sha256, PhoneError> {
         let (from, to) = (path.to_owned(), self.files());
         let file = blocking(move || seal_into(&to, &from)).await?;
+        let (sha256, sealed) = (file.sha256, self.files().join(&file.name));
+        let attached = self.hang(document, item, file).await;
+        // Only where a rule was broken is it certain that nothing names the sealed copy.
+        if matches!(attached, Err(PhoneError::Invalid(_) | PhoneError::NotFound)) {
+            tokio::fs::remove_file(sealed).await?;
+        }
+        attached.map(|()| sha256)
+    }
+
+    /// Makes the document name the sealed file.
+    async fn hang(
+        &self,
+        document: DocumentId,
+        item: Option<String>,
+        file: NewFile,
+    ) -> Result<(), PhoneError> {
         let sha256 = file.sha256;
         let mut store = self.store().await;
         let stamp = self.stamp(store.profile()?.person);
@@ -134,7 +150,7 @@ impl Phone {
                 return Err(Invalid::new("document", Rule::WrongKind).into());
             }
         }
-        Ok(sha256)
+        Ok(())
     }
 
     /// What is known here of an attachment.
@@ -191,7 +207,7 @@ impl Phone {
         Ok(shown)
     }
 
-    /// Files that the server is not known to have, the oldest document's first.
+    /// Files that the server is not known to have.
     pub(super) async fn unsent_files(&self) -> Result<Vec<Unsent>, PhoneError> {
         let mut store = self.store().await;
         let rows = sqlx::query(
@@ -223,6 +239,14 @@ fn unsent(row: &sqlx::sqlite::SqliteRow, files: &Path) -> Result<Unsent, PhoneEr
         key: Zeroizing::new(key),
         path: files.join(row.get::<&str, _>(3)),
     })
+}
+
+/// Removes what was shown in the clear. Copies, not records: the sealed files stay.
+pub(super) fn forget_viewable(folder: &Path) -> Result<(), PhoneError> {
+    match std::fs::remove_dir_all(folder.join("viewable")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Copies the file at `from` into a sealed file in `files`, and looks at what it is on the way.

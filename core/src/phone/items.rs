@@ -3,9 +3,11 @@
 
 use super::{Phone, error::PhoneError, patrols, store::parse_hashes};
 use crate::{
+    attachment::Attachment,
     document::{self, Key, Kind},
     evidence::EvidenceFile,
-    id::{DocumentId, PersonId},
+    hash::Sha256,
+    id::{AttachmentId, DocumentId, PersonId},
     patrol::PatrolLog,
     receipt::Receipt,
     reference::Reference,
@@ -70,19 +72,39 @@ pub struct Decided {
     pub at_ms: i64,
 }
 
-/// What lists need of a document, as JSON beside it. Computed at each write from the document alone.
-pub(super) fn summary(kind: Kind, document: &Automerge) -> Result<String, PhoneError> {
-    let json = match kind {
-        Kind::PatrolLog => serde_json::to_string(&patrols::Summary::of(&document::read::<
-            PatrolLog,
-        >(document)?)),
-        Kind::Review => serde_json::to_string(&standing(&document::read::<Review>(document)?)),
-        Kind::EvidenceFile => {
-            document::read::<EvidenceFile>(document).map(|_| Ok("null".to_owned()))?
-        }
-        Kind::Reference => document::read::<Reference>(document).map(|_| Ok("null".to_owned()))?,
+/// What lists need of a document, as JSON beside it, and the files that it names. Computed at each write from the document alone.
+pub(super) fn summary(
+    kind: Kind,
+    document: &Automerge,
+) -> Result<(String, BTreeSet<Sha256>), PhoneError> {
+    let files = |attachments: &BTreeMap<AttachmentId, Attachment>| {
+        attachments
+            .values()
+            .map(|attachment| attachment.sha256)
+            .collect()
     };
-    json.map_err(PhoneError::internal)
+    let (json, named) = match kind {
+        Kind::PatrolLog => {
+            let log: PatrolLog = document::read(document)?;
+            (
+                serde_json::to_string(&patrols::Summary::of(&log)),
+                files(&log.attachments),
+            )
+        }
+        Kind::EvidenceFile => {
+            let file: EvidenceFile = document::read(document)?;
+            (Ok("null".to_owned()), files(&file.attachments))
+        }
+        Kind::Review => {
+            let review: Review = document::read(document)?;
+            (serde_json::to_string(&standing(&review)), BTreeSet::new())
+        }
+        Kind::Reference => {
+            let _: Reference = document::read(document)?;
+            (Ok("null".to_owned()), BTreeSet::new())
+        }
+    };
+    Ok((json.map_err(PhoneError::internal)?, named))
 }
 
 fn standing(review: &Review) -> Option<Decided> {
@@ -115,7 +137,10 @@ pub(super) async fn states(
             let files: BTreeSet<_> = parse_hashes(files).into_iter().collect();
             *heads == found.heads && attachments.get(id).is_none_or(|all| all.is_subset(&files))
         });
-        let whole = covered && found.item.unsent_changes == 0 && !loose.contains(&id.to_string());
+        // What others wrote came from the server: there is nothing of one's own in it to be signed for.
+        let whole = (covered || !found.own)
+            && found.item.unsent_changes == 0
+            && !loose.contains(&id.to_string());
         let about_these_heads = found
             .item
             .decided
@@ -138,6 +163,8 @@ pub(super) async fn states(
 
 struct Found {
     item: Item,
+    /// Something in it was written on this phone.
+    own: bool,
     heads: String,
     tried: bool,
 }
@@ -147,7 +174,8 @@ async fn documents(
 ) -> Result<BTreeMap<DocumentId, Found>, PhoneError> {
     let mut decided: BTreeMap<String, Option<Decided>> = BTreeMap::new();
     let mut found = BTreeMap::new();
-    let rows = sqlx::query("select document_id, kind, unit_id, name, heads, summary from document")
+    let rows = sqlx::query("select document_id, kind, unit_id, name, heads, summary, \
+         exists (select 1 from change c where c.document_id = document.document_id and c.own = 1) from document")
         .fetch_all(connection)
         .await?;
     for row in &rows {
@@ -180,6 +208,7 @@ async fn documents(
                     key.document(),
                     Found {
                         item,
+                        own: row.get(6),
                         heads: row.get(4),
                         tried: true,
                     },
@@ -223,10 +252,10 @@ async fn count_changes(
 async fn count_attachments(
     connection: &mut SqliteConnection,
     items: &mut BTreeMap<DocumentId, Found>,
-) -> Result<BTreeMap<DocumentId, BTreeSet<crate::hash::Sha256>>, PhoneError> {
+) -> Result<BTreeMap<DocumentId, BTreeSet<Sha256>>, PhoneError> {
     let rows = sqlx::query(
-        "select u.document_id, u.sha256, a.received_at_ms is null from attachment_use u \
-         join attachment a on a.sha256 = u.sha256",
+        "select u.document_id, u.sha256, a.sha256 is not null and a.received_at_ms is null \
+         from attachment_use u left join attachment a on a.sha256 = u.sha256",
     )
     .fetch_all(connection)
     .await?;

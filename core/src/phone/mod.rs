@@ -73,6 +73,7 @@ impl Phone {
     /// # Errors
     /// `Invalid` at `key` for a wrong key; `StorageFull`, `Internal`.
     pub async fn open(config: PhoneConfig) -> Result<Self, PhoneError> {
+        attachments::forget_viewable(&config.folder)?;
         let connection = database::open(&config.folder, &config.key).await?;
         let store = Store::open(connection).await?;
         Ok(Self {

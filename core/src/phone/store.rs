@@ -32,6 +32,14 @@ pub(super) struct Store {
     walk: Option<(DocumentId, Walk)>,
 }
 
+/// What became of a merge.
+pub(super) struct Merged {
+    /// Changes that are new here.
+    pub(super) new: usize,
+    /// Changes that came without what they depend on, and were not kept.
+    pub(super) lacking: usize,
+}
+
 /// What goes into the same transaction as an edit.
 pub(super) enum Also {
     /// Nothing.
@@ -217,40 +225,51 @@ impl Store {
         })
     }
 
-    /// Merges what the server sent. Returns how many changes were new here.
+    /// Merges what the server sent.
     pub(super) async fn merge(
         &mut self,
         key: &Key,
         changes: &[Change],
         seals: &[Seal],
-    ) -> Result<usize, PhoneError> {
+    ) -> Result<Merged, PhoneError> {
         self.walk = None;
         let mut document = self.take(key).await?;
         let mut tx = self.connection.begin().await?;
         let mut new = Vec::new();
-        put_document(&mut tx, key, &document).await?;
         for change in changes {
             let known = sqlx::query("update change set server = 'held' where hash = $1")
                 .bind(change.hash.to_string())
                 .execute(&mut *tx)
                 .await?;
             if known.rows_affected() == 0 {
-                new.extend_from_slice(&change.bytes);
-                put_change(&mut tx, key.document(), change, false).await?;
+                document
+                    .load_incremental(&change.bytes)
+                    .map_err(PhoneError::internal)?;
+                new.push(change);
             }
         }
-        if !new.is_empty() {
+        put_document(&mut tx, key, &document).await?;
+        // A change whose ancestor is not here is not kept: stored, it would make the pile incomplete for ever. The caller reads
+        // the feed from its beginning instead.
+        let (whole, lacking): (Vec<&Change>, Vec<&Change>) = new.into_iter().partition(|change| {
             document
-                .load_incremental(&new)
-                .map_err(PhoneError::internal)?;
-            put_document(&mut tx, key, &document).await?;
+                .get_change_meta_by_hash(&change.hash.into())
+                .is_some()
+        });
+        for change in &whole {
+            put_change(&mut tx, key.document(), change, false).await?;
         }
         for seal in seals {
             put_seal(&mut tx, key.document(), seal).await?;
         }
         tx.commit().await?;
-        self.keep(key.document(), document);
-        Ok(if new.is_empty() { 0 } else { changes.len() })
+        if lacking.is_empty() {
+            self.keep(key.document(), document);
+        }
+        Ok(Merged {
+            new: whole.len(),
+            lacking: lacking.len(),
+        })
     }
 
     /// Takes the document out of the cache, or loads it from its changes.
@@ -281,6 +300,7 @@ async fn put_document(
     key: &Key,
     document: &Automerge,
 ) -> Result<(), PhoneError> {
+    let (summary, attachments) = items::summary(key.kind, document)?;
     sqlx::query(
         "insert into document (document_id, kind, unit_id, name, heads, summary) values ($1, $2, $3, $4, $5, $6) \
          on conflict (document_id) do update set heads = excluded.heads, summary = excluded.summary",
@@ -290,9 +310,17 @@ async fn put_document(
     .bind(key.unit.to_string())
     .bind(&key.name)
     .bind(heads_text(&document::heads(document)))
-    .bind(items::summary(key.kind, document)?)
+    .bind(summary)
     .execute(&mut **tx)
     .await?;
+    // Colleagues' files among them: nothing is called sent before the server has every file that the document names.
+    for sha256 in attachments {
+        sqlx::query("insert into attachment_use (document_id, sha256) values ($1, $2) on conflict do nothing")
+            .bind(key.document().to_string())
+            .bind(sha256.to_string())
+            .execute(&mut **tx)
+            .await?;
+    }
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use crate::{
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use sqlx::{Connection as _, Row as _};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -65,6 +65,8 @@ pub struct SyncReport {
     pub refused_changes: Vec<String>,
     /// Files the server has whole now.
     pub sent_files: u32,
+    /// Files that could not be read or were refused. Kept on the phone, and tried again at the next sync.
+    pub failed_files: u32,
     /// Changes that came.
     pub received_changes: u32,
     /// Documents whose receipt came.
@@ -146,6 +148,10 @@ struct Session<'a> {
     options: SyncOptions,
     report: SyncReport,
     last_error: Option<PhoneError>,
+    /// Files that failed in this sync: the others are sent all the same.
+    failed_files: BTreeSet<Sha256>,
+    /// Something came without what it depends on: the feed is read from its beginning, once.
+    lacking: bool,
 }
 
 impl Phone {
@@ -207,6 +213,8 @@ impl Phone {
             options,
             report: SyncReport::default(),
             last_error: None,
+            failed_files: BTreeSet::new(),
+            lacking: false,
         };
         session.run().await
     }
@@ -243,14 +251,15 @@ impl Session<'_> {
 
     async fn situation(&self) -> Result<Situation, PhoneError> {
         let mut store = self.phone.store().await;
-        let (unsent_changes, unsent_files): (bool, bool) = sqlx::query_as(
+        let (unsent_changes, unsent_files): (bool, i64) = sqlx::query_as(
             "select exists (select 1 from change where server is null), \
-             exists (select 1 from attachment where received_at_ms is null)",
+             (select count(*) from attachment where received_at_ms is null)",
         )
         .fetch_one(&mut store.connection)
         .await?;
         let unconfirmed = !unconfirmed(&mut store.connection).await?.is_empty();
-        let unsent_files = unsent_files && self.options.attachments;
+        let unsent_files =
+            unsent_files > self.failed_files.len() as i64 && self.options.attachments;
         Ok(Situation {
             signed_in: self.token.is_some(),
             unsent_changes,
@@ -270,7 +279,9 @@ impl Session<'_> {
             } => Failure::Busy {
                 retry_after: Some(Duration::from_secs(u64::from(*seconds))),
             },
-            PhoneError::SignedOut { word } if word == "token-expired" => {
+            PhoneError::SignedOut { word }
+                if matches!(word.as_str(), "token-expired" | "token-refused") =>
+            {
                 *self.token = None;
                 Failure::TokenExpired
             }
@@ -408,6 +419,15 @@ impl Session<'_> {
                 .execute(&mut *tx)
                 .await?;
         }
+        // The server says it has not what this phone thought it had sent: it is sent again.
+        for sha256 in &pushed.missing_attachments {
+            sqlx::query(
+                "update attachment set received_at_ms = null, upload_url = null where sha256 = $1",
+            )
+            .bind(sha256.to_string())
+            .execute(&mut *tx)
+            .await?;
+        }
         for jws in &pushed.receipts {
             let Ok(receipt) = Receipt::verify(jws, |_| Some(receipt_key)) else {
                 continue;
@@ -431,12 +451,33 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Sends one file whole, from wherever the server is with it.
+    /// Sends one file whole. One that fails by itself (unreadable here, refused there) stays behind and holds up nothing.
     async fn upload(&mut self) -> Result<(bool, bool), PhoneError> {
-        let Some(file) = self.phone.unsent_files().await?.into_iter().next() else {
+        let files = self.phone.unsent_files().await?;
+        let Some(file) = files
+            .into_iter()
+            .find(|file| !self.failed_files.contains(&file.sha256))
+        else {
             return Ok((false, false));
         };
-        let (url, mut offset) = self.resume(&file).await?;
+        match self.send_file(&file).await {
+            Ok(()) => Ok((true, false)),
+            Err(error @ PhoneError::Offline { .. }) => Err(error),
+            Err(PhoneError::SignedOut { word })
+                if word.starts_with("token-") || word.starts_with("phone-") =>
+            {
+                Err(PhoneError::SignedOut { word })
+            }
+            Err(_) => {
+                self.failed_files.insert(file.sha256);
+                self.report.failed_files += 1;
+                Ok((false, false))
+            }
+        }
+    }
+
+    async fn send_file(&mut self, file: &Unsent) -> Result<(), PhoneError> {
+        let (url, mut offset) = self.resume(file).await?;
         while offset < file.size_bytes {
             let bytes = file.read(offset, UPLOAD_CHUNK).await?;
             offset = self
@@ -459,7 +500,7 @@ impl Session<'_> {
         .execute(&mut store.connection)
         .await?;
         self.report.sent_files += 1;
-        Ok((true, false))
+        Ok(())
     }
 
     /// Where the upload is, and how far. One that the server no longer knows begins anew.
@@ -498,6 +539,7 @@ impl Session<'_> {
                 .await?
                 .get(0)
         };
+        let cursor_was_empty = cursor.is_empty();
         let items = self.client.pull(self.token()?, &cursor).await?;
         let mut came = 0;
         let mut open: Option<Incoming> = None;
@@ -520,6 +562,12 @@ impl Session<'_> {
                 Pulled::Ungrant(document, _) => self.ungrant(document).await?,
                 Pulled::Cursor(cursor, more) => {
                     came += self.merge(open.take()).await?;
+                    let again = std::mem::take(&mut self.lacking) && !cursor_was_empty;
+                    let (cursor, more) = if again {
+                        (String::new(), true)
+                    } else {
+                        (cursor, more)
+                    };
                     let mut store = self.phone.store().await;
                     sqlx::query("update sync set cursor = $1")
                         .bind(cursor)
@@ -536,25 +584,22 @@ impl Session<'_> {
         })
     }
 
-    async fn merge(&self, incoming: Option<Incoming>) -> Result<u32, PhoneError> {
+    async fn merge(&mut self, incoming: Option<Incoming>) -> Result<u32, PhoneError> {
         let Some(incoming) = incoming else {
             return Ok(0);
         };
-        let new = self
+        let merged = self
             .phone
             .store()
             .await
             .merge(&incoming.key, &incoming.changes, &incoming.seals)
             .await?;
-        if new > 0 {
-            self.phone
-                .syncing
-                .tell(Event::Changed {
-                    document: incoming.key.document(),
-                })
-                .await;
+        self.lacking |= merged.lacking > 0;
+        if merged.new > 0 {
+            let document = incoming.key.document();
+            self.phone.syncing.tell(Event::Changed { document }).await;
         }
-        u32::try_from(new).map_err(PhoneError::internal)
+        u32::try_from(merged.new).map_err(PhoneError::internal)
     }
 
     async fn ungrant(&self, document: DocumentId) -> Result<(), PhoneError> {

@@ -5,7 +5,7 @@
 
 mod store;
 
-pub use store::{empty, replace};
+pub use store::{drop_strays, replace};
 
 use kieumau_core::{
     attachment::Attachment,

@@ -29,19 +29,19 @@ const TABLES: [&str; 13] = [
     "checkpoint",
 ];
 
-/// Empties every table of the projection.
+/// Drops rows of documents that are not there.
 ///
 /// # Errors
 /// What the database says.
-pub async fn empty(tx: &mut Tx) -> Result<(), sqlx::Error> {
+pub async fn drop_strays(tx: &mut Tx) -> Result<(), sqlx::Error> {
     for table in TABLES {
-        sqlx::query(sqlx::AssertSqlSafe(format!("delete from {table}")))
+        let sql = format!(
+            "delete from {table} where document_id not in (select document_id from document)"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(sql))
             .execute(&mut **tx)
             .await?;
     }
-    sqlx::query("update document set projected_heads = ''")
-        .execute(&mut **tx)
-        .await?;
     Ok(())
 }
 

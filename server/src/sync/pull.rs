@@ -31,6 +31,8 @@ use std::collections::BTreeSet;
 
 /// Entries scanned for one answer.
 const PAGE: i64 = 2_000;
+/// Bytes of changes in one answer; the first entry goes whatever its size.
+const PAGE_BYTES: i64 = 8 << 20;
 
 /// Where a phone is in the feeds it reads.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -81,11 +83,11 @@ pub async fn pull(
 ) -> Answer<Response> {
     let (epoch, _) = ledger::size(&app.database.read).await?;
     let cursor = Cursor::parse(&after.cursor).filter(|cursor| cursor.epoch == epoch);
+    let end = checked_through(&app, phone.unit).await?;
+    // A cursor beyond the feed's end is of another history (a restored backup): start again.
     let scanned = cursor.map_or(0, |cursor| cursor.number(phone.unit));
-    let through = checked_through(&app, phone.unit)
-        .await?
-        .min(scanned.saturating_add(PAGE))
-        .max(scanned);
+    let scanned = if scanned > end { 0 } else { scanned };
+    let through = page_end(&app, phone.unit, scanned, end).await?;
     let mut answer = Sequence::default();
     let more = deliver(&app, &phone, scanned, through, &mut answer).await?;
     let feeds = vec![Position {
@@ -94,6 +96,32 @@ pub async fn pull(
     }];
     answer.push(&Pulled::Cursor(Cursor { epoch, feeds }.to_text(), more));
     Ok(([(header::CONTENT_TYPE, wire::CBOR_SEQUENCE)], answer.0).into_response())
+}
+
+/// Up to which entry one answer goes: so many entries, or so many bytes of changes.
+async fn page_end(app: &App, unit: UnitId, scanned: i64, end: i64) -> Result<i64, sqlx::Error> {
+    let rows = sqlx::query(
+        "select e.number, coalesce(length(c.bytes), d.size_bytes, 0) from entry e \
+         left join change c on c.document_id = e.document_id and c.hash = e.change_hash \
+         left join document d on d.document_id = e.document_id \
+         where e.unit_id = $1 and e.number > $2 and e.number <= $3 order by e.number limit $4",
+    )
+    .bind(unit.to_string())
+    .bind(scanned)
+    .bind(end)
+    .bind(PAGE)
+    .fetch_all(&app.database.read)
+    .await?;
+    let mut bytes = 0;
+    let mut through = scanned;
+    for row in &rows {
+        bytes += row.get::<i64, _>(1);
+        if bytes > PAGE_BYTES && through > scanned {
+            break;
+        }
+        through = row.get(0);
+    }
+    Ok(through)
 }
 
 /// Up to where a unit's feed may be served; nothing for a unit without a feed.

@@ -7,6 +7,7 @@ use crate::{attachment::thumbnail, projection};
 use automerge::{Automerge, Change as AutomergeChange, ObjId, ROOT, ReadDoc as _, Value};
 use kieumau_core::{
     document::{self, Actor, Change, Key, Kind, Record},
+    evidence::EvidenceFile,
     hash::Sha256,
     id::{PersonId, PhoneId},
     invalid::Invalid,
@@ -271,8 +272,13 @@ fn makes_sense(
     for (map, fields) in signed {
         names_hold(document, map, fields, people)?;
     }
+    if key.kind == Kind::EvidenceFile {
+        let file: EvidenceFile = document::read(document).map_err(|_| "not-its-kind")?;
+        file.check().map_err(|_| "breaks-a-rule")?;
+    }
     if key.kind == Kind::PatrolLog {
         let log: PatrolLog = document::read(document).map_err(|_| "not-its-kind")?;
+        log.check().map_err(|_| "breaks-a-rule")?;
         if log
             .track
             .values()

@@ -7,5 +7,5 @@
 mod job;
 mod pool;
 
-pub use job::{Answer, Bytes, CheckJob, Checked, Edit, EditJob, Job, run};
+pub use job::{Answer, Bytes, CheckJob, Checked, Edit, EditJob, Edited, Job, run};
 pub use pool::{WorkerError, Workers};

@@ -29,6 +29,17 @@ pub enum WorkerError {
     TooSlow,
 }
 
+impl WorkerError {
+    /// The stable word under which a change is withheld.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::NotStarted(_) => "worker-not-started",
+            Self::Died => "worker-died",
+            Self::TooSlow => "worker-too-slow",
+        }
+    }
+}
+
 /// The workers of this server.
 #[derive(Clone, Debug)]
 pub struct Workers(Arc<Pool>);

@@ -5,10 +5,9 @@
 
 use super::{
     disk::RawFile,
-    driver::Driver,
     table::{Measure, Target, ms, percentile},
 };
-use crate::server::Server;
+use crate::{driver::Driver, server::Server};
 use std::{path::Path, time::Instant};
 
 const ROUNDS: usize = 3;

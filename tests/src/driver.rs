@@ -1,20 +1,21 @@
-//! A lean client: an enrolled phone without a store. It pushes changes that were made and sealed beforehand, so that what is
-//! timed is the server and not the phone. It asks for a receipt with every change, as a phone does.
+//! A lean client: an enrolled phone without a store. Benchmarks let it push what was made and sealed beforehand, so that what is
+//! timed is the server; tests let it say what no phone of ours would.
 
 use crate::server::Server;
 use ed25519_dalek::SigningKey;
 use kieumau_core::{
-    document::{self, Actor, Key},
+    document::{self, Actor, Change, Key},
     enrolment::{Enrolled, NewPhone, PHONES},
+    hash::Sha256,
     jws,
     observation::NewObservation,
     patrol::{NewPatrol, PatrolLog},
-    seal::Signer,
+    seal::{Seal, Signer},
     stamp::Stamp,
     token::{ASSERTION_TYP, AccessToken, Assertion, GRANT_TYPE, TOKEN},
-    wire::{self, Push, Pushed, PushedDocument, ReceiptRequest, WireKey},
+    wire::{self, ChangeOutcome, Push, Pushed, PushedDocument, ReceiptRequest, WireKey},
 };
-use reqwest::{Client, header::CONTENT_TYPE};
+use reqwest::{Client, StatusCode, header::CONTENT_TYPE};
 
 /// Changes of one patrol: the size of the project's *patrol document*.
 pub const CHANGES_PER_PATROL: usize = 32;
@@ -24,8 +25,10 @@ pub const CHANGES_PER_PATROL: usize = 32;
 pub struct Driver {
     http: Client,
     url: String,
-    key: SigningKey,
-    enrolled: Enrolled,
+    /// Its signing key.
+    pub key: SigningKey,
+    /// Who it is.
+    pub enrolled: Enrolled,
     token: AccessToken,
 }
 
@@ -120,11 +123,41 @@ impl Driver {
         }
     }
 
-    /// Pushes what was prepared. Returns when the answer is read; the server wrote it after its transaction.
+    /// This phone's changes of a new patrol: its start, and so many observations.
     ///
     /// # Panics
-    /// When the server refuses, or sends no receipt: a fast refusal is no figure.
-    pub async fn push(&self, body: Vec<u8>) {
+    /// When a rule is broken.
+    #[must_use]
+    pub fn patrol(&self, observations: usize) -> (Key, Vec<Change>) {
+        let mut bodies = Vec::new();
+        self.prepare_patrol(observations + 1, &mut bodies);
+        let documents = bodies.iter().map(|body| {
+            let push: Push = minicbor::decode(body).expect("its own CBOR");
+            push.documents.into_iter().next().expect("one document")
+        });
+        let documents: Vec<PushedDocument> = documents.collect();
+        let key = documents[0].key.key().expect("a key");
+        let changes = documents
+            .into_iter()
+            .flat_map(|document| document.changes)
+            .map(|bytes| {
+                let hash = kieumau_core::header::read(&bytes).expect("a change").hash;
+                Change { hash, bytes }
+            });
+        (key, changes.collect())
+    }
+
+    /// A seal of this phone.
+    #[must_use]
+    pub fn seal(&self, key: &Key, change: Sha256) -> Seal {
+        key.seal(&self.key, Signer::Phone(self.enrolled.phone), change)
+    }
+
+    /// Sends `body` to push; the status, and the bytes of the answer.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn send(&self, body: Vec<u8>) -> (StatusCode, Vec<u8>) {
         let request = self
             .http
             .post(format!("{}{}", self.url, wire::PUSH))
@@ -132,8 +165,44 @@ impl Driver {
             .header(CONTENT_TYPE, wire::CBOR)
             .body(body);
         let answer = request.send().await.expect("an answer");
-        assert!(answer.status().is_success(), "{}", answer.status());
-        let answer = answer.bytes().await.expect("an answer whole");
+        (
+            answer.status(),
+            answer.bytes().await.expect("an answer whole").to_vec(),
+        )
+    }
+
+    /// Pushes these changes of one document with these seals, and asks for no receipt.
+    ///
+    /// # Panics
+    /// When the push as a whole is refused.
+    pub async fn push_changes(
+        &self,
+        key: &Key,
+        changes: &[Change],
+        seals: Vec<Seal>,
+    ) -> Vec<ChangeOutcome> {
+        let changes = changes.iter().map(|change| change.bytes.clone()).collect();
+        let document = PushedDocument {
+            key: WireKey::from(key),
+            changes,
+            seals,
+        };
+        let push = Push {
+            documents: vec![document],
+            receipts: Vec::new(),
+        };
+        let (status, answer) = self.send(minicbor::to_vec(&push).expect("CBOR")).await;
+        assert!(status.is_success(), "{status}");
+        minicbor::decode::<Pushed>(&answer).expect("CBOR").changes
+    }
+
+    /// Pushes what was prepared. Returns when the answer is read; the server wrote it after its transaction.
+    ///
+    /// # Panics
+    /// When the server refuses, or sends no receipt: a fast refusal is no figure.
+    pub async fn push(&self, body: Vec<u8>) {
+        let (status, answer) = self.send(body).await;
+        assert!(status.is_success(), "{status}");
         let pushed: Pushed = minicbor::decode(&answer).expect("CBOR");
         assert_eq!(pushed.changes, [], "the change was taken");
         assert_eq!(pushed.receipts.len(), 1, "with its receipt");

@@ -1,0 +1,116 @@
+//! The server's commands on real data: every projected row can be rebuilt to the byte, and a dossier holds or names what is broken.
+
+use kieumau_core::phone::ItemState;
+use kieumau_tests::{built, server::Server, world::World};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use std::path::Path;
+
+const TABLES: &str = "patrol patrol_member patrol_count pause observation measure_taken visit track_segment evidence \
+                      attachment_use decision clash checkpoint";
+
+/// Every projected row as text, in a fixed order.
+fn rows(data: &Path) -> String {
+    let program = "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1],timeout=20)\n\
+                   for t in sys.argv[2].split():\n for r in sorted(map(repr,c.execute('select * from '+t))): print(t,r)";
+    let database = data.join("kieumau.db");
+    let out = std::process::Command::new("python3")
+        .args(["-c", program])
+        .arg(database)
+        .arg(TABLES)
+        .output()
+        .expect("python3 starts");
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8(out.stdout).expect("text")
+}
+
+#[tokio::test]
+async fn reproject_rebuilds_every_row_to_the_byte() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), None, 30).await;
+    let before = rows(folder.path());
+    for table in [
+        "patrol ",
+        "observation ",
+        "track_segment ",
+        "evidence ",
+        "decision ",
+        "checkpoint ",
+    ] {
+        assert!(before.contains(table), "the sample has rows in {table}");
+    }
+    server.command(&["reproject"]).await;
+    assert_eq!(rows(folder.path()), before);
+}
+
+async fn verify(file: &Path, more: &[&str]) -> (bool, String) {
+    let out = tokio::process::Command::new(built::server())
+        .arg("verify")
+        .arg(file)
+        .args(more)
+        .env_clear()
+        .output()
+        .await
+        .expect("verify starts");
+    (
+        out.status.success(),
+        String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned(),
+    )
+}
+
+fn fingerprint(doctor: &str) -> &str {
+    doctor
+        .lines()
+        .find_map(|line| line.strip_prefix("log key: "))
+        .expect("doctor names the log key")
+}
+
+#[tokio::test]
+async fn a_dossier_holds_and_two_hundred_changed_bytes_are_all_found() {
+    let world = World::new().await;
+    let an = world.phone("an").await;
+    let patrol = an.patrol_called("Ca vào hồ sơ").await;
+    an.walk(patrol, 20).await;
+    let observation = an.observe(patrol, "Vào hồ sơ").await;
+    let picture = world.file("anh.jpg", include_bytes!("picture.jpg"));
+    an.photograph(patrol, &observation.to_string(), &picture)
+        .await;
+    an.sync_until(patrol, ItemState::Received).await;
+    let file = world.folder().join("patrol.kieumau");
+    let path = file.to_str().expect("text");
+    world
+        .server
+        .command(&["export", "patrol", &patrol.to_string(), "-o", path])
+        .await;
+    let doctor = world.server.command(&["doctor"]).await;
+    let own = fingerprint(&doctor);
+    let (holds, said) = verify(&file, &["--server-key", own]).await;
+    assert!(holds, "{said}");
+    assert!(verify(&file, &[]).await.1.contains("whose key: unverified"));
+
+    let other = World::new().await;
+    let doctor = other.server.command(&["doctor"]).await;
+    assert!(
+        !verify(&file, &["--server-key", fingerprint(&doctor)])
+            .await
+            .0,
+        "another server's key"
+    );
+
+    let bytes = std::fs::read(&file).expect("reads");
+    let seed: u64 = rand::random();
+    eprintln!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let changed = world.folder().join("changed.kieumau");
+    for round in 0..200 {
+        let mut bytes = bytes.clone();
+        let at = random.random_range(0..bytes.len());
+        bytes[at] ^= random.random_range(1..=255_u8);
+        std::fs::write(&changed, &bytes).expect("writes");
+        let (holds, said) = verify(&changed, &[]).await;
+        assert!(!holds, "round {round}, byte {at}: {said}");
+    }
+}

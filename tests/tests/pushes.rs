@@ -1,0 +1,275 @@
+//! What a push can be that no phone of ours sends: each gets a word, nothing is lost, nothing is doubled, and the server goes on.
+
+use kieumau_core::{
+    document::{self, Actor, Change, Key},
+    hash::Sha256,
+    id::UnitId,
+    patrol::{NewPatrol, PatrolLog},
+    seal::Signer,
+    stamp::Stamp,
+    wire::{ChangeOutcome, Push, PushedDocument, ReceiptRequest, WireKey},
+};
+use kieumau_tests::{
+    driver::Driver,
+    world::{World, eventually},
+};
+use reqwest::StatusCode;
+
+fn words(outcomes: &[ChangeOutcome]) -> Vec<&str> {
+    outcomes
+        .iter()
+        .map(|outcome| outcome.word.as_str())
+        .collect()
+}
+
+#[tokio::test]
+async fn the_same_push_twice_is_held_and_counted_once() {
+    let world = World::new().await;
+    let an = Driver::enrol(&world.server, "an").await;
+    let (key, changes) = an.patrol(3);
+    let seals = vec![an.seal(&key, changes[3].hash)];
+    assert_eq!(
+        words(&an.push_changes(&key, &changes, seals.clone()).await),
+        [""; 0]
+    );
+    assert_eq!(
+        words(&an.push_changes(&key, &changes, seals).await),
+        ["held"; 4]
+    );
+    let chi = world.desk("chi").await;
+    let page = format!("/patrols/{}", key.document());
+    eventually("the page shows it", async || {
+        chi.read(&page).await.0 == StatusCode::OK
+    })
+    .await;
+    let (_, text) = chi.read(&page).await;
+    assert_eq!(text.matches("Lấn chiếm vỉa hè, đã nhắc nhở").count(), 3);
+}
+
+#[tokio::test]
+async fn children_before_their_parents_wait_and_then_come_in() {
+    let world = World::new().await;
+    let an = Driver::enrol(&world.server, "an").await;
+    let (key, changes) = an.patrol(2);
+    let late = &changes[1..];
+    let answer = an
+        .push_changes(&key, late, vec![an.seal(&key, changes[2].hash)])
+        .await;
+    assert_eq!(words(&answer), ["waiting", "waiting"]);
+    let first = &changes[..1];
+    assert_eq!(
+        words(
+            &an.push_changes(&key, first, vec![an.seal(&key, changes[0].hash)])
+                .await
+        ),
+        [""; 0]
+    );
+    let chi = world.desk("chi").await;
+    let page = format!("/patrols/{}", key.document());
+    eventually("all three are read", async || {
+        chi.read(&page)
+            .await
+            .1
+            .matches("Lấn chiếm vỉa hè, đã nhắc nhở")
+            .count()
+            == 2
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_seal_no_seal_and_another_phones_seal_are_refused_and_kept_in_quarantine() {
+    let world = World::new().await;
+    let (an, ha) = (
+        Driver::enrol(&world.server, "an").await,
+        Driver::enrol(&world.server, "ha").await,
+    );
+    let (key, changes) = an.patrol(0);
+    let good = an.seal(&key, changes[0].hash);
+    let mut bent = good;
+    bent.signature[5] ^= 1;
+    let other = Key::patrol(key.unit, uuid::Uuid::now_v7());
+    let moved = an.seal(&other, changes[0].hash);
+    // Hà's phone is in good standing, but these changes are not its own.
+    let foreign = ha.seal(&key, changes[0].hash);
+    for seals in [vec![], vec![bent], vec![moved], vec![foreign]] {
+        assert_eq!(
+            words(&an.push_changes(&key, &changes, seals).await),
+            ["unsealed"]
+        );
+    }
+    // The twin: with its own seal it comes in, carried by whomever.
+    assert_eq!(
+        words(&ha.push_changes(&key, &changes, vec![good]).await),
+        [""; 0]
+    );
+}
+
+#[tokio::test]
+async fn another_units_document_and_a_kind_of_the_servers_are_refused() {
+    let world = World::new().await;
+    let (an, binh) = (
+        Driver::enrol(&world.server, "an").await,
+        Driver::enrol(&world.server, "binh").await,
+    );
+    let (key, changes) = an.patrol(0);
+    let seal = an.seal(&key, changes[0].hash);
+    assert_eq!(
+        words(&binh.push_changes(&key, &changes, vec![seal]).await),
+        ["not-allowed"]
+    );
+    let unknown = Key::patrol(UnitId::from_bytes([9; 16]), uuid::Uuid::now_v7());
+    assert_eq!(
+        words(&an.push_changes(&unknown, &changes, vec![]).await),
+        ["not-allowed"]
+    );
+    let review = Key::review(key.unit, key.document());
+    let birthless: Vec<Change> = changes.clone();
+    let seal = an.seal(&review, birthless[0].hash);
+    assert_eq!(
+        words(&an.push_changes(&review, &birthless, vec![seal]).await),
+        ["not-allowed"]
+    );
+}
+
+#[tokio::test]
+async fn an_observation_in_a_colleagues_name_is_stored_but_never_shown() {
+    let world = World::new().await;
+    let (an, ha) = (
+        Driver::enrol(&world.server, "an").await,
+        Driver::enrol(&world.server, "ha").await,
+    );
+    let key = Key::patrol(an.enrolled.unit, uuid::Uuid::now_v7());
+    let mut patrol = document::new(&key);
+    let actor = Actor {
+        phone: an.enrolled.phone,
+        opening: [1; 8],
+    };
+    let mut changes = Vec::new();
+    for (by, note) in [
+        (an.enrolled.person, "Tên thật"),
+        (ha.enrolled.person, "Mạo danh Hà"),
+    ] {
+        let stamp = Stamp {
+            by,
+            at_ms: an.enrolled.server_time_ms,
+            random: rand::random(),
+        };
+        let (_, change) = document::edit(&mut patrol, actor, stamp.at_ms, |log: &mut PatrolLog| {
+            if log.started_at_ms.is_none() {
+                let team = vec![ha.enrolled.person];
+                log.start(
+                    stamp,
+                    NewPatrol {
+                        title: "Ca".into(),
+                        team,
+                        ..NewPatrol::default()
+                    },
+                )?;
+            }
+            let new = kieumau_core::observation::NewObservation {
+                note: Some(note.into()),
+                ..kieumau_core::observation::NewObservation::of("urban-order", 1, "case")
+            };
+            log.observe(stamp, new).map(|_| ())
+        })
+        .expect("the rules hold");
+        changes.extend(change);
+    }
+    let seal = an.seal(&key, changes[1].hash);
+    assert_eq!(
+        words(&an.push_changes(&key, &changes, vec![seal]).await),
+        [""; 0]
+    );
+    let chi = world.desk("chi").await;
+    let page = format!("/patrols/{}", key.document());
+    eventually("what is in the own name is shown", async || {
+        chi.read(&page).await.1.contains("Tên thật")
+    })
+    .await;
+    assert!(!chi.read(&page).await.1.contains("Mạo danh Hà"));
+}
+
+#[tokio::test]
+async fn a_push_cut_at_any_byte_is_a_problem_and_never_a_500() {
+    let world = World::new().await;
+    let an = Driver::enrol(&world.server, "an").await;
+    let body = an.prepare(1).remove(0);
+    for cut in (0..body.len()).step_by(7).chain([body.len() - 1]) {
+        let (status, answer) = an.send(body[..cut].to_vec()).await;
+        assert_eq!(
+            status,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "cut at {cut}: {}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+    let (status, _) = an.send(body).await;
+    assert!(status.is_success());
+}
+
+#[tokio::test]
+async fn changed_bytes_of_a_change_are_refused_or_what_they_were() {
+    let world = World::new().await;
+    let an = Driver::enrol(&world.server, "an").await;
+    let (key, changes) = an.patrol(0);
+    let seal = an.seal(&key, changes[0].hash);
+    for at in (0..changes[0].bytes.len()).step_by(5) {
+        let mut bytes = changes[0].bytes.clone();
+        bytes[at] ^= 0x55;
+        let bent = Change {
+            hash: Sha256::of(&bytes),
+            bytes,
+        };
+        let answer = an.push_changes(&key, &[bent], vec![seal]).await;
+        assert!(
+            matches!(
+                words(&answer)[..],
+                ["malformed" | "unsealed" | "forged-birth"]
+            ),
+            "byte {at}: {answer:?}"
+        );
+    }
+    assert_eq!(
+        words(&an.push_changes(&key, &changes, vec![seal]).await),
+        [""; 0]
+    );
+}
+
+#[tokio::test]
+async fn no_receipt_is_given_for_what_is_not_here() {
+    let world = World::new().await;
+    let an = Driver::enrol(&world.server, "an").await;
+    let (key, changes) = an.patrol(1);
+    let ask = |heads: Vec<Sha256>, attachments: Vec<Sha256>| {
+        let signer = Signer::Phone(an.enrolled.phone);
+        let push = Push {
+            documents: vec![PushedDocument {
+                key: WireKey::from(&key),
+                changes: vec![changes[0].bytes.clone()],
+                seals: vec![key.seal(&an.key, signer, changes[0].hash)],
+            }],
+            receipts: vec![ReceiptRequest {
+                document: key.document(),
+                heads,
+                attachments,
+            }],
+        };
+        minicbor::to_vec(&push).expect("CBOR")
+    };
+    for (heads, attachments, receipts) in [
+        (vec![changes[1].hash], vec![], 0),
+        (
+            vec![changes[0].hash],
+            vec![Sha256::of(b"never uploaded")],
+            0,
+        ),
+        (vec![], vec![], 0),
+        // The twin: what is here gets its receipt.
+        (vec![changes[0].hash], vec![], 1),
+    ] {
+        let (_, answer) = an.send(ask(heads, attachments)).await;
+        let pushed: kieumau_core::wire::Pushed = minicbor::decode(&answer).expect("CBOR");
+        assert_eq!(pushed.receipts.len(), receipts);
+    }
+}
