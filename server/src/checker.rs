@@ -121,7 +121,7 @@ async fn picture(app: &App, unit: UnitId, sha256: Sha256) -> bool {
     }
 }
 
-/// Checks the unchecked changes of one document; false if another process was faster.
+/// Checks the unchecked changes of one document; false if that settled nothing, because another process was faster.
 ///
 /// # Errors
 /// What the database says.
@@ -146,18 +146,24 @@ pub async fn check(app: &App, id: DocumentId) -> Result<bool, sqlx::Error> {
         tx.rollback().await?;
         return Ok(false);
     }
+    let mut settled = 0;
     for (fresh, verdict) in fresh.iter().zip(&verdicts) {
         let state = if verdict.is_none() {
             "checked"
         } else {
             "withheld"
         };
-        sqlx::query("update change set state = $1, withheld_for = $2 where document_id = $3 and hash = $4 and state = 'accepted'")
-            .bind(state)
-            .bind(id.to_string())
-            .bind(fresh.hash.to_string())
-            .execute(&mut *tx)
-            .await?;
+        let changed = sqlx::query(
+            "update change set state = $1, withheld_for = $2 \
+             where document_id = $3 and hash = $4 and state = 'accepted'",
+        )
+        .bind(state)
+        .bind(verdict)
+        .bind(id.to_string())
+        .bind(fresh.hash.to_string())
+        .execute(&mut *tx)
+        .await?;
+        settled += changed.rows_affected();
         if let Some(word) = verdict {
             tracing::warn!(document.id = %id, change.hash = %fresh.hash, reason = word, "change withheld");
         }
@@ -169,7 +175,7 @@ pub async fn check(app: &App, id: DocumentId) -> Result<bool, sqlx::Error> {
     }
     feed::advance(&mut tx, stored.key.unit).await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(settled > 0)
 }
 
 /// Rows, heads and grants of a document that was looked into.
