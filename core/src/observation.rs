@@ -123,7 +123,8 @@ impl NewObservation {
         }
     }
 
-    fn check(&self) -> Result<(), Invalid> {
+    /// The codes must be the catalogue's. What else must hold is [`Observation::check`]'s.
+    fn check_codes(&self) -> Result<(), Invalid> {
         let catalogue = Catalogue::placeholder();
         if catalogue.item(List::Categories, &self.category).is_none() {
             return Err(Invalid::new("category", Rule::Unknown));
@@ -131,31 +132,10 @@ impl NewObservation {
         if catalogue.item(List::CountUnits, &self.count_unit).is_none() {
             return Err(Invalid::new("count_unit", Rule::Unknown));
         }
-        within("count", self.count, 1, COUNT_LIMIT)?;
         for measure in &self.measures_taken {
             if catalogue.item(List::MeasuresTaken, measure).is_none() {
                 return Err(Invalid::new("measures_taken", Rule::Unknown));
             }
-        }
-        within("fine_vnd", self.fine_vnd.unwrap_or(0), 0, FINE_LIMIT_VND)?;
-        within(
-            "exhibits_held",
-            self.exhibits_held.unwrap_or(0),
-            0,
-            COUNT_LIMIT,
-        )?;
-        within(
-            "vehicles_held",
-            self.vehicles_held.unwrap_or(0),
-            0,
-            COUNT_LIMIT,
-        )?;
-        for (field, text, limit) in [
-            ("record_number", &self.record_number, REFERENCE_LIMIT),
-            ("handed_over_to", &self.handed_over_to, REFERENCE_LIMIT),
-            ("note", &self.note, NOTE_LIMIT),
-        ] {
-            invalid::text(field, text.as_deref().unwrap_or_default(), limit)?;
         }
         Ok(())
     }
@@ -175,7 +155,7 @@ impl Observation {
     /// # Errors
     /// The first rule that `new` breaks, with its field.
     pub fn record(stamp: Stamp, new: NewObservation) -> Result<Self, Invalid> {
-        new.check()?;
+        new.check_codes()?;
         let mut observation = Self {
             category: String::new(),
             count: 0,
@@ -196,6 +176,7 @@ impl Observation {
             withdrawn_at_ms: None,
         };
         observation.say(stamp, new);
+        observation.check()?;
         Ok(observation)
     }
 
@@ -204,9 +185,12 @@ impl Observation {
     /// # Errors
     /// The first rule that `new` breaks, with its field; the observation is then as before.
     pub fn change(&mut self, stamp: Stamp, new: NewObservation) -> Result<(), Invalid> {
-        new.check()?;
-        self.say(stamp, new);
-        self.edited_by = Some(stamp.by);
+        new.check_codes()?;
+        let mut changed = self.clone();
+        changed.say(stamp, new);
+        changed.edited_by = Some(stamp.by);
+        changed.check()?;
+        *self = changed;
         Ok(())
     }
 

@@ -100,10 +100,17 @@ pub trait Listener: Send + Sync {
     fn on_event(&self, event: Event);
 }
 
+/// What one sync leaves to the next: a token, and a client whose connections may still be open.
+#[derive(Default)]
+struct Kept {
+    token: Option<AccessToken>,
+    client: Option<Client>,
+}
+
 /// What lives between syncs.
 #[derive(Default)]
 pub(super) struct Syncing {
-    one: Mutex<Option<AccessToken>>,
+    one: Mutex<Kept>,
     sending: AtomicBool,
     /// The server's clock minus this phone's, once a refusal told it.
     skew_ms: AtomicI64,
@@ -152,6 +159,8 @@ struct Session<'a> {
     failed_files: BTreeSet<Sha256>,
     /// Something came without what it depends on: the feed is read from its beginning, once.
     lacking: bool,
+    /// That was done.
+    read_anew: bool,
 }
 
 impl Phone {
@@ -170,11 +179,11 @@ impl Phone {
     /// # Errors
     /// `Offline` when the server cannot be reached (all is safe, try later); `SignedOut` when it does not let the phone in.
     pub async fn sync(&self, options: SyncOptions) -> Result<SyncReport, PhoneError> {
-        let mut token = self.syncing.one.lock().await;
+        let mut kept = self.syncing.one.lock().await;
         let cancelled = self.syncing.cancel.notified();
         let sending = Sending::new(&self.syncing.sending);
         let outcome = tokio::select! {
-            outcome = self.sync_now(&mut token, options) => outcome,
+            outcome = self.sync_now(&mut kept, options) => outcome,
             () = cancelled => Ok(SyncReport::default()),
         };
         drop(sending);
@@ -184,7 +193,7 @@ impl Phone {
 
     async fn sync_now(
         &self,
-        token: &mut Option<AccessToken>,
+        kept: &mut Kept,
         options: SyncOptions,
     ) -> Result<SyncReport, PhoneError> {
         self.fold_all().await?;
@@ -196,7 +205,10 @@ impl Phone {
                     word: "phone-revoked".to_owned(),
                 });
             }
-            let client = Client::new(&profile.server_url)?;
+            let client = match kept.client.take() {
+                Some(client) => client,
+                None => Client::new(&profile.server_url)?,
+            };
             sqlx::query(
                 "update sync set tried_through = (select coalesce(max(position), 0) from change)",
             )
@@ -205,16 +217,18 @@ impl Phone {
             (client, store.signing_key.clone())
         };
         self.syncing.tell(Event::State).await;
+        kept.client = Some(client.clone());
         let session = Session {
             phone: self,
             client,
             key,
-            token,
+            token: &mut kept.token,
             options,
             report: SyncReport::default(),
             last_error: None,
             failed_files: BTreeSet::new(),
             lacking: false,
+            read_anew: false,
         };
         session.run().await
     }
@@ -539,7 +553,6 @@ impl Session<'_> {
                 .await?
                 .get(0)
         };
-        let cursor_was_empty = cursor.is_empty();
         let items = self.client.pull(self.token()?, &cursor).await?;
         let mut came = 0;
         let mut open: Option<Incoming> = None;
@@ -562,7 +575,9 @@ impl Session<'_> {
                 Pulled::Ungrant(document, _) => self.ungrant(document).await?,
                 Pulled::Cursor(cursor, more) => {
                     came += self.merge(open.take()).await?;
-                    let again = std::mem::take(&mut self.lacking) && !cursor_was_empty;
+                    // Once in a sync: a second time would find the same and never end.
+                    let again = std::mem::take(&mut self.lacking) && !self.read_anew;
+                    self.read_anew |= again;
                     let (cursor, more) = if again {
                         (String::new(), true)
                     } else {
