@@ -100,3 +100,6 @@ impl Phone {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -229,37 +229,11 @@ mod tests {
     use super::*;
     use crate::{
         document::Key,
-        id::{PhoneId, UnitId},
+        id::PhoneId,
         patrol::NewPatrol,
-        person::Role,
-        phone::{PhoneConfig, PhoneError, Profile},
+        phone::{PhoneError, tests::phone},
         track::tests::fix,
     };
-    use std::sync::Arc;
-
-    async fn phone(folder: &Path) -> Phone {
-        let config = PhoneConfig {
-            folder: folder.to_owned(),
-            key: [7; 32].into(),
-            app_version: "test".to_owned(),
-            clock: Arc::new(|| track::tests::NOON_MS),
-        };
-        let phone = Phone::open(config).await.expect("opens");
-        phone.store().await.profile = Some(Profile {
-            phone: PhoneId::from_bytes([1; 16]),
-            person: PersonId::from_bytes([2; 16]),
-            unit: UnitId::from_bytes([3; 16]),
-            role: Role::Officer,
-            person_name: "An".to_owned(),
-            unit_name: "P. Bến Thủy".to_owned(),
-            server_url: String::new(),
-            log_key: [0; 32],
-            receipt_key: [0; 32],
-            seal_key: [0; 32],
-            revoked: false,
-        });
-        phone
-    }
 
     async fn walking(phone: &Phone, fixes: i64) -> DocumentId {
         let new = NewPatrol {
