@@ -1,7 +1,10 @@
 //! What a group of pushes writes, in one transaction: changes with their feed numbers, seals, quarantine, log leaves, receipts.
 //!
 //! Admission itself is `core::log::admission`, a pure function; here is the IO at both its ends. Order of locks: feeds by unit
-//! id, then documents, then the log.
+//! id, then phones, then documents, then the log. `rows` writes what was decided, `receipts` signs for what is held.
+
+mod receipts;
+mod rows;
 
 use crate::{
     app::App,
@@ -19,11 +22,11 @@ use kieumau_core::{
         admission::{self, Admitted, Candidate, Known, Outcome, Refusal},
         leaf::Leaf,
     },
-    receipt::{MAX_HASHES, Receipt},
     review::heads_text,
-    seal::{Seal, Signer},
+    seal::Seal,
     wire::{ChangeOutcome, Pushed, ReceiptRequest},
 };
+use rows::{place, put_changes, put_seals, quarantine};
 use sqlx::Row as _;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -136,7 +139,7 @@ pub async fn write(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, s
         place(&mut tx, leaf.document, &leaf.accepted, position).await?;
     }
     for (push, answer) in pushes.iter().zip(&mut answers) {
-        receipts(app, &mut tx, &ledger, push, answer, now_ms).await?;
+        receipts::sign(app, &mut tx, &ledger, push, answer, now_ms).await?;
     }
     tx.commit().await?;
     Ok(answers)
@@ -361,283 +364,4 @@ fn born_heads(births: &[Sha256]) -> BTreeSet<Sha256> {
     } else {
         births.iter().copied().collect()
     }
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one row's columns come from all of these"
-)]
-async fn put_changes(
-    app: &App,
-    tx: &mut Tx,
-    feeds: &mut feed::Feeds,
-    carrier: Option<PhoneId>,
-    stored: &StoredDocument,
-    arrived: &PreparedDocument,
-    admitted: &Admitted,
-    waited: &[Candidate],
-    now_ms: i64,
-) -> Result<(), sqlx::Error> {
-    let id = arrived.key.document();
-    let mut numbers: BTreeMap<Sha256, i64> = BTreeMap::new();
-    for hash in &admitted.accepted {
-        numbers.insert(
-            *hash,
-            feeds
-                .append(tx, arrived.key.unit, feed::Entry::Change(id, *hash))
-                .await?,
-        );
-    }
-    let waited: BTreeSet<Sha256> = waited.iter().map(|candidate| candidate.hash).collect();
-    for hash in waited.iter().filter(|hash| numbers.contains_key(hash)) {
-        sqlx::query("update change set state = 'accepted', number = $1 where document_id = $2 and hash = $3")
-            .bind(numbers[hash])
-            .bind(id.to_string())
-            .bind(hash.to_string())
-            .execute(&mut **tx)
-            .await?;
-    }
-    let mut seen = BTreeSet::new();
-    for change in arrived
-        .changes
-        .iter()
-        .filter(|change| !waited.contains(&change.candidate.hash))
-    {
-        let hash = change.candidate.hash;
-        if !seen.insert(hash) {
-            continue;
-        }
-        match admitted.outcomes.get(&hash) {
-            Some(Outcome::Accepted) => {
-                put_change(
-                    tx,
-                    stored,
-                    id,
-                    carrier,
-                    change,
-                    "accepted",
-                    Some(numbers[&hash]),
-                    now_ms,
-                )
-                .await?;
-            }
-            Some(Outcome::Waiting) => {
-                put_change(tx, stored, id, carrier, change, "waiting", None, now_ms).await?
-            }
-            Some(Outcome::Refused(refusal)) => {
-                let document = Some(arrived.key.clone());
-                let refused = RefusedChange {
-                    document,
-                    hash,
-                    refusal: *refusal,
-                    bytes: change.bytes.clone(),
-                };
-                quarantine(app, tx, carrier, &refused, now_ms).await?;
-            }
-            Some(Outcome::Held) | None => {}
-        }
-    }
-    Ok(())
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one row's columns come from all of these"
-)]
-async fn put_change(
-    tx: &mut Tx,
-    stored: &StoredDocument,
-    id: DocumentId,
-    carrier: Option<PhoneId>,
-    change: &PreparedChange,
-    state: &str,
-    number: Option<i64>,
-    now_ms: i64,
-) -> Result<(), sqlx::Error> {
-    let candidate = &change.candidate;
-    let deps: Vec<String> = candidate.deps.iter().map(Sha256::to_string).collect();
-    sqlx::query(
-        "insert into change (document_id, hash, actor, seq, deps, written_at_s, received_at_ms, carrier_phone_id, state, \
-         number, bytes) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-    )
-    .bind(id.to_string())
-    .bind(candidate.hash.to_string())
-    .bind(String::from_utf8_lossy(&candidate.actor).into_owned())
-    .bind(i64::try_from(candidate.seq).unwrap_or(i64::MAX))
-    .bind(deps.join(" "))
-    .bind(change.written_at_s)
-    .bind(now_ms)
-    .bind(carrier.map(|phone| phone.to_string()))
-    .bind(state)
-    .bind(number)
-    .bind(stored.close(candidate.hash, &change.bytes))
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// Keeps the seals whose change is here.
-async fn put_seals(
-    tx: &mut Tx,
-    id: DocumentId,
-    seals: &[Seal],
-    admitted: &Admitted,
-) -> Result<(), sqlx::Error> {
-    for seal in seals {
-        let lands = !matches!(
-            admitted.outcomes.get(&seal.change),
-            None | Some(Outcome::Refused(_))
-        );
-        // A seal whose own change did not land may still be what covers an earlier one that did.
-        if !lands && admitted.accepted.is_empty() {
-            continue;
-        }
-        let signer = match seal.signer {
-            Signer::Phone(phone) => phone.to_string(),
-            Signer::Server(fingerprint) => fingerprint.to_string(),
-        };
-        sqlx::query(
-            "insert into seal (document_id, change_hash, signer, signature) values ($1, $2, $3, $4) \
-             on conflict do nothing",
-        )
-        .bind(id.to_string())
-        .bind(seal.change.to_string())
-        .bind(signer)
-        .bind(seal.signature.to_vec())
-        .execute(&mut **tx)
-        .await?;
-    }
-    Ok(())
-}
-
-/// Keeps refused bytes with their reason, under a key of their own. Never dropped.
-async fn quarantine(
-    app: &App,
-    tx: &mut Tx,
-    carrier: Option<PhoneId>,
-    refused: &RefusedChange,
-    now_ms: i64,
-) -> Result<(), sqlx::Error> {
-    let id = uuid::Uuid::now_v7().to_string();
-    let (key, wrapped) = app.vault.new_key(&id);
-    let nonce = [0; 24];
-    sqlx::query(
-        "insert into quarantine (quarantine_id, unit_id, document_id, hash, reason, carrier_phone_id, received_at_ms, \
-         wrapped_key, bytes) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (hash, reason) do nothing",
-    )
-    .bind(id)
-    .bind(refused.document.as_ref().map(|key| key.unit.to_string()))
-    .bind(refused.document.as_ref().map(|key| key.document().to_string()))
-    .bind(refused.hash.to_string())
-    .bind(refused.refusal.word())
-    .bind(carrier.map(|phone| phone.to_string()))
-    .bind(now_ms)
-    .bind(wrapped)
-    .bind(crate::vault::seal(&key, &nonce, refused.hash.as_bytes(), &refused.bytes))
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// Writes down in which leaf the changes stand.
-async fn place(
-    tx: &mut Tx,
-    id: DocumentId,
-    accepted: &[Sha256],
-    position: u64,
-) -> Result<(), sqlx::Error> {
-    for hash in accepted {
-        sqlx::query("update change set leaf = $1 where document_id = $2 and hash = $3")
-            .bind(i64::try_from(position).unwrap_or(i64::MAX))
-            .bind(id.to_string())
-            .bind(hash.to_string())
-            .execute(&mut **tx)
-            .await?;
-    }
-    Ok(())
-}
-
-/// Signs a receipt for every asked document that is held whole; names the attachments that are not.
-async fn receipts(
-    app: &App,
-    tx: &mut Tx,
-    ledger: &Ledger,
-    push: &PreparedPush,
-    answer: &mut Pushed,
-    now_ms: i64,
-) -> Result<(), sqlx::Error> {
-    let Some(phone) = push.carrier else {
-        return Ok(());
-    };
-    let head = ledger.head(now_ms);
-    for asked in &push.receipts {
-        let mut newest = 0;
-        let mut whole =
-            !asked.heads.is_empty() && asked.heads.len() + asked.attachments.len() <= MAX_HASHES;
-        for hash in &asked.heads {
-            match leaf_of(tx, push.unit, asked.document, *hash).await? {
-                Some(leaf) => newest = newest.max(leaf),
-                None => whole = false,
-            }
-        }
-        for sha256 in &asked.attachments {
-            let row = sqlx::query("select leaf from attachment where unit_id = $1 and sha256 = $2")
-                .bind(push.unit.to_string())
-                .bind(sha256.to_string())
-                .fetch_optional(&mut **tx)
-                .await?;
-            match row {
-                Some(row) => newest = newest.max(row.get::<i64, _>(0).unsigned_abs()),
-                None => {
-                    whole = false;
-                    answer.missing_attachments.push(*sha256);
-                }
-            }
-        }
-        if !whole {
-            continue;
-        }
-        let sorted = |hashes: &[Sha256]| {
-            hashes
-                .iter()
-                .copied()
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect()
-        };
-        let receipt = Receipt {
-            document: asked.document,
-            heads: sorted(&asked.heads),
-            attachments: sorted(&asked.attachments),
-            epoch: head.epoch,
-            leaf_index: newest,
-            tree_size: head.size,
-            root: head.root,
-            received_at_ms: now_ms,
-            phone,
-        };
-        if let Ok(receipt) = receipt.sign(&app.keys.receipt) {
-            answer.receipts.push(receipt);
-        }
-    }
-    Ok(())
-}
-
-/// The leaf in which a change of the unit's document stands; none unless it was accepted.
-async fn leaf_of(
-    tx: &mut Tx,
-    unit: UnitId,
-    document: DocumentId,
-    hash: Sha256,
-) -> Result<Option<u64>, sqlx::Error> {
-    let row = sqlx::query(
-        "select c.leaf from change c join document d on d.document_id = c.document_id \
-         where c.document_id = $1 and c.hash = $2 and d.unit_id = $3 and c.leaf is not null",
-    )
-    .bind(document.to_string())
-    .bind(hash.to_string())
-    .bind(unit.to_string())
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(row.map(|row| row.get::<i64, _>(0).unsigned_abs()))
 }

@@ -1,0 +1,86 @@
+//! Files: each is sent from wherever the server is with it (tus 1.0), and one that fails holds up nothing else.
+
+use super::{Event, Session};
+use crate::phone::{PhoneError, attachments::Unsent, client::UPLOAD_CHUNK};
+
+impl Session<'_> {
+    /// Sends one file whole. One that fails by itself (unreadable here, refused there) stays behind and holds up nothing.
+    pub(super) async fn upload(&mut self) -> Result<(bool, bool), PhoneError> {
+        let files = self.phone.unsent_files().await?;
+        let Some(file) = files
+            .into_iter()
+            .find(|file| !self.failed_files.contains(&file.sha256))
+        else {
+            return Ok((false, false));
+        };
+        match self.send_file(&file).await {
+            Ok(()) => Ok((true, false)),
+            Err(error @ PhoneError::Offline { .. }) => Err(error),
+            Err(PhoneError::SignedOut { word })
+                if word.starts_with("token-") || word.starts_with("phone-") =>
+            {
+                Err(PhoneError::SignedOut { word })
+            }
+            Err(_) => {
+                self.failed_files.insert(file.sha256);
+                self.report.failed_files += 1;
+                Ok((false, false))
+            }
+        }
+    }
+
+    async fn send_file(&mut self, file: &Unsent) -> Result<(), PhoneError> {
+        let (url, mut offset) = self.resume(file).await?;
+        while offset < file.size_bytes {
+            let bytes = file.read(offset, UPLOAD_CHUNK).await?;
+            offset = self
+                .client
+                .upload(self.token()?, &url, offset, bytes)
+                .await?;
+            let progress = Event::Progress {
+                sha256: file.sha256,
+                sent_bytes: offset,
+                size_bytes: file.size_bytes,
+            };
+            self.phone.syncing.tell(progress).await;
+        }
+        let mut store = self.phone.store().await;
+        sqlx::query(
+            "update attachment set received_at_ms = $1, upload_url = null where sha256 = $2",
+        )
+        .bind(self.phone.now_ms())
+        .bind(file.sha256.to_string())
+        .execute(&mut store.connection)
+        .await?;
+        self.report.sent_files += 1;
+        Ok(())
+    }
+
+    /// Where the upload is, and how far. One that the server no longer knows begins anew.
+    async fn resume(&self, file: &Unsent) -> Result<(String, u64), PhoneError> {
+        if let Some(url) = &file.upload_url {
+            match self.client.upload_offset(self.token()?, url).await {
+                Ok(offset) => return Ok((url.clone(), offset)),
+                Err(PhoneError::SignedOut { word })
+                    if word == "not-found" || word == "upload-expired" => {}
+                // A HEAD has no body, so a refusal has no word: begin anew, which asks the server what is wrong.
+                Err(PhoneError::Offline { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let url = self
+            .client
+            .create_upload(self.token()?, file.sha256, file.size_bytes)
+            .await?;
+        let mut store = self.phone.store().await;
+        sqlx::query("update attachment set upload_url = $1 where sha256 = $2")
+            .bind(&url)
+            .bind(file.sha256.to_string())
+            .execute(&mut store.connection)
+            .await?;
+        drop(store);
+        // The server may have the file already, from a colleague's phone.
+        let offset = self.client.upload_offset(self.token()?, &url).await?;
+        Ok((url, offset))
+    }
+}

@@ -1,0 +1,332 @@
+//! A sync: `exchange` says what is next, this does it. One at a time, cancellable, goes on at any byte after any end.
+
+mod files;
+mod pull;
+mod push;
+
+use super::{Phone, client::Client, error::PhoneError};
+use crate::{
+    exchange::{Answer, Exchange, Failure, Situation, Step},
+    hash::Sha256,
+    id::DocumentId,
+    token::AccessToken,
+};
+use ed25519_dalek::SigningKey;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{Mutex, Notify, RwLock};
+
+/// How a sync is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncOptions {
+    /// Give up after so many failures in a row.
+    pub tries: u32,
+    /// Send files too, not only text.
+    pub attachments: bool,
+}
+
+impl Default for SyncOptions {
+    fn default() -> Self {
+        Self {
+            tries: 5,
+            attachments: true,
+        }
+    }
+}
+
+/// What a sync did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SyncReport {
+    /// Changes the server took or had.
+    pub sent_changes: u32,
+    /// Changes the server refused, by the refusal's word. Kept on the phone.
+    pub refused_changes: Vec<String>,
+    /// Files the server has whole now.
+    pub sent_files: u32,
+    /// Files that could not be read or were refused. Kept on the phone, and tried again at the next sync.
+    pub failed_files: u32,
+    /// Changes that came.
+    pub received_changes: u32,
+    /// Documents whose receipt came.
+    pub receipts: u32,
+}
+
+/// What an app hears while things happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A document changed: read it anew.
+    Changed {
+        /// Which.
+        document: DocumentId,
+    },
+    /// Bytes of a file arrived at the server.
+    Progress {
+        /// Which file.
+        sha256: Sha256,
+        /// Bytes there.
+        sent_bytes: u64,
+        /// Bytes in all.
+        size_bytes: u64,
+    },
+    /// The states of items may have changed.
+    State,
+}
+
+/// Hears events. The other side is the app.
+pub trait Listener: Send + Sync {
+    /// Something happened.
+    fn on_event(&self, event: Event);
+}
+
+/// What one sync leaves to the next: a token, and a client whose connections may still be open.
+#[derive(Default)]
+struct Kept {
+    token: Option<AccessToken>,
+    client: Option<Client>,
+}
+
+/// What lives between syncs.
+#[derive(Default)]
+pub(super) struct Syncing {
+    one: Mutex<Kept>,
+    sending: AtomicBool,
+    /// The server's clock minus this phone's, once a refusal told it.
+    skew_ms: AtomicI64,
+    cancel: Notify,
+    listener: RwLock<Option<Arc<dyn Listener>>>,
+}
+
+impl Syncing {
+    pub(super) fn sending(&self) -> bool {
+        self.sending.load(Ordering::Relaxed)
+    }
+
+    async fn tell(&self, event: Event) {
+        if let Some(listener) = self.listener.read().await.as_ref() {
+            listener.on_event(event);
+        }
+    }
+}
+
+/// Marks the phone as sending until it is dropped, however the sync ends.
+struct Sending<'a>(&'a AtomicBool);
+
+impl<'a> Sending<'a> {
+    fn new(flag: &'a AtomicBool) -> Self {
+        flag.store(true, Ordering::Relaxed);
+        Self(flag)
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// One sync under way.
+struct Session<'a> {
+    phone: &'a Phone,
+    client: Client,
+    key: SigningKey,
+    token: &'a mut Option<AccessToken>,
+    options: SyncOptions,
+    report: SyncReport,
+    last_error: Option<PhoneError>,
+    /// Files that failed in this sync: the others are sent all the same.
+    failed_files: BTreeSet<Sha256>,
+    /// Something came without what it depends on: the feed is read from its beginning, once.
+    lacking: bool,
+    /// That was done.
+    read_anew: bool,
+}
+
+impl Phone {
+    /// Hears events from now on, instead of who heard them before.
+    pub async fn listen(&self, listener: Arc<dyn Listener>) {
+        *self.syncing.listener.write().await = Some(listener);
+    }
+
+    /// Ends a sync that is under way; what arrived so far stays.
+    pub fn cancel(&self) {
+        self.syncing.cancel.notify_waiters();
+    }
+
+    /// Sends what is unsent, fetches what is new, gets receipts. A second call waits for the first and goes after it.
+    ///
+    /// # Errors
+    /// `Offline` when the server cannot be reached (all is safe, try later); `SignedOut` when it does not let the phone in.
+    pub async fn sync(&self, options: SyncOptions) -> Result<SyncReport, PhoneError> {
+        let mut kept = self.syncing.one.lock().await;
+        let cancelled = self.syncing.cancel.notified();
+        let sending = Sending::new(&self.syncing.sending);
+        let outcome = tokio::select! {
+            outcome = self.sync_now(&mut kept, options) => outcome,
+            () = cancelled => Ok(SyncReport::default()),
+        };
+        drop(sending);
+        self.syncing.tell(Event::State).await;
+        outcome
+    }
+
+    async fn sync_now(
+        &self,
+        kept: &mut Kept,
+        options: SyncOptions,
+    ) -> Result<SyncReport, PhoneError> {
+        self.fold_all().await?;
+        let (client, key) = {
+            let mut store = self.store().await;
+            let profile = store.profile()?;
+            if profile.revoked {
+                return Err(PhoneError::SignedOut {
+                    word: "phone-revoked".to_owned(),
+                });
+            }
+            let client = match kept.client.take() {
+                Some(client) => client,
+                None => Client::new(&profile.server_url)?,
+            };
+            sqlx::query(
+                "update sync set tried_through = (select coalesce(max(position), 0) from change)",
+            )
+            .execute(&mut store.connection)
+            .await?;
+            (client, store.signing_key.clone())
+        };
+        self.syncing.tell(Event::State).await;
+        kept.client = Some(client.clone());
+        let session = Session {
+            phone: self,
+            client,
+            key,
+            token: &mut kept.token,
+            options,
+            report: SyncReport::default(),
+            last_error: None,
+            failed_files: BTreeSet::new(),
+            lacking: false,
+            read_anew: false,
+        };
+        session.run().await
+    }
+}
+
+impl Session<'_> {
+    async fn run(mut self) -> Result<SyncReport, PhoneError> {
+        let mut exchange = Exchange::new(self.options.tries);
+        loop {
+            let situation = self.situation().await?;
+            let went = match exchange.step(situation) {
+                Step::SignIn => self.sign_in().await,
+                Step::Push => self.push().await,
+                Step::Upload => self.upload().await,
+                Step::Pull => self.pull().await,
+                Step::Rest(rest) => {
+                    tokio::time::sleep(rest).await;
+                    continue;
+                }
+                Step::Finished => return Ok(self.report),
+                Step::GiveUp(_) => {
+                    return Err(self.last_error.unwrap_or(PhoneError::Offline {
+                        retry_after_s: None,
+                    }));
+                }
+            };
+            let answer = match went {
+                Ok((news, more)) => Answer::Went { news, more },
+                Err(error) => Answer::Failed(self.failed(error).await?),
+            };
+            exchange.answered(answer, rand::random());
+        }
+    }
+
+    async fn situation(&self) -> Result<Situation, PhoneError> {
+        let mut store = self.phone.store().await;
+        let (unsent_changes, unsent_files): (bool, i64) = sqlx::query_as(
+            "select exists (select 1 from change where server is null), \
+             (select count(*) from attachment where received_at_ms is null)",
+        )
+        .fetch_one(&mut store.connection)
+        .await?;
+        let unconfirmed = !push::unconfirmed(&mut store.connection).await?.is_empty();
+        let unsent_files =
+            unsent_files > self.failed_files.len() as i64 && self.options.attachments;
+        Ok(Situation {
+            signed_in: self.token.is_some(),
+            unsent_changes,
+            unsent_files,
+            unconfirmed,
+        })
+    }
+
+    /// What a failure means to the exchange. A revoked phone remembers it; nothing of it is deleted.
+    async fn failed(&mut self, error: PhoneError) -> Result<Failure, PhoneError> {
+        let failure = match &error {
+            PhoneError::Offline {
+                retry_after_s: None,
+            } => Failure::Unreachable,
+            PhoneError::Offline {
+                retry_after_s: Some(seconds),
+            } => Failure::Busy {
+                retry_after: Some(Duration::from_secs(u64::from(*seconds))),
+            },
+            PhoneError::SignedOut { word }
+                if matches!(word.as_str(), "token-expired" | "token-refused") =>
+            {
+                *self.token = None;
+                Failure::TokenExpired
+            }
+            PhoneError::SignedOut { word } if word.starts_with("clock-skew") => {
+                let server_ms: i64 = word
+                    .trim_start_matches("clock-skew ")
+                    .parse()
+                    .unwrap_or_default();
+                self.phone
+                    .syncing
+                    .skew_ms
+                    .store(server_ms - self.phone.now_ms(), Ordering::Relaxed);
+                *self.token = None;
+                Failure::TokenExpired
+            }
+            PhoneError::SignedOut { word } if word == "phone-revoked" => {
+                let now_ms = self.phone.now_ms();
+                let mut store = self.phone.store().await;
+                sqlx::query("update profile set revoked_at_ms = $1")
+                    .bind(now_ms)
+                    .execute(&mut store.connection)
+                    .await?;
+                if let Some(profile) = &mut store.profile {
+                    profile.revoked = true;
+                }
+                Failure::Final
+            }
+            _ => Failure::Final,
+        };
+        self.last_error = Some(error);
+        Ok(failure)
+    }
+
+    async fn sign_in(&mut self) -> Result<(bool, bool), PhoneError> {
+        let phone = self.phone.store().await.profile()?.phone;
+        let server_ms = self.phone.now_ms() + self.phone.syncing.skew_ms.load(Ordering::Relaxed);
+        *self.token = Some(
+            self.client
+                .token(phone, &self.key, server_ms, rand::random())
+                .await?,
+        );
+        Ok((false, false))
+    }
+
+    fn token(&self) -> Result<&AccessToken, PhoneError> {
+        self.token
+            .as_ref()
+            .ok_or_else(|| PhoneError::internal("a request before signing in"))
+    }
+}

@@ -1,0 +1,205 @@
+//! Push: the oldest unsent changes with fresh seals, and the question which documents the server holds whole.
+//!
+//! What the server answers is written down in one transaction; a receipt counts only if its signature holds.
+
+use super::{Event, Session};
+use crate::{
+    document::{Change, Key},
+    hash::Sha256,
+    header,
+    id::DocumentId,
+    phone::{
+        PhoneError,
+        store::{parse_hashes, put_seal},
+    },
+    receipt::Receipt,
+    review::heads_text,
+    seal::{Seal, Signer},
+    wire::{Push, Pushed, PushedDocument, ReceiptRequest, WireKey},
+};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use sqlx::{Connection as _, Row as _};
+use std::collections::BTreeMap;
+
+/// Changes in one push: with their seals well below the server's limits.
+const PUSH_CHANGES: i64 = 2_000;
+/// Bytes of changes in one push.
+const PUSH_BYTES: usize = 4 << 20;
+/// Documents asked about in one push.
+const PUSH_RECEIPTS: usize = 2_000;
+
+impl Session<'_> {
+    pub(super) async fn push(&mut self) -> Result<(bool, bool), PhoneError> {
+        let (push, sent) = self.next_push().await?;
+        let pushed = self.client.push(self.token()?, &push).await?;
+        self.hear(&sent, &pushed).await?;
+        Ok((true, false))
+    }
+
+    /// The oldest unsent changes with fresh seals, and a question about every document that lacks its receipt.
+    async fn next_push(&mut self) -> Result<(Push, Vec<Sha256>), PhoneError> {
+        let mut store = self.phone.store().await;
+        let rows = sqlx::query(
+            "select document_id, hash, bytes from change where server is null order by position limit $1",
+        )
+        .bind(PUSH_CHANGES)
+        .fetch_all(&mut store.connection)
+        .await?;
+        let mut sent = Vec::new();
+        let mut bytes = 0;
+        let mut documents: BTreeMap<DocumentId, Vec<Change>> = BTreeMap::new();
+        for row in &rows {
+            let change = Change {
+                hash: row
+                    .get::<&str, _>(1)
+                    .parse()
+                    .map_err(PhoneError::internal)?,
+                bytes: row.get(2),
+            };
+            bytes += change.bytes.len();
+            if bytes > PUSH_BYTES && !sent.is_empty() {
+                break;
+            }
+            sent.push(change.hash);
+            documents
+                .entry(
+                    row.get::<&str, _>(0)
+                        .parse()
+                        .map_err(PhoneError::internal)?,
+                )
+                .or_default()
+                .push(change);
+        }
+        let phone = store.profile()?.phone;
+        let mut push = Push::default();
+        for (document, changes) in documents {
+            let key = store.key(document).await?;
+            let seals = seals(&self.key, Signer::Phone(phone), &key, &changes)?;
+            let mut tx = store.connection.begin().await?;
+            for seal in &seals {
+                put_seal(&mut tx, document, seal).await?;
+            }
+            tx.commit().await?;
+            let changes = changes.into_iter().map(|change| change.bytes).collect();
+            push.documents.push(PushedDocument {
+                key: WireKey::from(&key),
+                changes,
+                seals,
+            });
+        }
+        push.receipts = unconfirmed(&mut store.connection).await?;
+        push.receipts.truncate(PUSH_RECEIPTS);
+        Ok((push, sent))
+    }
+
+    /// Writes down what the server said. A receipt counts only if its signature holds.
+    async fn hear(&mut self, sent: &[Sha256], pushed: &Pushed) -> Result<(), PhoneError> {
+        let outcomes: BTreeMap<Sha256, &str> = pushed
+            .changes
+            .iter()
+            .map(|c| (c.hash, c.word.as_str()))
+            .collect();
+        let mut store = self.phone.store().await;
+        let receipt_key = VerifyingKey::from_bytes(&store.profile()?.receipt_key)
+            .map_err(PhoneError::internal)?;
+        let mut tx = store.connection.begin().await?;
+        for hash in sent {
+            let word = outcomes.get(hash).copied().unwrap_or("held");
+            if matches!(word, "held" | "waiting") {
+                self.report.sent_changes += 1;
+            } else {
+                self.report.refused_changes.push(word.to_owned());
+            }
+            sqlx::query("update change set server = $1 where hash = $2")
+                .bind(word)
+                .bind(hash.to_string())
+                .execute(&mut *tx)
+                .await?;
+        }
+        // The server says it has not what this phone thought it had sent: it is sent again.
+        for sha256 in &pushed.missing_attachments {
+            sqlx::query(
+                "update attachment set received_at_ms = null, upload_url = null where sha256 = $1",
+            )
+            .bind(sha256.to_string())
+            .execute(&mut *tx)
+            .await?;
+        }
+        for jws in &pushed.receipts {
+            let Ok(receipt) = Receipt::verify(jws, |_| Some(receipt_key)) else {
+                continue;
+            };
+            self.report.receipts += 1;
+            sqlx::query(
+                "insert into receipt (document_id, heads, attachments, jws) values ($1, $2, $3, $4) \
+                 on conflict (document_id) do update set heads = excluded.heads, \
+                 attachments = excluded.attachments, jws = excluded.jws",
+            )
+            .bind(receipt.document.to_string())
+            .bind(heads_text(&receipt.heads))
+            .bind(heads_text(&receipt.attachments))
+            .bind(jws)
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        drop(store);
+        self.phone.syncing.tell(Event::State).await;
+        Ok(())
+    }
+}
+
+/// One seal per actor: of its newest change here, which covers the older ones through its own dependencies.
+fn seals(
+    key: &SigningKey,
+    signer: Signer,
+    of: &Key,
+    changes: &[Change],
+) -> Result<Vec<Seal>, PhoneError> {
+    let mut newest: BTreeMap<Vec<u8>, (u64, Sha256)> = BTreeMap::new();
+    for change in changes {
+        let header = header::read(&change.bytes).map_err(PhoneError::internal)?;
+        let entry = newest
+            .entry(header.actor.to_vec())
+            .or_insert((header.seq, header.hash));
+        *entry = (*entry).max((header.seq, header.hash));
+    }
+    Ok(newest
+        .into_values()
+        .map(|(_, hash)| of.seal(key, signer, hash))
+        .collect())
+}
+
+/// What to ask receipts for: every document with something of one's own whose present state no receipt covers.
+pub(super) async fn unconfirmed(
+    connection: &mut sqlx::SqliteConnection,
+) -> Result<Vec<ReceiptRequest>, PhoneError> {
+    let rows = sqlx::query(
+        "select d.document_id, d.heads, r.heads, coalesce(r.attachments, ''), \
+         coalesce((select group_concat(u.sha256, ' ') from attachment_use u where u.document_id = d.document_id), '') \
+         from document d left join receipt r on r.document_id = d.document_id \
+         where exists (select 1 from change c where c.document_id = d.document_id and c.own = 1)",
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut requests = Vec::new();
+    for row in rows {
+        let covered = parse_hashes(row.get(3));
+        let mut attachments = parse_hashes(row.get(4));
+        attachments.sort_unstable();
+        let whole = row.get::<Option<&str>, _>(2) == Some(row.get(1))
+            && attachments.iter().all(|a| covered.contains(a));
+        if !whole {
+            let document = row
+                .get::<&str, _>(0)
+                .parse()
+                .map_err(PhoneError::internal)?;
+            requests.push(ReceiptRequest {
+                document,
+                heads: parse_hashes(row.get(1)),
+                attachments,
+            });
+        }
+    }
+    Ok(requests)
+}

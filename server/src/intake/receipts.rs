@@ -1,0 +1,97 @@
+//! Receipts: the server's signature under "this is held whole", given in the transaction that made it so.
+
+use super::PreparedPush;
+use crate::{app::App, database::Tx, ledger::Ledger};
+use kieumau_core::{
+    hash::Sha256,
+    id::{DocumentId, UnitId},
+    receipt::{MAX_HASHES, Receipt},
+    wire::Pushed,
+};
+use sqlx::Row as _;
+use std::collections::BTreeSet;
+
+/// Signs a receipt for every asked document that is held whole; names the attachments that are not.
+pub(super) async fn sign(
+    app: &App,
+    tx: &mut Tx,
+    ledger: &Ledger,
+    push: &PreparedPush,
+    answer: &mut Pushed,
+    now_ms: i64,
+) -> Result<(), sqlx::Error> {
+    let Some(phone) = push.carrier else {
+        return Ok(());
+    };
+    let head = ledger.head(now_ms);
+    for asked in &push.receipts {
+        let mut newest = 0;
+        let mut whole =
+            !asked.heads.is_empty() && asked.heads.len() + asked.attachments.len() <= MAX_HASHES;
+        for hash in &asked.heads {
+            match leaf_of(tx, push.unit, asked.document, *hash).await? {
+                Some(leaf) => newest = newest.max(leaf),
+                None => whole = false,
+            }
+        }
+        for sha256 in &asked.attachments {
+            let row = sqlx::query("select leaf from attachment where unit_id = $1 and sha256 = $2")
+                .bind(push.unit.to_string())
+                .bind(sha256.to_string())
+                .fetch_optional(&mut **tx)
+                .await?;
+            match row {
+                Some(row) => newest = newest.max(row.get::<i64, _>(0).unsigned_abs()),
+                None => {
+                    whole = false;
+                    answer.missing_attachments.push(*sha256);
+                }
+            }
+        }
+        if !whole {
+            continue;
+        }
+        let sorted = |hashes: &[Sha256]| {
+            hashes
+                .iter()
+                .copied()
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect()
+        };
+        let receipt = Receipt {
+            document: asked.document,
+            heads: sorted(&asked.heads),
+            attachments: sorted(&asked.attachments),
+            epoch: head.epoch,
+            leaf_index: newest,
+            tree_size: head.size,
+            root: head.root,
+            received_at_ms: now_ms,
+            phone,
+        };
+        if let Ok(receipt) = receipt.sign(&app.keys.receipt) {
+            answer.receipts.push(receipt);
+        }
+    }
+    Ok(())
+}
+
+/// The leaf in which a change of the unit's document stands; none unless it was accepted.
+async fn leaf_of(
+    tx: &mut Tx,
+    unit: UnitId,
+    document: DocumentId,
+    hash: Sha256,
+) -> Result<Option<u64>, sqlx::Error> {
+    let row = sqlx::query(
+        "select c.leaf from change c join document d on d.document_id = c.document_id \
+         where c.document_id = $1 and c.hash = $2 and d.unit_id = $3 and c.leaf is not null",
+    )
+    .bind(document.to_string())
+    .bind(hash.to_string())
+    .bind(unit.to_string())
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.map(|row| row.get::<i64, _>(0).unsigned_abs()))
+}
