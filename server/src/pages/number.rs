@@ -41,11 +41,14 @@ impl Language {
         )
     }
 
-    /// A span in hours and minutes: `3 giờ 05 phút`.
+    /// A span in minutes, hours or days, whichever a reader would say: `3 giờ 05 phút`, `5.954 ngày`.
     pub fn span(self, milliseconds: i64) -> String {
         let minutes = milliseconds.max(0) / 60_000;
         let (hours, minutes) = (minutes / 60, minutes % 60);
+        let days = self.integer(hours / 24);
         match (self, hours) {
+            (Self::Vietnamese, 48..) => format!("{days} ngày"),
+            (Self::English, 48..) => format!("{days} days"),
             (Self::Vietnamese, 0) => format!("{minutes} phút"),
             (Self::English, 0) => format!("{minutes} min"),
             (Self::Vietnamese, _) => format!("{hours} giờ {minutes:02} phút"),
@@ -66,6 +69,7 @@ mod tests {
         assert_eq!(Language::Vietnamese.kilometres(6_349.0), "6,3 km");
         assert_eq!(Language::English.kilometres(0.0), "0.0 km");
         assert_eq!(Language::Vietnamese.span(11_100_000), "3 giờ 05 phút");
+        assert_eq!(Language::Vietnamese.span(142_898 * 3_600_000), "5.954 ngày");
         assert_eq!(Language::Vietnamese.span(-5), "0 phút");
     }
 }
