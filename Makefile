@@ -55,6 +55,11 @@ tests/pages/node_modules: tests/pages/package-lock.json
 test: tools build tests/pages/node_modules ## Everything: the last line sums all runners
 	python3 tests/run.py
 
+deny: ## Licences, bans and sources of every dependency (builds cargo-deny once, about three minutes)
+	test -x target/tools/bin/cargo-deny || cargo install cargo-deny --version 0.20.2 --locked --root target/tools
+	cargo fetch --locked
+	target/tools/bin/cargo-deny --offline check bans licenses sources
+
 bench: assets ## P6, P7, P10 in a release build: ratios, and target/bench.json
 	cargo build --release -p kieumau-server
 	cargo build --release -p kieumau-tests --bins
@@ -63,4 +68,4 @@ bench: assets ## P6, P7, P10 in a release build: ratios, and target/bench.json
 reproject: server ## Empties and rebuilds every projected row of ./data
 	target/debug/kieumau reproject
 
-.PHONY: help tools assets server phone build bindings demo layers test bench reproject
+.PHONY: help tools assets server phone build bindings demo layers test deny bench reproject
