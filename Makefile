@@ -65,7 +65,7 @@ bench: assets ## P6, P7, P10 in a release build: ratios, and target/bench.json
 	cargo build --release -p kieumau-tests --bins
 	KIEUMAU=$(CURDIR)/target/release/kieumau target/release/bench
 
-reproject: server ## Empties and rebuilds every projected row of ./data
+reproject: server ## Rebuilds every projected row of ./data from its documents
 	target/debug/kieumau reproject
 
 .PHONY: help tools assets server phone build bindings demo layers test deny bench reproject

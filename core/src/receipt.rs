@@ -1,7 +1,7 @@
 //! Receipts: the server's signed word that it holds a document up to certain heads, and certain files.
 //!
-//! A phone shows *Đã gửi* only when a receipt covers the document's present heads **and** every attachment; that
-//! comparison is [`Receipt::covers`], written once, here. A receipt says *received*, not *understood* and not *true*. It is
+//! A phone shows *Đã gửi* only when a receipt covers the document's present heads **and** every attachment. The verifier of a
+//! dossier asks [`Receipt::covers`]; the phone compares the same hashes as its rows hold them. A receipt says *received*, not *understood* and not *true*. It is
 //! bound to the log by epoch, leaf and root, so that a server which later denies it contradicts its own tree.
 
 use crate::{

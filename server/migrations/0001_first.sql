@@ -4,7 +4,7 @@
 -- TRUTH: cannot be rebuilt. Lost rows here are lost records.
 --   unit unit_link person session sign_in_attempt enrolment_code phone assertion server_key setting
 --   feed document change seal entry leaf log_node quarantine attachment upload audit
--- PROJECTION: computed from the documents by a pure function; `kieumau reproject` empties and rebuilds every one.
+-- PROJECTION: computed from the documents by a pure function; `kieumau reproject` rebuilds every one.
 --   patrol patrol_member patrol_count pause observation measure_taken visit track_segment
 --   evidence attachment_use decision clash checkpoint
 
@@ -151,7 +151,7 @@ create table seal (
 create table entry (
     unit_id text not null,
     number bigint not null,
-    type text not null,                -- 'change', 'grant', 'ungrant', 'erase', 'checked'
+    type text not null,                -- 'change', 'grant', 'ungrant'
     document_id text not null,
     change_hash text,
     person_id text,

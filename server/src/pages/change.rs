@@ -53,7 +53,7 @@ pub struct Standing {
     pub checked: String,
     /// Of these, changes that are being checked.
     pub unchecked: Option<String>,
-    /// Changes that a worker refused; their bytes lie in quarantine.
+    /// Changes that a worker refused; their bytes stay where they are, and `recheck` looks at them again.
     pub withheld: Option<String>,
     /// Changes that wait for an ancestor and are in no log yet.
     pub waiting: Option<String>,
