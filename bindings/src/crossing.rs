@@ -127,6 +127,7 @@ impl From<phone::Profile> for Profile {
             log_key: _,
             receipt_key: _,
             seal_key: _,
+            rescue_key: _,
             revoked,
         } = profile;
         Self {

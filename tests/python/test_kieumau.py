@@ -45,6 +45,7 @@ class EnrolmentDesk:
                     "unit_name": "Công an phường Trường Vinh",
                     "log_key": key,
                     "receipt_key": key,
+                    "rescue_key": key,
                     "seal_key": key,
                     "epoch": "desk",
                     "leaf": 0,
