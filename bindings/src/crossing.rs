@@ -5,7 +5,8 @@
 
 use crate::contract::{
     Catalogue, Choice, Criterion, CriterionGroup, Fix, NewObservation, NewPatrol, Observation,
-    ObservationView, PatrolView, PhoneConfig, PhoneError, Position, Profile, TrackImport,
+    ObservationView, PatrolView, PhoneConfig, PhoneError, Position, Profile, RescueTaken,
+    TrackImport,
 };
 use kieumau_core::{
     catalogue,
@@ -15,7 +16,7 @@ use kieumau_core::{
     invalid::{Invalid, Rule},
     observation, patrol,
     period::Period,
-    phone, position,
+    phone, position, rescue,
 };
 use zeroize::Zeroizing;
 
@@ -176,6 +177,29 @@ impl From<phone::PatrolView> for PatrolView {
             fixes: fixes.into_iter().map(Fix::from).collect(),
             visits,
             join_qr,
+        }
+    }
+}
+
+impl From<rescue::Taken> for RescueTaken {
+    fn from(taken: rescue::Taken) -> Self {
+        let rescue::Taken {
+            changes_taken,
+            changes_held,
+            changes_waiting,
+            quarantined,
+            files_taken,
+            files_held,
+            files_refused,
+        } = taken;
+        Self {
+            changes_taken,
+            changes_held,
+            changes_waiting,
+            quarantined: quarantined.into_iter().collect(),
+            files_taken,
+            files_held,
+            files_refused: files_refused.into_iter().collect(),
         }
     }
 }
