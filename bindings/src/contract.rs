@@ -6,7 +6,8 @@
 //!
 //! # Changelog
 //! - **1** Open, enrol, patrols with track and observations, evidence, attachments, decisions, clashes, sync and events.
-//!   Not in it: `export_rescue`, which waits for the rescue file's format.
+//!   `export_rescue` writes what the server has not signed for to a file that only the server can read; `deliver_rescue` hands
+//!   such a file in, one's own or a colleague's.
 
 use kieumau_core::{
     criterion::CriterionNumber,
@@ -21,7 +22,7 @@ use kieumau_core::{
     person::Role,
     phone::{
         Attached, ClashView, Decided, Event, EvidenceFileView, EvidenceView, Item, ItemState,
-        PatrolSummary, SyncOptions, SyncReport,
+        PatrolSummary, RescueReport, SyncOptions, SyncReport,
     },
     review::Verdict,
     track::Dropped,
@@ -654,6 +655,42 @@ pub struct SyncReport {
     pub received_changes: u32,
     /// Documents whose receipt came.
     pub receipts: u32,
+}
+
+/// What is in a rescue file (tệp cứu hộ).
+#[uniffi::remote(Record)]
+pub struct RescueReport {
+    /// Changes that the server has not signed for.
+    pub changes: u32,
+    /// Changes that the server refused, with its reason.
+    pub refused: u32,
+    /// Attachments that the server is not known to hold.
+    pub files: u32,
+    /// Attachments that could not be read or no longer fit: they are still only on this phone.
+    pub files_left: u32,
+    /// Fixes that are in no document yet, because the disk is full: they are still only on this phone.
+    pub fixes_left: u32,
+    /// The file's size, bytes.
+    pub size_bytes: u64,
+}
+
+/// What became of a rescue file that was handed in. Numbers and stable words, never content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, uniffi::Record)]
+pub struct RescueTaken {
+    /// Changes that the server has now and had not before.
+    pub changes_taken: u32,
+    /// Changes that it had before.
+    pub changes_held: u32,
+    /// Changes that wait for an ancestor.
+    pub changes_waiting: u32,
+    /// Changes in quarantine, by the refusal's word.
+    pub quarantined: HashMap<String, u32>,
+    /// Attachments that are whole now and were not before.
+    pub files_taken: u32,
+    /// Attachments that the server had before.
+    pub files_held: u32,
+    /// Attachments that were not taken, by the problem's word.
+    pub files_refused: HashMap<String, u32>,
 }
 
 /// What an app hears while things happen.

@@ -5,8 +5,8 @@
 
 use crate::contract::{
     Catalogue, Choice, Criterion, CriterionGroup, Fix, HandoverView, NewObservation, NewPatrol,
-    Observation, ObservationView, PatrolView, PhoneConfig, PhoneError, Position, Profile, Track,
-    TrackImport,
+    Observation, ObservationView, PatrolView, PhoneConfig, PhoneError, Position, Profile,
+    RescueTaken, Track, TrackImport,
 };
 use kieumau_core::{
     catalogue,
@@ -19,7 +19,7 @@ use kieumau_core::{
     invalid::{Invalid, Rule},
     observation, patrol,
     period::Period,
-    phone, position,
+    phone, position, rescue,
 };
 use zeroize::Zeroizing;
 
@@ -132,6 +132,7 @@ impl From<phone::Profile> for Profile {
             log_key: _,
             receipt_key: _,
             seal_key: _,
+            rescue_key: _,
             revoked,
         } = profile;
         Self {
@@ -208,6 +209,29 @@ impl From<(HandoverId, patrol::Handover)> for HandoverView {
             at_ms,
             note,
             confirmed_at_ms,
+        }
+    }
+}
+
+impl From<rescue::Taken> for RescueTaken {
+    fn from(taken: rescue::Taken) -> Self {
+        let rescue::Taken {
+            changes_taken,
+            changes_held,
+            changes_waiting,
+            quarantined,
+            files_taken,
+            files_held,
+            files_refused,
+        } = taken;
+        Self {
+            changes_taken,
+            changes_held,
+            changes_waiting,
+            quarantined: quarantined.into_iter().collect(),
+            files_taken,
+            files_held,
+            files_refused: files_refused.into_iter().collect(),
         }
     }
 }

@@ -88,7 +88,7 @@ create table assertion (
 );
 
 create table server_key (
-    purpose text primary key,          -- 'log', 'receipt', 'seal', 'token'
+    purpose text primary key,          -- 'log', 'receipt', 'seal', 'token', 'rescue'
     public_key bytea not null,
     wrapped_private_key bytea not null,
     created_at_ms bigint not null

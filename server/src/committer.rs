@@ -92,7 +92,11 @@ impl Committer {
     }
 }
 
-async fn commit(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, sqlx::Error> {
+/// Commits `pushes` in one transaction of their own, for who brings much at once and should not fill the queue.
+///
+/// # Errors
+/// What the database says; nothing was written then.
+pub async fn commit(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, sqlx::Error> {
     let mut tried = 1;
     loop {
         match intake::write(app, pushes).await {

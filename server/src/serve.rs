@@ -2,7 +2,7 @@
 
 use crate::{
     app::{App, OpenError},
-    attachment, enrolment, pages, sync, token,
+    attachment, enrolment, pages, rescue, sync, token,
 };
 use axum::{Json, Router, extract::State, http::StatusCode, routing};
 use sqlx::Row as _;
@@ -35,6 +35,7 @@ pub fn router(app: App) -> Router {
         .merge(enrolment::router())
         .merge(token::router())
         .merge(attachment::router())
+        .merge(rescue::router())
         .route("/healthz", routing::get(async || "ok"))
         .route("/readyz", routing::get(ready))
         .route("/version", routing::get(version))

@@ -96,3 +96,30 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_saved() {
     drop(phone);
     drop(disk);
 }
+
+#[tokio::test]
+async fn a_rescue_file_that_does_not_fit_is_said_and_no_part_of_it_stays() {
+    let world = World::new().await;
+    let folder = world.folder().join("stick");
+    let Some(disk) = SmallDisk::mount(&folder) else {
+        eprintln!(
+            "SKIPPED: a_rescue_file_that_does_not_fit_is_said_and_no_part_of_it_stays: no right to mount a small disk"
+        );
+        return;
+    };
+    let an = world.phone("an").await;
+    let patrol = an.patrol_called("Ca có ảnh lớn").await;
+    let photo = [&[0xff, 0xd8, 0xff, 0xe0][..], &vec![7; 4 << 20]].concat();
+    let photo = world.file("lon.jpg", &photo);
+    an.attach(patrol, None, &photo).await.expect("attached");
+    let refused = an.export_rescue(&folder.join("an.rescue")).await;
+    assert!(
+        matches!(refused, Err(PhoneError::StorageFull)),
+        "{refused:?}"
+    );
+    assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 0);
+    let elsewhere = world.folder().join("an.rescue");
+    let report = an.export_rescue(&elsewhere).await.expect("written");
+    assert_eq!((report.changes, report.files), (2, 1));
+    drop(disk);
+}

@@ -9,16 +9,18 @@ use crate::{
     id::PhoneId,
     jws,
     problem::{PROBLEM_JSON, Problem},
+    rescue::{RESCUE, Taken},
     token::{ASSERTION_TYP, AccessToken, Assertion, TOKEN},
     wire::{self, Pulled, Push, Pushed},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::SigningKey;
 use reqwest::{
-    Method, RequestBuilder, Response, StatusCode,
-    header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    Body, Method, RequestBuilder, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use std::time::Duration;
+use tokio_util::io::ReaderStream;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,9 +42,14 @@ impl Client {
     /// # Errors
     /// `Invalid` is not checked here; `Internal` if no client can be built.
     pub(super) fn new(server_url: &str) -> Result<Self, PhoneError> {
+        Self::that_waits(server_url, READ_TIMEOUT)
+    }
+
+    /// A client that bears so long a silence: a server that takes a large rescue file says nothing until it is done.
+    pub(super) fn that_waits(server_url: &str, silence: Duration) -> Result<Self, PhoneError> {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
+            .read_timeout(silence)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(PhoneError::internal)?;
@@ -129,6 +136,22 @@ impl Client {
             items.push(decoder.decode::<Pulled>().map_err(|_| not_ours())?);
         }
         Ok(items)
+    }
+
+    /// Hands in a rescue file; what became of it.
+    pub(super) async fn rescue(
+        &self,
+        token: &AccessToken,
+        file: tokio::fs::File,
+    ) -> Result<Taken, PhoneError> {
+        let size_bytes = file.metadata().await?.len();
+        let request = self
+            .request(Method::POST, RESCUE, Some(token))
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, size_bytes)
+            .body(Body::wrap_stream(ReaderStream::new(file)));
+        let answer = send(request).await?;
+        serde_json::from_slice(&body_of(answer, "application/json").await?).map_err(|_| not_ours())
     }
 
     /// Creates an upload (tus 1.0) and returns where it is.

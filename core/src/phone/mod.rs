@@ -12,6 +12,7 @@ mod error;
 mod evidence_files;
 mod items;
 mod patrols;
+mod rescue;
 mod sealed_file;
 mod store;
 mod sync;
@@ -23,6 +24,7 @@ pub use error::PhoneError;
 pub use evidence_files::{EvidenceFileView, EvidenceView};
 pub use items::{Decided, Item, ItemState};
 pub use patrols::{ClashView, ObservationView, PatrolSummary, PatrolView};
+pub use rescue::RescueReport;
 pub use sync::{Event, Listener, SyncOptions, SyncReport};
 pub use tracks::TrackImport;
 
@@ -90,6 +92,11 @@ impl Phone {
 
     fn now_ms(&self) -> i64 {
         (self.config.clock)()
+    }
+
+    /// The server's time, as far as this phone knows it.
+    fn server_ms(&self) -> i64 {
+        self.now_ms() + self.syncing.skew_ms()
     }
 
     fn stamp(&self, by: PersonId) -> Stamp {

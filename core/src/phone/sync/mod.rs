@@ -107,6 +107,10 @@ impl Syncing {
         self.sending.load(Ordering::Relaxed)
     }
 
+    pub(super) fn skew_ms(&self) -> i64 {
+        self.skew_ms.load(Ordering::Relaxed)
+    }
+
     async fn tell(&self, event: Event) {
         if let Some(listener) = self.listener.read().await.as_ref() {
             listener.on_event(event);
@@ -315,7 +319,7 @@ impl Session<'_> {
 
     async fn sign_in(&mut self) -> Result<(bool, bool), PhoneError> {
         let phone = self.phone.store().await.profile()?.phone;
-        let server_ms = self.phone.now_ms() + self.phone.syncing.skew_ms.load(Ordering::Relaxed);
+        let server_ms = self.phone.server_ms();
         *self.token = Some(
             self.client
                 .token(phone, &self.key, server_ms, rand::random())

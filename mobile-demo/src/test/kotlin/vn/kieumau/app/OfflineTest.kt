@@ -137,4 +137,20 @@ class OfflineTest {
             assertEquals(ItemState.WAITING, store.items().first().single().state)
         }
     }
+
+    @Test
+    fun `a rescue file is written without signal and no recorded word is in it`() = runBlocking {
+        enrolled().use { store ->
+            val patrol = store.startPatrol(NewPatrol("Ca đêm"))
+            store.addObservation(patrol, sidewalk.copy(note = "Lấn chiếm vỉa hè"))
+            val path = folder.resolve("an.rescue")
+            val report = store.exportRescue(path.toString())
+            assertEquals(2u, report.changes)
+            val text = Files.readString(path, Charsets.ISO_8859_1)
+            for (charset in listOf(Charsets.UTF_8, Charsets.UTF_16LE, Charsets.UTF_16BE)) {
+                val needle = "vỉa hè".toByteArray(charset).toString(Charsets.ISO_8859_1)
+                assertTrue(needle !in text)
+            }
+        }
+    }
 }
