@@ -249,3 +249,6 @@ fn refuse_covered(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
