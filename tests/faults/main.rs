@@ -4,6 +4,7 @@
 //! `make faults` runs these alone, `LONG=1` in the long size; the phone's own kill test (F1) is `tests/killed.rs`.
 
 mod clock;
+mod damaged;
 mod disk_full;
 mod dossier;
 mod network;

@@ -6,7 +6,7 @@ use kieumau_core::{
     id::DocumentId,
     observation::NewObservation,
     patrol::NewPatrol,
-    phone::{ItemState, Phone, PhoneConfig, SyncOptions, SyncReport},
+    phone::{ItemState, Phone, PhoneConfig, PhoneError, SyncOptions, SyncReport},
     position::{Fix, Position},
 };
 use std::{
@@ -143,14 +143,27 @@ pub async fn open(folder: &Path, skew_ms: &Arc<AtomicI64>) -> Phone {
 /// # Panics
 /// When it does not open.
 pub async fn open_with(folder: &Path, key: [u8; 32], skew_ms: &Arc<AtomicI64>) -> Phone {
+    Phone::open(config(folder, key, skew_ms))
+        .await
+        .expect("opens")
+}
+
+/// Opens a phone's database that may be damaged.
+///
+/// # Errors
+/// What the phone says.
+pub async fn try_open(folder: &Path, skew_ms: &Arc<AtomicI64>) -> Result<Phone, PhoneError> {
+    Phone::open(config(folder, KEY, skew_ms)).await
+}
+
+fn config(folder: &Path, key: [u8; 32], skew_ms: &Arc<AtomicI64>) -> PhoneConfig {
     let skew = Arc::clone(skew_ms);
-    let config = PhoneConfig {
+    PhoneConfig {
         folder: folder.to_owned(),
         key: key.into(),
         app_version: "story".to_owned(),
         clock: Arc::new(move || now_ms() + skew.load(Ordering::Relaxed)),
-    };
-    Phone::open(config).await.expect("opens")
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a phone's clock comes in here")]
@@ -242,7 +255,7 @@ impl Handset {
     ///
     /// # Errors
     /// What the phone says.
-    pub async fn try_sync(&self) -> Result<SyncReport, kieumau_core::phone::PhoneError> {
+    pub async fn try_sync(&self) -> Result<SyncReport, PhoneError> {
         self.sync(SyncOptions {
             tries: 1,
             attachments: true,
