@@ -56,6 +56,9 @@ tests/pages/node_modules: tests/pages/package-lock.json
 test: tools build tests/pages/node_modules ## Everything: the last line sums all runners
 	python3 tests/run.py
 
+faults: server phone ## F1 to F8 of the table of faults over real processes and sockets; LONG=1 in the long size
+	$(if $(LONG),KIEUMAU_LONG=1) python3 tests/run.py "phones killed" faults
+
 deny: ## Licences, bans and sources of every dependency (builds cargo-deny once, about three minutes)
 	test -x target/tools/bin/cargo-deny || cargo install cargo-deny --version 0.20.2 --locked --root target/tools
 	cargo fetch --locked
@@ -69,4 +72,4 @@ bench: assets ## P6, P7, P10 in a release build: ratios, and target/bench.json
 reproject: server ## Rebuilds every projected row of ./data from its documents
 	target/debug/kieumau reproject
 
-.PHONY: help tools assets server phone build bindings demo layers test deny bench reproject
+.PHONY: help tools assets server phone build bindings demo layers test faults deny bench reproject

@@ -413,3 +413,6 @@ pub async fn recheck(app: &App) -> Result<u64, sqlx::Error> {
     while round(app).await? > 0 {}
     Ok(again.rows_affected())
 }
+
+#[cfg(test)]
+mod tests;

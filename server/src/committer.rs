@@ -69,12 +69,8 @@ impl Committer {
                     }
                 }
                 Err(error) if group.len() == 1 => {
-                    for waiting in group.drain(..) {
-                        let _ = waiting
-                            .answer
-                            .send(Err(Problem::internal(std::io::Error::other(
-                                error.to_string(),
-                            ))));
+                    if let Some(waiting) = group.pop() {
+                        let _ = waiting.answer.send(Err(error.into()));
                     }
                 }
                 Err(_) => {

@@ -1,42 +1,17 @@
 //! F4, the phone's half: a disk that takes no more is a typed error, what was shown as saved is there, and work goes on after.
 
 use kieumau_core::phone::PhoneError;
-use kieumau_tests::world::{World, open};
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{Arc, atomic::AtomicI64},
+use kieumau_tests::{
+    disk::SmallDisk,
+    world::{World, open},
 };
-
-/// A disk of three megabytes, gone when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// None where the system lets nobody mount: the test then says so and is skipped.
-    fn mount(at: &Path) -> Option<Self> {
-        std::fs::create_dir_all(at).expect("a folder");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"])
-            .arg(at)
-            .status();
-        mounted
-            .is_ok_and(|status| status.success())
-            .then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Still mounted, it would only stay until the next start of the machine.
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
-}
+use std::sync::{Arc, atomic::AtomicI64};
 
 #[tokio::test]
 async fn a_full_disk_is_said_and_loses_nothing_that_was_saved() {
     let world = World::new().await;
     let folder = world.folder().join("small");
-    let Some(disk) = SmallDisk::mount(&folder) else {
+    let Some(disk) = SmallDisk::mount(&folder, 3) else {
         eprintln!(
             "SKIPPED: a_full_disk_is_said_and_loses_nothing_that_was_saved: no right to mount a small disk"
         );
@@ -54,12 +29,7 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_saved() {
         ..Default::default()
     };
     let patrol = phone.start_patrol(new).await.expect("starts");
-    // Something else takes the rest of the disk, but for a little.
-    let ballast = folder.join("ballast");
-    let mut size = 2_600_000;
-    while std::fs::write(&ballast, vec![1; size]).is_err() {
-        size -= 50_000;
-    }
+    let ballast = disk.fill(400_000);
     let mut saved = Vec::new();
     let refused = loop {
         let note = "x".repeat(1_500);
@@ -84,7 +54,7 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_saved() {
         here(phone.observations(patrol).await.expect("reads")),
         saved
     );
-    std::fs::remove_file(&ballast).expect("room again");
+    ballast.remove();
     let new = kieumau_core::observation::NewObservation::of("urban-order", 1, "case");
     saved.push(phone.add_observation(patrol, new).await.expect("goes on"));
     drop(phone);

@@ -258,3 +258,6 @@ fn refuse_covered(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -309,3 +309,6 @@ fn write<R: Record>(
         Err(_) => Err("edit-failed".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;
