@@ -342,10 +342,11 @@ impl PatrolLog {
     }
 
     /// Appends fixes that passed the filter, at most [`track::FIXES_PER_CHUNK`] at once. Also after the end: the last rows are folded late.
+    /// Returns the key of the chunk in [`PatrolLog::track`].
     ///
     /// # Errors
     /// `NotOnTheTeam`; `TooLarge` for more fixes than a chunk holds.
-    pub fn add_track(&mut self, stamp: Stamp, fixes: &[Fix]) -> Result<(), Invalid> {
+    pub fn add_track(&mut self, stamp: Stamp, fixes: &[Fix]) -> Result<uuid::Uuid, Invalid> {
         self.on_the_team(stamp.by)?;
         if fixes.len() > track::FIXES_PER_CHUNK {
             return Err(Invalid::new("track", Rule::TooLarge));
@@ -356,9 +357,9 @@ impl PatrolLog {
             by: stamp.by,
             fixes: track::pack(fixes),
         };
-        self.track
-            .insert(uuid::Uuid::from_bytes(*id.as_bytes()), chunk);
-        Ok(())
+        let id = uuid::Uuid::from_bytes(*id.as_bytes());
+        self.track.insert(id, chunk);
+        Ok(id)
     }
 
     /// Hangs a file on the patrol, or on one of its observations.
