@@ -377,11 +377,16 @@ impl PatrolLog {
     }
 
     /// Appends fixes that passed the filter, at most [`track::FIXES_PER_CHUNK`] at once. Also after the end: the last rows are
-    /// folded late. The same fixes of the same recorder again (a file imported twice) add nothing.
+    /// folded late. Returns the new chunk's key; none for the same fixes of the same recorder again (a file imported twice),
+    /// which add nothing.
     ///
     /// # Errors
     /// `NotOnTheTeam`; `TooLarge` for more fixes than a chunk holds.
-    pub fn add_track(&mut self, stamp: Stamp, fixes: &[Fix]) -> Result<(), Invalid> {
+    pub fn add_track(
+        &mut self,
+        stamp: Stamp,
+        fixes: &[Fix],
+    ) -> Result<Option<TrackChunkId>, Invalid> {
         self.on_the_team(stamp.by)?;
         if fixes.len() > track::FIXES_PER_CHUNK {
             return Err(Invalid::new("track", Rule::TooLarge));
@@ -390,12 +395,13 @@ impl PatrolLog {
             by: stamp.by,
             fixes: track::pack(fixes),
         };
-        if !self.track.values().any(|held| *held == chunk) {
-            let at_ms = fixes.first().map_or(stamp.at_ms, |fix| fix.at_ms);
-            self.track
-                .insert(TrackChunkId::fresh(at_ms, stamp.random), chunk);
+        if self.track.values().any(|held| *held == chunk) {
+            return Ok(None);
         }
-        Ok(())
+        let at_ms = fixes.first().map_or(stamp.at_ms, |fix| fix.at_ms);
+        let id = TrackChunkId::fresh(at_ms, stamp.random);
+        self.track.insert(id, chunk);
+        Ok(Some(id))
     }
 
     /// Hangs a file on the patrol, or on one of its observations; where it hangs already, nothing is added.

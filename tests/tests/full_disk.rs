@@ -71,7 +71,7 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_saved() {
 async fn a_rescue_file_that_does_not_fit_is_said_and_no_part_of_it_stays() {
     let world = World::new().await;
     let folder = world.folder().join("stick");
-    let Some(disk) = SmallDisk::mount(&folder) else {
+    let Some(disk) = SmallDisk::mount(&folder, 3) else {
         eprintln!(
             "SKIPPED: a_rescue_file_that_does_not_fit_is_said_and_no_part_of_it_stays: no right to mount a small disk"
         );

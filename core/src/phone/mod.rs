@@ -1,8 +1,8 @@
 //! The phone's half: everything recorded is a change in an encrypted file first, and reaches the server when it can.
 //!
 //! [`Phone`] is what the bindings show to an app. Each call that records returns after one SQLite transaction is on the disk;
-//! no call that records touches the network. In reading order: `database` opens the file, `store` loads and edits documents,
-//! `patrols`, `evidence_files`, `attachments` and `items` are the use cases, `client` talks to the server.
+//! no call that records touches the network. In reading order: `database` opens the file, `store` loads and edits documents
+//! (`opened` keeps some in memory, `rows` keeps what lists show), `patrols`, `evidence_files`, `attachments` and `items` are the use cases, `client` talks to the server.
 
 mod attachments;
 mod client;
@@ -11,8 +11,10 @@ mod enrolment;
 mod error;
 mod evidence_files;
 mod items;
+mod opened;
 mod patrols;
 mod rescue;
+mod rows;
 mod sealed_file;
 mod store;
 mod sync;
@@ -77,7 +79,7 @@ impl Phone {
     pub async fn open(config: PhoneConfig) -> Result<Self, PhoneError> {
         attachments::forget_viewable(&config.folder)?;
         let connection = database::open(&config.folder, &config.key).await?;
-        let store = Store::open(connection).await?;
+        let store = Store::open(connection, &config.app_version).await?;
         Ok(Self {
             config,
             store: Mutex::new(store),

@@ -133,12 +133,7 @@ impl Phone {
             let fixes: Vec<Fix> = rows.iter().map(|(_, fix)| *fix).collect();
             let stamp = self.stamp(person);
             let key = store.key(patrol).await?;
-            let also = Also::FoldedFixes { through: *through };
-            store
-                .edit(&key, stamp.at_ms, also, |log: &mut PatrolLog| {
-                    log.add_track(stamp, &fixes)
-                })
-                .await?;
+            store.fold(&key, stamp, &fixes, *through).await?;
         }
         Ok(())
     }

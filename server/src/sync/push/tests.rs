@@ -76,7 +76,8 @@ impl Writer {
             documents: vec![document],
             receipts: Vec::new(),
         };
-        prepare(app, &self.speaks, push).await.expect("prepared")
+        let EnrolledPhone { phone, unit, .. } = self.speaks;
+        prepare(app, phone, unit, push).await.expect("prepared")
     }
 }
 
