@@ -214,6 +214,8 @@ pub struct PatrolSummary {
     pub length_m: f64,
     /// Where it is on its way to the server and back.
     pub state: ItemState,
+    /// When this phone heard that its person may no longer read it, Unix milliseconds. What is here stays readable.
+    pub ungranted_at_ms: Option<i64>,
 }
 
 /// A patrol whole.
@@ -499,6 +501,8 @@ pub struct EvidenceFileView {
     pub missing: Vec<String>,
     /// Where it is on its way to the server and back.
     pub state: ItemState,
+    /// When this phone heard that its person may no longer read it, Unix milliseconds. What is here stays readable.
+    pub ungranted_at_ms: Option<i64>,
 }
 
 /// Where a piece of evidence was filed.
@@ -572,6 +576,8 @@ pub struct Item {
     pub refused: Vec<String>,
     /// The decision that stands about it.
     pub decided: Option<Decided>,
+    /// When this phone heard that its person may no longer read it, Unix milliseconds. What is here stays readable.
+    pub ungranted_at_ms: Option<i64>,
 }
 
 /// What a supervisor decided.
