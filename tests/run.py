@@ -9,10 +9,13 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOGS = ROOT / "target" / "test-logs"
@@ -66,6 +69,8 @@ RUNNERS = [
     ("faults", "cargo test -p kieumau-tests --test faults -- --nocapture --test-threads=2", cargo, {"postgres": True}),
     ("Kotlin", "cd mobile-demo && mvn -B -ntp test", surefire, {}),
     ("Python", "python3 -m pytest -q -rs tests/python", pytest, {"PYTHONPATH": "target/bindings/python"}),
+    ("tus clients", "target/tests-python/bin/python -m pytest -q -rs tests/tus", pytest, {}),
+    ("attachments on S3", "cargo test -p kieumau-server attachment", cargo, {"s3": True}),
     ("pages in Chromium", "cd tests/pages && node --test --test-concurrency=1 --test-reporter=tap .", node, {}),
 ]
 
@@ -93,10 +98,38 @@ def postgres():
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def s3():
+    """A bucket that is gone afterwards, as what the server reads of it in its environment."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    log = (LOGS / "moto.log").open("w")
+    moto = subprocess.Popen([ROOT / "target/tests-python/bin/moto_server", "-H", "127.0.0.1", "-p", str(port)],
+                            stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while moto.poll() is None:
+            try:
+                urllib.request.urlopen(urllib.request.Request(f"{url}/kieumau", method="PUT"))
+                break
+            except urllib.error.URLError:
+                time.sleep(0.1)
+        yield {"KIEUMAU_TEST_S3": "s3://kieumau/attachments", "AWS_ENDPOINT_URL": url, "AWS_ALLOW_HTTP": "true",
+               "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test-access-key", "AWS_SECRET_ACCESS_KEY": "test-secret-key"}
+    finally:
+        moto.terminate()
+        moto.wait()
+
+
 def run(name, command, read, extra, postgres_url):
+    with s3() if extra.get("s3") else contextlib.nullcontext({}) as bucket:
+        return run_in({**extra, **bucket}, name, command, read, postgres_url)
+
+
+def run_in(extra, name, command, read, postgres_url):
     environment = dict(os.environ)
     environment.pop("KIEUMAU_TEST_POSTGRES", None)
-    environment.update({key: value for key, value in extra.items() if key != "postgres"})
+    environment.update({key: value for key, value in extra.items() if key not in ("postgres", "s3")})
     if extra.get("postgres"):
         environment["KIEUMAU_TEST_POSTGRES"] = postgres_url
     for variable, binary in (("KIEUMAU", "kieumau"), ("KIEUMAU_PHONE", "phone")):

@@ -117,6 +117,14 @@ impl MediaType {
         }
     }
 
+    /// Whether a file that calls itself so may be one that is taken.
+    #[must_use]
+    pub fn is_word(word: &str) -> bool {
+        [Self::Jpeg, Self::Png, Self::Webp, Self::Pdf]
+            .iter()
+            .any(|kind| kind.word() == word)
+    }
+
     /// The registered media type.
     #[must_use]
     pub const fn word(self) -> &'static str {

@@ -194,6 +194,7 @@ create table attachment (
     sha256 text not null,
     size_bytes bigint not null,
     media_type text not null,
+    object text not null,              -- what its sealed file is called in the store
     wrapped_key bytea not null,
     received_at_ms bigint not null,
     received_from text,                -- phone

@@ -77,6 +77,9 @@ struct Data {
     /// PostgreSQL instead of SQLite.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
+    /// A bucket for attachments, `s3://BUCKET/PREFIX`, instead of a folder; how it is reached stands in AWS_… variables.
+    #[arg(long, env = "KIEUMAU_ATTACHMENTS")]
+    attachments_url: Option<String>,
 }
 
 #[derive(Args)]
@@ -242,6 +245,7 @@ impl Data {
         App::open(Config {
             data: self.data,
             database_url: self.database_url,
+            attachments_url: self.attachments_url,
             public_url,
         })
         .await
@@ -304,6 +308,7 @@ impl Command {
             What::Doctor(data) => {
                 let app = data.open(String::new()).await?;
                 say(&app.database.describe().await?)?;
+                say(&format!("attachments: {}", app.objects))?;
                 say(&format!(
                     "log key: {}",
                     jws::fingerprint(&app.keys.log.verifying_key())

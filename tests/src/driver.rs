@@ -38,11 +38,18 @@ impl Driver {
     /// # Panics
     /// When the server refuses.
     pub async fn enrol(server: &Server, sign_in: &str) -> Self {
-        let http = Client::builder().build().expect("a client");
-        let url = server.ward.url.clone();
-        let key = SigningKey::from_bytes(&rand::random());
         let code = server.code(sign_in).await.code;
-        let new = NewPhone::sign(&key, &code, "bench");
+        Self::enrol_by(server.ward.url.clone(), &code).await
+    }
+
+    /// Enrols a phone at `url` by a code that was issued, and signs it in.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn enrol_by(url: String, code: &str) -> Self {
+        let http = Client::builder().build().expect("a client");
+        let key = SigningKey::from_bytes(&rand::random());
+        let new = NewPhone::sign(&key, code, "bench");
         let body = serde_json::to_vec(&new).expect("JSON");
         let body = post(&http, &format!("{url}{PHONES}"), "application/json", body).await;
         let enrolled: Enrolled = serde_json::from_slice(&body).expect("an enrolment");
@@ -74,6 +81,12 @@ impl Driver {
     pub fn through(mut self, signal: &Signal) -> Self {
         self.url = signal.url();
         self
+    }
+
+    /// What its requests say in `Authorization`, for ten minutes.
+    #[must_use]
+    pub fn authorization(&self) -> String {
+        format!("Bearer {}", self.token.access_token)
     }
 
     /// So many pushes of one change each: patrols of [`CHANGES_PER_PATROL`], one after the other.
