@@ -18,6 +18,7 @@ tools: ## Installs what the tests need and the machine lacks
 	python3 -c 'import pytest' 2>/dev/null || missing="$$missing python3-pytest"; \
 	if [ -n "$$missing" ]; then echo "installing:$$missing"; $(APT) update -qq && $(APT) install -y -qq $$missing >/dev/null; fi
 	@for tool in cargo node npm python3; do command -v $$tool >/dev/null || { echo "missing: $$tool (Rust 1.95, Node 20, Python 3.11)"; exit 1; }; done
+	@rustup target list --installed | grep -q '^wasm32-unknown-unknown$$' || rustup target add wasm32-unknown-unknown
 
 server/assets/dist/licences.txt: server/package-lock.json server/assets/build.mjs $(shell find server/assets/style server/assets/script -type f 2>/dev/null)
 	cd server && npm ci --no-audit --no-fund --silent && node assets/build.mjs

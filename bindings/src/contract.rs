@@ -14,7 +14,9 @@ use kieumau_core::{
     document::{ClashValue, Kind},
     evidence::{Evidence, NewEvidence},
     hash::Sha256,
-    id::{CheckpointId, DocumentId, EvidenceId, ObservationId, PersonId, PhoneId, UnitId},
+    id::{
+        CheckpointId, DocumentId, EvidenceId, HandoverId, ObservationId, PersonId, PhoneId, UnitId,
+    },
     invalid::Rule,
     period::Period,
     person::Role,
@@ -227,12 +229,40 @@ pub struct PatrolView {
     pub forces: HashMap<String, i64>,
     /// Vehicles per kind, by code.
     pub vehicles: HashMap<String, i64>,
-    /// The track, in the order of time.
-    pub fixes: Vec<Fix>,
+    /// One track per recorder: two who walk apart are two lines.
+    pub tracks: Vec<Track>,
     /// Checkpoints visited.
     pub visits: Vec<CheckpointId>,
+    /// Handovers of the shift, in the order of time.
+    pub handovers: Vec<HandoverView>,
     /// The text of the QR by which a colleague joins.
     pub join_qr: String,
+}
+
+/// What one recorder's phone recorded of the way.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Track {
+    /// Whose phone.
+    pub by: PersonId,
+    /// In the order of time.
+    pub fixes: Vec<Fix>,
+}
+
+/// A handover of the shift (bàn giao ca).
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct HandoverView {
+    /// Its id, to confirm it.
+    pub handover: HandoverId,
+    /// Who hands over.
+    pub from: PersonId,
+    /// Who takes over.
+    pub to: PersonId,
+    /// When, Unix milliseconds.
+    pub at_ms: i64,
+    /// What the next team must know.
+    pub note: String,
+    /// When the taker confirmed, Unix milliseconds.
+    pub confirmed_at_ms: Option<i64>,
 }
 
 /// A place on the Earth (WGS 84).

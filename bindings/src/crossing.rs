@@ -4,15 +4,18 @@
 //! the contract says what becomes of it. A string that is no id is `Invalid`, at the word for what it should have named.
 
 use crate::contract::{
-    Catalogue, Choice, Criterion, CriterionGroup, Fix, NewObservation, NewPatrol, Observation,
-    ObservationView, PatrolView, PhoneConfig, PhoneError, Position, Profile, RescueTaken,
-    TrackImport,
+    Catalogue, Choice, Criterion, CriterionGroup, Fix, HandoverView, NewObservation, NewPatrol,
+    Observation, ObservationView, PatrolView, PhoneConfig, PhoneError, Position, Profile,
+    RescueTaken, Track, TrackImport,
 };
 use kieumau_core::{
     catalogue,
     criterion::{self, CriterionNumber},
     hash::Sha256,
-    id::{CheckpointId, DocumentId, EvidenceId, ObservationId, PersonId, PhoneId, UnitId, VisitId},
+    id::{
+        CheckpointId, DocumentId, EvidenceId, HandoverId, ObservationId, PersonId, PhoneId, UnitId,
+        VisitId,
+    },
     invalid::{Invalid, Rule},
     observation, patrol,
     period::Period,
@@ -43,6 +46,7 @@ crosses_as_text! {
     /// A document (a patrol, an evidence file), as a UUID.
     DocumentId at "document",
     /// An observation inside a patrol, as a UUID.
+    HandoverId at "handover",
     ObservationId at "observation",
     /// A checkpoint of a unit, as a UUID.
     CheckpointId at "checkpoint",
@@ -164,8 +168,9 @@ impl From<phone::PatrolView> for PatrolView {
             team,
             forces,
             vehicles,
-            fixes,
+            tracks,
             visits,
+            handovers,
             join_qr,
         } = view;
         Self {
@@ -174,8 +179,15 @@ impl From<phone::PatrolView> for PatrolView {
             team,
             forces: forces.into_iter().collect(),
             vehicles: vehicles.into_iter().collect(),
-            fixes: fixes.into_iter().map(Fix::from).collect(),
+            tracks: tracks
+                .into_iter()
+                .map(|(by, fixes)| Track {
+                    by,
+                    fixes: fixes.into_iter().map(Fix::from).collect(),
+                })
+                .collect(),
             visits,
+            handovers: handovers.into_iter().map(HandoverView::from).collect(),
             join_qr,
         }
     }
@@ -200,6 +212,26 @@ impl From<rescue::Taken> for RescueTaken {
             files_taken,
             files_held,
             files_refused: files_refused.into_iter().collect(),
+        }
+    }
+}
+
+impl From<(HandoverId, patrol::Handover)> for HandoverView {
+    fn from((handover, of): (HandoverId, patrol::Handover)) -> Self {
+        let patrol::Handover {
+            from,
+            to,
+            at_ms,
+            note,
+            confirmed_at_ms,
+        } = of;
+        Self {
+            handover,
+            from,
+            to,
+            at_ms,
+            note,
+            confirmed_at_ms,
         }
     }
 }

@@ -13,7 +13,7 @@ use kieumau_core::{
     criterion::CriterionNumber,
     evidence::NewEvidence,
     hash::Sha256,
-    id::{CheckpointId, DocumentId, EvidenceId, ObservationId, PersonId, VisitId},
+    id::{CheckpointId, DocumentId, EvidenceId, HandoverId, ObservationId, PersonId, VisitId},
     period::{self, Period},
     phone::{
         self, Attached, ClashView, Event, EvidenceFileView, Item, ItemState, PatrolSummary,
@@ -143,8 +143,20 @@ impl Phone {
         patrol: DocumentId,
         to: PersonId,
         note: String,
-    ) -> Result<(), PhoneError> {
+    ) -> Result<HandoverId, PhoneError> {
         Ok(self.0.hand_over(patrol, to, &note).await?)
+    }
+
+    /// Confirms a handover to oneself.
+    ///
+    /// # Errors
+    /// `Invalid` at `handover`: `Unknown` if there is none to this person, `Already` when it is confirmed.
+    pub async fn confirm_handover(
+        &self,
+        patrol: DocumentId,
+        handover: HandoverId,
+    ) -> Result<(), PhoneError> {
+        Ok(self.0.confirm_handover(patrol, handover).await?)
     }
 
     /// Records one live fix. None when it is on the disk; the reason when it was let go, which is no error.

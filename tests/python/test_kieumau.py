@@ -180,7 +180,7 @@ class Offline(PhoneTest):
 
         phone = await self.open()
         view = await phone.patrol(patrol)
-        self.assertEqual((view.forces, len(view.fixes)), ({"militia": 4}, 1))
+        self.assertEqual((view.forces, [len(track.fixes) for track in view.tracks]), ({"militia": 4}, [1]))
         [seen] = await phone.observations(patrol)
         self.assertEqual((seen.content.note, seen.content.position), ("Lấn chiếm vỉa hè", place))
         self.assertEqual(seen.attachments, [photo])

@@ -9,7 +9,7 @@ mod genesis;
 mod key;
 mod writer;
 
-pub use clash::{Clash, ClashValue, choose, clashes};
+pub use clash::{Clash, ClashValue, check, choose, clashes, path_of};
 pub use genesis::birth;
 pub use key::{Key, Kind};
 

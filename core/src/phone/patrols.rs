@@ -8,11 +8,10 @@ use super::{
 };
 use crate::{
     document::{self, Key, Kind},
-    id::{CheckpointId, DocumentId, ObservationId, PersonId, VisitId},
+    id::{self, CheckpointId, DocumentId, HandoverId, ObservationId, PersonId, VisitId},
     invalid::{Invalid, Rule},
     observation::{NewObservation, Observation},
-    patrol::{NewPatrol, PatrolLog},
-    track,
+    patrol::{self, Handover, NewPatrol, PatrolLog},
 };
 use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
@@ -52,10 +51,12 @@ pub struct PatrolView {
     pub forces: BTreeMap<String, i64>,
     /// Vehicles per kind, by code.
     pub vehicles: BTreeMap<String, i64>,
-    /// The track's fixes, in the order of time; those not folded yet among them.
-    pub fixes: Vec<crate::position::Fix>,
+    /// The track of each recorder, in the order of time; one's own fixes that are not folded yet among them.
+    pub tracks: BTreeMap<PersonId, Vec<crate::position::Fix>>,
     /// Checkpoints visited.
     pub visits: Vec<CheckpointId>,
+    /// Handovers of the shift, in the order of time.
+    pub handovers: Vec<(HandoverId, Handover)>,
     /// The text of the QR by which a colleague joins.
     pub join_qr: String,
 }
@@ -78,7 +79,7 @@ pub struct ObservationView {
 pub struct ClashView {
     /// The document.
     pub document: DocumentId,
-    /// Map keys from the root to the field, joined by `/`.
+    /// [`document::Clash::pointer`]: map keys from the root to the field.
     pub path: String,
     /// The values, the visible one last; index into this to choose.
     pub values: Vec<document::ClashValue>,
@@ -108,7 +109,7 @@ impl Summary {
             ended_at_ms: patrol.ended_at_ms,
             paused: patrol.open_pause().is_some(),
             observation_count: u32::try_from(standing).unwrap_or(u32::MAX),
-            length_m: track::length_m(&patrol.fixes()),
+            length_m: patrol::length_m(patrol.tracks().values()),
         }
     }
 
@@ -138,8 +139,7 @@ impl Phone {
         let mut store = self.store().await;
         let profile = store.profile()?;
         let stamp = self.stamp(profile.person);
-        let fresh = crate::id::ObservationId::fresh(stamp.at_ms, rand::random());
-        let key = Key::patrol(profile.unit, uuid::Uuid::from_bytes(*fresh.as_bytes()));
+        let key = Key::patrol(profile.unit, id::fresh(stamp.at_ms, rand::random()));
         store
             .edit(
                 &key,
@@ -213,8 +213,21 @@ impl Phone {
         patrol: DocumentId,
         to: PersonId,
         note: &str,
-    ) -> Result<(), PhoneError> {
+    ) -> Result<HandoverId, PhoneError> {
         self.edit_patrol(patrol, |log, stamp| log.hand_over(stamp, to, note))
+            .await
+    }
+
+    /// Confirms a handover to oneself.
+    ///
+    /// # Errors
+    /// See [`PatrolLog::confirm_handover`].
+    pub async fn confirm_handover(
+        &self,
+        patrol: DocumentId,
+        handover: HandoverId,
+    ) -> Result<(), PhoneError> {
+        self.edit_patrol(patrol, |log, stamp| log.confirm_handover(stamp, handover))
             .await
     }
 
@@ -297,15 +310,14 @@ impl Phone {
         let mut store = self.store().await;
         let (key, log) = store.read::<PatrolLog>(patrol).await?;
         let states = items::states(&mut store.connection, self.syncing.sending()).await?;
-        let mut fixes = log.fixes();
-        fixes.extend(
-            super::tracks::loose(&mut store.connection, patrol)
-                .await?
-                .into_iter()
-                .map(|(_, fix)| fix),
-        );
+        let loose = super::tracks::loose(&mut store.connection, patrol).await?;
+        let mut tracks = log.tracks();
+        if !loose.is_empty() {
+            let own = tracks.entry(store.profile()?.person).or_default();
+            own.extend(loose.into_iter().map(|(_, fix)| fix));
+        }
         let mut summary = Summary::of(&log);
-        summary.length_m = track::length_m(&fixes);
+        summary.length_m = patrol::length_m(tracks.values());
         Ok(PatrolView {
             summary: summary.shown(
                 patrol,
@@ -317,8 +329,9 @@ impl Phone {
             team: log.team.keys().copied().collect(),
             forces: log.forces,
             vehicles: log.vehicles,
-            fixes,
+            tracks,
             visits: log.visits.values().map(|visit| visit.checkpoint).collect(),
+            handovers: log.handovers.into_iter().collect(),
             join_qr: format!("{JOIN}{}&{}", key.unit, key.name),
         })
     }
@@ -366,7 +379,7 @@ impl Phone {
             .into_iter()
             .map(|clash| ClashView {
                 document,
-                path: clash.path.join("/"),
+                path: clash.pointer(),
                 values: clash.values,
             })
             .collect())
@@ -384,7 +397,7 @@ impl Phone {
     ) -> Result<bool, PhoneError> {
         let mut store = self.store().await;
         let key = store.key(document).await?;
-        let path: Vec<String> = path.split('/').map(str::to_owned).collect();
+        let path = document::path_of(path);
         store
             .choose(&key, self.now_ms(), &path, index as usize)
             .await

@@ -66,6 +66,11 @@ words! {
     photos: "Ảnh, tệp", "Photos, files";
     photos_short: "Ảnh", "Photos";
     visits: "Điểm chốt", "Checkpoints";
+    handovers: "Bàn giao ca", "Handovers";
+    handed_over_by: "Người giao", "Handed over by";
+    taken_over_by: "Người nhận", "Taken over by";
+    confirmed_at: "Đã xác nhận", "Confirmed";
+    not_confirmed: "Chưa xác nhận", "Not confirmed";
     review: "Duyệt", "Review";
     going_on: "Đang đi", "Going on";
     ended: "Đã kết thúc", "Ended";

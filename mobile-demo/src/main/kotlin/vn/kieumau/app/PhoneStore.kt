@@ -54,7 +54,10 @@ class PhoneStore private constructor(private val phone: Phone, private val event
 
     suspend fun end(patrol: DocumentId) = record { end(patrol) }
 
-    suspend fun handOver(patrol: DocumentId, to: PersonId, note: String) = record { handOver(patrol, to, note) }
+    suspend fun handOver(patrol: DocumentId, to: PersonId, note: String): HandoverId =
+        record { handOver(patrol, to, note) }
+
+    suspend fun confirmHandover(patrol: DocumentId, handover: HandoverId) = record { confirmHandover(patrol, handover) }
 
     /** Null when the fix is on the disk; the reason when it was let go, which is no error. */
     suspend fun addFix(patrol: DocumentId, fix: Fix): Dropped? = record { addFix(patrol, fix) }

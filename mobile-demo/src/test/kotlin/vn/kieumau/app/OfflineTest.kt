@@ -93,7 +93,7 @@ class OfflineTest {
             assertEquals("An", store.profile().first()?.personName)
             val view = store.patrol(patrol).first()
             assertEquals(mapOf("motorbike" to 2L), view.vehicles)
-            assertEquals(8.0, view.fixes.single().accuracyM)
+            assertEquals(8.0, view.tracks.single().fixes.single().accuracyM)
             val observation = store.observations(patrol).first().single()
             assertEquals("Lấn chiếm vỉa hè", observation.content.note)
             assertEquals(Position(18.6734, 105.6813), observation.content.position)
