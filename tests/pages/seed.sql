@@ -20,9 +20,9 @@ insert into patrol (document_id, unit_id, title, started_at_ms, started_by, lead
 insert into patrol_member (document_id, person_id, since_ms) values ('0a000000-0000-7000-8000-000000000001', (select person_id from person where sign_in = ':officer'), 1795270800000), ('0a000000-0000-7000-8000-000000000002', (select person_id from person where sign_in = ':officer'), 1795270800000);
 insert into pause (document_id, pause_id, from_ms, until_ms, person_id) values ('0a000000-0000-7000-8000-000000000002', '0c000000-0000-7000-8000-000000000001', 1795270800000, null, (select person_id from person where sign_in = ':officer'));
 insert into visit (document_id, visit_id, checkpoint_id, at_ms, person_id, proof) values ('0a000000-0000-7000-8000-000000000002', '0c000000-0000-7000-8000-000000000002', '0c000000-0000-7000-8000-000000000003', 1795270800000, (select person_id from person where sign_in = ':officer'), 'qr');
-insert into track_segment (document_id, number, from_ms, until_ms, line) values
-('0a000000-0000-7000-8000-000000000002', 0, 1795270800000, 1795271400000, '[[105.681,18.673],[105.683,18.674],[105.684,18.672]]'),
-('0a000000-0000-7000-8000-000000000002', 1, 1795271700000, 1795272600000, '[[105.687,18.671],[105.689,18.673]]');
+insert into track_segment (document_id, number, person_id, from_ms, until_ms, line) values
+('0a000000-0000-7000-8000-000000000002', 0, (select person_id from person where sign_in = ':officer'), 1795270800000, 1795271400000, '[[105.681,18.673],[105.683,18.674],[105.684,18.672]]'),
+('0a000000-0000-7000-8000-000000000002', 1, (select person_id from person where sign_in = ':officer'), 1795271700000, 1795272600000, '[[105.687,18.671],[105.689,18.673]]');
 insert into observation (document_id, observation_id, unit_id, category, count, count_unit, happened_at_ms, recorded_at_ms, recorded_by, lat_e7, lon_e7, fine_vnd, note) values
 ('0a000000-0000-7000-8000-000000000001', '0d000000-0000-7000-8000-000000000001', (select unit_id from person where sign_in = ':chief'), 'other', 1, 'incident', 1795270800000, 1795270800000, (select person_id from person where sign_in = ':officer'), 186730000, 1056810000, null, '</script><script>alert(3)</script> {{ 1 }} <b>đậm</b>'),
 ('0a000000-0000-7000-8000-000000000002', '0d000000-0000-7000-8000-000000000002', (select unit_id from person where sign_in = ':chief'), 'urban-order', 3, 'case', 1795270800000, 1795271400000, (select person_id from person where sign_in = ':officer'), 186735000, 1056820000, 2500000, 'Lấn vỉa hè.'),

@@ -111,13 +111,13 @@ class PhoneStore private constructor(private val phone: Phone, private val event
     suspend fun choose(clash: ClashView, index: UInt): Boolean =
         record { choose(clash.document, clash.path, index) }
 
-    /** Sends what is unsent, fetches what is new, gets receipts. A second call waits for the first and goes after it. */
     /** Writes what the server has not signed for to a file at [path] that only the server can read. Needs no signal. */
     suspend fun exportRescue(path: String): RescueReport = record { exportRescue(path) }
 
     /** Hands in the rescue file at [path], one's own or a colleague's. */
     suspend fun deliverRescue(path: String): RescueTaken = apart { deliverRescue(path) }
 
+    /** Sends what is unsent, fetches what is new, gets receipts. A second call waits for the first and goes after it. */
     suspend fun sync(options: SyncOptions? = null): SyncReport = oneSync.withLock {
         events.became(SyncState.Running())
         try {
