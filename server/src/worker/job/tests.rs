@@ -3,7 +3,7 @@
 use super::*;
 use kieumau_core::{
     id::UnitId,
-    patrol::{NewPatrol, TITLE_LIMIT},
+    patrol::{NewPatrol, PatrolLog, TITLE_LIMIT},
 };
 
 /// A phone that writes whatever it likes into a document of its own.
