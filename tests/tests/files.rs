@@ -1,7 +1,10 @@
 //! Files that are bad here or lost there: they hold nothing up, and the phone sends again what the server no longer has.
 
 use kieumau_core::phone::{ItemState, SyncOptions};
-use kieumau_tests::world::{Handset, World};
+use kieumau_tests::{
+    fault::{Fault, Way},
+    world::{Handset, World},
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -51,6 +54,27 @@ async fn one_bad_file_holds_up_neither_the_text_nor_the_other_files() {
     let report = an.sync_well().await;
     assert_eq!((report.sent_files, report.failed_files), (1, 0));
     assert_eq!(an.state(patrol).await, ItemState::Received);
+}
+
+#[tokio::test]
+async fn an_observation_in_between_does_not_begin_a_half_sent_photo_anew() {
+    let world = World::new().await;
+    let an = world.phone("an").await;
+    let patrol = an.patrol_called("Ca ảnh dở dang").await;
+    let mut bytes = PICTURE.to_vec();
+    bytes.resize(400_000, 7);
+    let photo = world.file("a.jpg", &bytes);
+    an.attach(patrol, None, &photo).await.expect("attached");
+    an.signal.suffer([Fault::Cut(Way::Up, 300_000)]);
+    assert!(an.try_sync().await.is_err(), "cut in the middle");
+    let before = an.signal.passed().up_bytes;
+    assert!(before > 250_000, "{before}");
+    an.observe(patrol, "Giữa chừng").await;
+    an.signal.suffer([]);
+    an.sync_well().await;
+    assert_eq!(an.state(patrol).await, ItemState::Received);
+    let after = an.signal.passed().up_bytes;
+    assert!(after < 250_000, "{after} bytes: from the beginning");
 }
 
 #[tokio::test]

@@ -118,10 +118,11 @@ impl Session<'_> {
                 .execute(&mut *tx)
                 .await?;
         }
-        // The server says it has not what this phone thought it had sent: it is sent again.
+        // The server says it has not what this phone thought it had sent: it is sent again. One that is on its way goes on.
         for sha256 in &pushed.missing_attachments {
             sqlx::query(
-                "update attachment set received_at_ms = null, upload_url = null where sha256 = $1",
+                "update attachment set received_at_ms = null, upload_url = null \
+                 where sha256 = $1 and received_at_ms is not null",
             )
             .bind(sha256.to_string())
             .execute(&mut *tx)
