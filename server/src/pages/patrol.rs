@@ -61,6 +61,15 @@ struct Visit {
     proof: &'static str,
 }
 
+#[derive(sqlx::FromRow)]
+struct HandoverRow {
+    at_ms: i64,
+    giver: Option<String>,
+    taker: Option<String>,
+    note: String,
+    confirmed_at_ms: Option<i64>,
+}
+
 struct Handover {
     at: String,
     from: String,
@@ -283,27 +292,21 @@ async fn visits(app: &App, patrol: DocumentId, language: Language) -> Answer<Vec
 }
 
 async fn handovers(app: &App, patrol: DocumentId) -> Answer<Vec<Handover>> {
-    let rows: Vec<(i64, Option<String>, Option<String>, String, Option<i64>)> = sqlx::query_as(
-        "select handover.at_ms, giver.name, taker.name, handover.note, handover.confirmed_at_ms from handover \
-         left join person giver on giver.person_id = handover.from_person_id \
+    let rows: Vec<HandoverRow> = sqlx::query_as(
+        "select handover.at_ms, giver.name as giver, taker.name as taker, handover.note, handover.confirmed_at_ms \
+         from handover left join person giver on giver.person_id = handover.from_person_id \
          left join person taker on taker.person_id = handover.to_person_id \
          where handover.document_id = $1 order by handover.at_ms",
     )
     .bind(patrol.to_string())
     .fetch_all(&app.database.read)
     .await?;
-    let in_words = |(at_ms, from, to, note, confirmed_at_ms): (
-        i64,
-        Option<String>,
-        Option<String>,
-        String,
-        Option<i64>,
-    )| Handover {
-        at: clock::vietnamese(at_ms),
-        from: from.unwrap_or_default(),
-        to: to.unwrap_or_default(),
-        note,
-        confirmed: confirmed_at_ms.map(clock::vietnamese),
+    let in_words = |row: HandoverRow| Handover {
+        at: clock::vietnamese(row.at_ms),
+        from: row.giver.unwrap_or_default(),
+        to: row.taker.unwrap_or_default(),
+        note: row.note,
+        confirmed: row.confirmed_at_ms.map(clock::vietnamese),
     };
     Ok(rows.into_iter().map(in_words).collect())
 }
