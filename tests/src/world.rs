@@ -229,6 +229,7 @@ impl Handset {
         self.sync(SyncOptions {
             tries: 1,
             attachments: true,
+            ..SyncOptions::default()
         })
         .await
     }
@@ -241,6 +242,7 @@ impl Handset {
         self.sync(SyncOptions {
             tries: 5,
             attachments: true,
+            ..SyncOptions::default()
         })
         .await
         .expect("syncs")

@@ -1,7 +1,7 @@
 //! Files: each is sent from wherever the server is with it (tus 1.0), and one that fails holds up nothing else.
 
 use super::{Event, Session};
-use crate::phone::{PhoneError, attachments::Unsent, client::UPLOAD_CHUNK};
+use crate::phone::{PhoneError, Why, attachments::Unsent, client::UPLOAD_CHUNK};
 
 impl Session<'_> {
     /// Sends one file whole. One that fails by itself (unreadable here, refused there) stays behind and holds up nothing.
@@ -21,7 +21,10 @@ impl Session<'_> {
             {
                 Err(PhoneError::SignedOut { word })
             }
-            Err(_) => {
+            Err(error) => {
+                let mut way = self.phone.syncing.way.write().await;
+                way.files.insert(file.sha256, Why::of(&error));
+                drop(way);
                 self.failed_files.insert(file.sha256);
                 self.report.failed_files += 1;
                 Ok((false, false))
