@@ -21,8 +21,8 @@ use kieumau_core::{
     period::Period,
     person::Role,
     phone::{
-        Attached, ClashView, Decided, Event, EvidenceFileView, EvidenceView, Item, ItemState,
-        PatrolSummary, RescueReport, SyncOptions, SyncReport,
+        Attached, ClashView, Decided, Event, EvidenceFileView, EvidenceView, Item, ItemState, Part,
+        PatrolSummary, RescueReport, SyncOptions, SyncReport, Waiting, Why,
     },
     review::Verdict,
     track::Dropped,
@@ -525,6 +525,10 @@ pub struct Attached {
     pub media_type: String,
     /// The server has it whole.
     pub received: bool,
+    /// This phone still has its copy: see `let_go`.
+    pub on_phone: bool,
+    /// There is a small picture of it: see `preview`.
+    pub preview: bool,
 }
 
 // ---- On the way to the server and back -------------------------------------------------------------------------------
@@ -572,12 +576,58 @@ pub struct Item {
     pub unsent_changes: u32,
     /// Attachments that the server is not known to hold.
     pub unsent_attachments: u32,
-    /// What the server refused to take, by the refusal's word. Kept on the phone.
-    pub refused: Vec<String>,
+    /// What of it waits, and why; empty when nothing does.
+    pub waiting: Vec<Waiting>,
     /// The decision that stands about it.
     pub decided: Option<Decided>,
     /// When this phone heard that its person may no longer read it, Unix milliseconds. What is here stays readable.
     pub ungranted_at_ms: Option<i64>,
+}
+
+/// Things of one document that wait for one reason.
+#[uniffi::remote(Record)]
+pub struct Waiting {
+    /// What.
+    pub part: Part,
+    /// Why.
+    pub why: Why,
+    /// How many: changes, fixes or files.
+    pub count: u32,
+    /// Their bytes; 0 for fixes.
+    pub size_bytes: u64,
+}
+
+/// What can wait.
+#[uniffi::remote(Enum)]
+pub enum Part {
+    /// What was written.
+    Text,
+    /// Fixes that are on the disk; the next sync folds them into the patrol.
+    Track,
+    /// Photos and files.
+    File,
+}
+
+/// Why it waits.
+#[uniffi::remote(Enum)]
+pub enum Why {
+    /// Nothing is in its way: the next sync sends it.
+    Turn,
+    /// It is being sent.
+    Sending,
+    /// The server has it, and waits for what it was written upon, which is on another phone.
+    Ancestor,
+    /// The server refused it. It stays on the phone.
+    Refused {
+        /// The refusal's word.
+        word: String,
+    },
+    /// The line is metered, and files wait for one that is not.
+    NoWifi,
+    /// The phone's disk takes no more.
+    NoSpace,
+    /// The file on the phone is gone or was changed.
+    Unreadable,
 }
 
 /// What a supervisor decided.
@@ -644,6 +694,12 @@ pub struct SyncOptions {
     pub tries: u32,
     /// Send files too, not only text.
     pub attachments: bool,
+    /// Files wait for a line that is not metered: the officer's choice.
+    #[uniffi(default = false)]
+    pub wifi_only: bool,
+    /// The line is metered now: the platform says so.
+    #[uniffi(default = false)]
+    pub metered: bool,
 }
 
 /// What a sync did.

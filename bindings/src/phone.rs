@@ -22,7 +22,7 @@ use kieumau_core::{
     track::Dropped,
 };
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -323,13 +323,27 @@ impl Phone {
     /// A path where the file lies in the clear, to be shown now.
     ///
     /// # Errors
-    /// `NotFound` for one that was attached on another phone; `Internal` for one that was changed on the disk.
+    /// `NotFound` for one that was attached on another phone or that this phone let go; `Internal` for one that was changed on
+    /// the disk.
     pub async fn viewable(&self, sha256: Sha256) -> Result<String, PhoneError> {
-        let path = self.0.viewable(sha256).await?;
-        Ok(path
-            .into_os_string()
-            .into_string()
-            .map_err(|_| phone::PhoneError::internal("a path that is not UTF-8"))?)
+        text(self.0.viewable(sha256).await?)
+    }
+
+    /// A path where the small picture of a photo lies in the clear, to be shown now: a JPEG of at most 40 KB.
+    ///
+    /// # Errors
+    /// `NotFound` for what has none.
+    pub async fn preview(&self, sha256: Sha256) -> Result<String, PhoneError> {
+        text(self.0.preview(sha256).await?)
+    }
+
+    /// Deletes this phone's copies of files that the server received at least `keep_ms` ago, that a receipt names, and that
+    /// the server's backups hold. Returns what went.
+    ///
+    /// # Errors
+    /// `SignedOut` before enrolment; `Internal`.
+    pub async fn let_go(&self, keep_ms: i64) -> Result<Vec<Sha256>, PhoneError> {
+        Ok(self.0.let_go(keep_ms).await?)
     }
 
     /// Every patrol and evidence file with where it is; only those in `state` if one is given.
@@ -410,6 +424,14 @@ impl Phone {
     pub async fn listen(&self, listener: Arc<dyn Listener>) {
         self.0.listen(Arc::new(Heard(listener))).await;
     }
+}
+
+/// A path as the border carries it.
+fn text(path: PathBuf) -> Result<String, PhoneError> {
+    Ok(path
+        .into_os_string()
+        .into_string()
+        .map_err(|_| phone::PhoneError::internal("a path that is not UTF-8"))?)
 }
 
 /// The app's listener as the core hears it.

@@ -259,6 +259,7 @@ impl Handset {
         self.sync(SyncOptions {
             tries: 1,
             attachments: true,
+            ..SyncOptions::default()
         })
         .await
     }
@@ -271,6 +272,7 @@ impl Handset {
         self.sync(SyncOptions {
             tries: 5,
             attachments: true,
+            ..SyncOptions::default()
         })
         .await
         .expect("syncs")

@@ -1,7 +1,11 @@
 //! Where each item is on its way to the server and back. Derived from what is on the disk at each look, never stored: a stored
 //! "sent" could be wrong, a derived one is as true as the receipt it is derived from.
 
-use super::{Phone, error::PhoneError};
+use super::{
+    Phone,
+    error::PhoneError,
+    queue::{self, Part, Waiting},
+};
 use crate::{
     document::{Key, Kind},
     id::{DocumentId, PersonId},
@@ -43,8 +47,8 @@ pub struct Item {
     pub unsent_changes: u32,
     /// Attachments that the server is not known to hold.
     pub unsent_attachments: u32,
-    /// What the server refused to take, by the refusal's word. Kept on the phone.
-    pub refused: Vec<String>,
+    /// What of it waits, and why.
+    pub waiting: Vec<Waiting>,
     /// The decision that stands about it, whether about its present heads or older ones.
     pub decided: Option<Decided>,
     /// When this phone heard that its person may no longer read it, Unix milliseconds. What is here stays readable.
@@ -134,31 +138,31 @@ pub(super) fn state_in(row: &SqliteRow, at: usize, sending: bool) -> Result<Item
 const ITEM: &str = concat!(
     "select ",
     state_columns!(),
-    ", document_id, kind, unsettled, ungranted_at_ms, \
-     (select count(*) from attachment_use u join attachment a on a.sha256 = u.sha256 \
-      where u.document_id = standing.document_id and a.received_at_ms is null) as unsent_attachments, \
-     (select group_concat(server, ' ') from change c where c.document_id = standing.document_id \
-      and c.server is not 'held' and c.server <> 'waiting') as refused, \
-     verdict, decided_heads, field, remark, decided_by, decided_at_ms \
+    ", document_id, kind, ungranted_at_ms, verdict, decided_heads, field, remark, decided_by, decided_at_ms \
      from standing where kind in ('patrol-log', 'evidence-file') order by document_id"
 );
 
-fn item(row: &SqliteRow, sending: bool) -> Result<Item, PhoneError> {
-    let refused: Option<&str> = row.get("refused");
+fn item(
+    row: &SqliteRow,
+    sending: bool,
+    queue: &mut BTreeMap<DocumentId, Vec<Waiting>>,
+) -> Result<Item, PhoneError> {
+    let document = row
+        .get::<&str, _>("document_id")
+        .parse()
+        .map_err(PhoneError::internal)?;
+    let waiting = queue.remove(&document).unwrap_or_default();
+    let count = |part: Part| {
+        let of_part = waiting.iter().filter(|waiting| waiting.part == part);
+        of_part.map(|waiting| waiting.count).sum()
+    };
     Ok(Item {
-        document: row
-            .get::<&str, _>("document_id")
-            .parse()
-            .map_err(PhoneError::internal)?,
+        document,
         kind: row.get::<&str, _>("kind").parse()?,
         state: state_in(row, 0, sending)?,
-        unsent_changes: row.get("unsettled"),
-        unsent_attachments: row.get("unsent_attachments"),
-        refused: refused
-            .into_iter()
-            .flat_map(str::split_whitespace)
-            .map(str::to_owned)
-            .collect(),
+        unsent_changes: count(Part::Text),
+        unsent_attachments: count(Part::File),
+        waiting,
         decided: Decided::in_row(row)?,
         ungranted_at_ms: row.get("ungranted_at_ms"),
     })
@@ -172,8 +176,10 @@ impl Phone {
     pub async fn items(&self, state: Option<ItemState>) -> Result<Vec<Item>, PhoneError> {
         let mut store = self.store().await;
         let sending = self.syncing.sending();
+        let way = self.syncing.in_the_way().await;
+        let mut queue = queue::waiting(&mut store.connection, &way).await?;
         let rows = sqlx::query(ITEM).fetch_all(&mut store.connection).await?;
-        let items = rows.iter().map(|row| item(row, sending));
+        let items = rows.iter().map(|row| item(row, sending, &mut queue));
         items
             .filter(|item| {
                 let state_of = |item: &Item| item.state;

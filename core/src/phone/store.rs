@@ -425,3 +425,6 @@ pub(super) fn parse_hashes(text: &str) -> Vec<Sha256> {
         .filter_map(|hash| hash.parse().ok())
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

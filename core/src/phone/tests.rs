@@ -11,6 +11,8 @@ use crate::{
 };
 use std::path::Path;
 
+/// The clock of every phone here, Unix milliseconds.
+pub(super) const NOW_MS: i64 = 1_700_000_000_000;
 const UNIT: UnitId = UnitId::from_bytes([3; 16]);
 
 pub(super) fn config(folder: &Path, key: u8) -> PhoneConfig {
@@ -18,7 +20,7 @@ pub(super) fn config(folder: &Path, key: u8) -> PhoneConfig {
         folder: folder.to_owned(),
         key: [key; 32].into(),
         app_version: "test".to_owned(),
-        clock: Arc::new(|| 1_700_000_000_000),
+        clock: Arc::new(|| NOW_MS),
     }
 }
 

@@ -30,7 +30,7 @@ create table document (
     kind text not null,
     unit_id text not null,
     name text not null,
-    heads text not null,
+    heads text not null,               -- ascending, so that a set of heads has one spelling
     own integer not null,              -- 1: something in it was written here
     -- The reader lost the right to it; what is here stays.
     ungranted_at_ms integer,
@@ -99,7 +99,12 @@ create table attachment (
     file_key blob not null,
     file_name text not null,           -- random: a folder listing tells nothing
     upload_url text,
-    received_at_ms integer             -- the server has it whole
+    received_at_ms integer,            -- the server has it whole
+    let_go_at_ms integer,              -- this phone's copy went by the rule of retention
+    -- The small picture beside it; null where there is none.
+    preview_key blob,
+    preview_name text,
+    preview_size_bytes integer
 ) strict, without rowid;
 
 create table attachment_use (
@@ -107,6 +112,7 @@ create table attachment_use (
     sha256 text not null,
     primary key (document_id, sha256)
 ) strict, without rowid;
+create index attachment_use_file on attachment_use (sha256);
 
 create table receipt (
     document_id text primary key,
@@ -121,7 +127,10 @@ create table sync (
     one integer primary key check (one = 1),
     cursor text not null,
     -- The newest change that was there when a sync was last tried.
-    tried_through integer not null
+    tried_through integer not null,
+    -- What the server announced that its backups hold: the leaves below this, in this epoch. Null until it did.
+    backed_up_epoch blob,
+    backed_up_through integer
 ) strict;
 insert into sync (one, cursor, tried_through) values (1, '', 0);
 
@@ -138,7 +147,7 @@ select d.*,
     k.heads = d.heads as decided_about_this,
     k.verdict, k.heads as decided_heads, k.field, k.remark, k.decided_by, k.decided_at_ms
 from document d
-left join receipt r on r.document_id = d.document_id
+left join receipt r indexed by receipt_compared on r.document_id = d.document_id
 left join (
     select document_id, count(*) as unsettled, max(position) filter (where server is null) as newest_unsent
     from change where server is not 'held' group by document_id

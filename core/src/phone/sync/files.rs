@@ -1,7 +1,7 @@
 //! Files: each is sent from wherever the server is with it (tus 1.0), and one that fails holds up nothing else.
 
 use super::{Event, Session};
-use crate::phone::{PhoneError, attachments::Unsent, client::UPLOAD_CHUNK};
+use crate::phone::{PhoneError, Why, attachments::Unsent, client::UPLOAD_CHUNK};
 use std::time::Instant;
 
 impl Session<'_> {
@@ -22,9 +22,12 @@ impl Session<'_> {
             {
                 Err(PhoneError::SignedOut { word })
             }
-            Err(_) => {
+            Err(error) => {
                 // A piece that was refused is sent again as one that broke off.
                 self.pace.broke();
+                let mut way = self.phone.syncing.way.write().await;
+                way.files.insert(file.sha256, Why::of(&error));
+                drop(way);
                 self.failed_files.insert(file.sha256);
                 self.report.failed_files += 1;
                 Ok((false, false))

@@ -5,7 +5,7 @@ mod pace;
 mod pull;
 mod push;
 
-use super::{Phone, client::Client, error::PhoneError};
+use super::{Phone, client::Client, error::PhoneError, queue::InTheWay};
 use crate::{
     exchange::{Answer, Exchange, Failure, Situation, Step},
     hash::Sha256,
@@ -31,6 +31,17 @@ pub struct SyncOptions {
     pub tries: u32,
     /// Send files too, not only text.
     pub attachments: bool,
+    /// Files wait for a line that is not metered: the officer's choice, for photos cost data.
+    pub wifi_only: bool,
+    /// The line is metered now: the platform says so.
+    pub metered: bool,
+}
+
+impl SyncOptions {
+    /// Files wait although they are to be sent: for another line.
+    const fn files_wait_for_wifi(self) -> bool {
+        self.attachments && self.wifi_only && self.metered
+    }
 }
 
 impl Default for SyncOptions {
@@ -38,6 +49,8 @@ impl Default for SyncOptions {
         Self {
             tries: 5,
             attachments: true,
+            wifi_only: false,
+            metered: false,
         }
     }
 }
@@ -102,6 +115,8 @@ pub(super) struct Syncing {
     /// The server's clock minus this phone's, once a refusal told it.
     skew_ms: AtomicI64,
     cancel: Notify,
+    /// What the sync that runs, or ran last, found in its way.
+    way: RwLock<InTheWay>,
     listener: RwLock<Option<Arc<dyn Listener>>>,
 }
 
@@ -112,6 +127,13 @@ impl Syncing {
 
     pub(super) fn skew_ms(&self) -> i64 {
         self.skew_ms.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn in_the_way(&self) -> InTheWay {
+        InTheWay {
+            sending: self.sending(),
+            ..self.way.read().await.clone()
+        }
     }
 
     async fn tell(&self, event: Event) {
@@ -174,11 +196,18 @@ impl Phone {
         let mut kept = self.syncing.one.lock().await;
         let cancelled = self.syncing.cancel.notified();
         let sending = Sending::new(&self.syncing.sending);
+        *self.syncing.way.write().await = InTheWay {
+            metered: options.files_wait_for_wifi(),
+            ..InTheWay::default()
+        };
         let outcome = tokio::select! {
             outcome = self.sync_now(&mut kept, options) => outcome,
             () = cancelled => Ok(SyncReport::default()),
         };
         drop(sending);
+        if matches!(outcome, Err(PhoneError::StorageFull)) {
+            self.syncing.way.write().await.no_space = true;
+        }
         self.syncing.tell(Event::State).await;
         outcome
     }
@@ -260,13 +289,14 @@ impl Session<'_> {
         let mut store = self.phone.store().await;
         let (unsent_changes, unsent_files): (bool, i64) = sqlx::query_as(
             "select exists (select 1 from change where server is null), \
-             (select count(*) from attachment where received_at_ms is null)",
+             (select count(*) from attachment where received_at_ms is null and let_go_at_ms is null)",
         )
         .fetch_one(&mut store.connection)
         .await?;
         let unconfirmed = !push::unconfirmed(&mut store.connection).await?.is_empty();
-        let unsent_files =
-            unsent_files > self.failed_files.len() as i64 && self.options.attachments;
+        let unsent_files = unsent_files > self.failed_files.len() as i64
+            && self.options.attachments
+            && !self.options.files_wait_for_wifi();
         Ok(Situation {
             signed_in: self.token.is_some(),
             unsent_changes,

@@ -302,6 +302,7 @@ async fn sync(phone: &Phone, tries: u32) -> Result<Value, PhoneError> {
     let options = SyncOptions {
         tries,
         attachments: true,
+        ..SyncOptions::default()
     };
     let report = phone.sync(options).await?;
     Ok(json!({
