@@ -11,6 +11,7 @@ use crate::{
     seal::Seal,
 };
 use minicbor::{Decode, Encode};
+use serde::Deserialize;
 
 /// The media type of a CBOR sequence (RFC 8742).
 pub const CBOR_SEQUENCE: &str = "application/cbor-seq";
@@ -170,6 +171,30 @@ impl ChangeOutcome {
     }
 }
 
+/// Where a phone is, in the query of a pull and inside a push.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Deserialize)]
+pub struct After {
+    /// The last cursor it was given; empty before the first.
+    #[n(0)]
+    pub cursor: String,
+    /// The random bytes of its present opening: it is not sent what it wrote in it. Hexadecimal in a query.
+    #[cbor(n(1), with = "opening")]
+    #[serde(default, deserialize_with = "opening::from_query")]
+    pub opening: Option<[u8; 8]>,
+}
+
+impl After {
+    /// As the query of [`PULL`].
+    #[must_use]
+    pub fn query(&self) -> String {
+        let cursor = &self.cursor;
+        match self.opening {
+            Some(opening) => format!("cursor={cursor}&opening={}", hex::encode(opening)),
+            None => format!("cursor={cursor}"),
+        }
+    }
+}
+
 /// One item of a pull's sequence. The last is always `Cursor`: a sequence without it was cut, and is applied up to the cut
 /// but not moved past.
 #[derive(Clone, PartialEq, Encode, Decode)]
@@ -200,6 +225,42 @@ impl std::fmt::Debug for Pulled {
             Self::Ungrant(document, _) => write!(f, "Ungrant({document})"),
             Self::Cursor(cursor, more) => write!(f, "Cursor({cursor}, {more})"),
         }
+    }
+}
+
+/// Eight bytes or nothing: as a byte string in CBOR, as digits in a query.
+mod opening {
+    use minicbor::{Decoder, Encoder, bytes::ByteSlice};
+    use serde::{Deserialize as _, Deserializer, de::Error as _};
+
+    pub(super) fn encode<C, W: minicbor::encode::Write>(
+        opening: &Option<[u8; 8]>,
+        e: &mut Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        let bytes: Option<&ByteSlice> = opening.as_ref().map(|bytes| bytes[..].into());
+        e.encode_with(bytes, context)?;
+        Ok(())
+    }
+
+    pub(super) fn decode<C>(
+        d: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Option<[u8; 8]>, minicbor::decode::Error> {
+        let bytes: Option<&ByteSlice> = d.decode_with(context)?;
+        bytes
+            .map(|bytes| <[u8; 8]>::try_from(&bytes[..]))
+            .transpose()
+            .map_err(|_| minicbor::decode::Error::message("an opening has 8 bytes"))
+    }
+
+    pub(super) fn from_query<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<[u8; 8]>, D::Error> {
+        let mut bytes = [0; 8];
+        hex::decode_to_slice(String::deserialize(deserializer)?, &mut bytes)
+            .map_err(D::Error::custom)?;
+        Ok(Some(bytes))
     }
 }
 
