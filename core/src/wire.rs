@@ -19,6 +19,8 @@ pub const CBOR_SEQUENCE: &str = "application/cbor-seq";
 pub const CBOR: &str = "application/cbor";
 /// The largest push, bytes.
 pub const PUSH_LIMIT_BYTES: usize = 8 << 20;
+/// The longest page that a push's answer brings, bytes; a longer one is pulled, which compresses it.
+pub const PUSHED_PAGE_LIMIT_BYTES: usize = 64 << 10;
 /// The most changes in one push.
 pub const PUSH_LIMIT_CHANGES: usize = 10_000;
 /// Path of push.
@@ -69,6 +71,9 @@ pub struct Push {
     /// What the phone wants to hear that the server holds.
     #[n(1)]
     pub receipts: Vec<ReceiptRequest>,
+    /// Where the phone is in its feeds, when the answer shall bring the next page.
+    #[n(2)]
+    pub after: Option<After>,
 }
 
 /// New changes of one document.
@@ -126,6 +131,9 @@ pub struct Pushed {
     /// The server's time, Unix milliseconds.
     #[n(3)]
     pub server_time_ms: i64,
+    /// The feed's next page, as a pull would give it (a sequence of [`Pulled`]), if it was asked for and is short.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub page: Option<Vec<u8>>,
 }
 
 /// What became of one change.
@@ -308,6 +316,10 @@ mod tests {
                 seals: vec![],
             }],
             receipts: vec![],
+            after: Some(After {
+                cursor: "x".into(),
+                opening: Some([7; 8]),
+            }),
         };
         let bytes = minicbor::to_vec(&push).expect("encodes");
         assert_eq!(minicbor::decode::<Push>(&bytes).expect("decodes"), push);

@@ -314,7 +314,12 @@ async fn put_document(
     .bind(summary)
     .execute(&mut **tx)
     .await?;
-    // Colleagues' files among them: nothing is called sent before the server has every file that the document names.
+    // Colleagues' files among them: nothing is called sent before the server has every file that the document names. A
+    // withdrawn one is sent like another, but nothing waits for it.
+    sqlx::query("delete from attachment_use where document_id = $1")
+        .bind(key.document().to_string())
+        .execute(&mut **tx)
+        .await?;
     for sha256 in attachments {
         sqlx::query("insert into attachment_use (document_id, sha256) values ($1, $2) on conflict do nothing")
             .bind(key.document().to_string())

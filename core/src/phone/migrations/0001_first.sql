@@ -82,7 +82,7 @@ create table receipt (
     document_id text primary key,
     heads text not null,
     attachments text not null,
-    jws text not null
+    jws text not null                  -- tokens, space-separated: several when one cannot name all files
 ) strict, without rowid;
 
 create table sync (
