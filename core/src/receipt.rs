@@ -24,8 +24,8 @@ const MAX_BYTES: usize = 32 << 10;
 
 /// What the server holds. `heads` and `attachments` ascend and name nothing twice.
 ///
-/// The token's payload is this as CBOR (`core/wire.cddl`), not JSON: with its hashes as bytes a receipt for one head is 361 bytes
-/// instead of 695 (November 2026), and every push brings one.
+/// The token's payload is this as CBOR, not JSON: hashes stand in it as bytes, because every push brings a receipt. A number is
+/// never reused.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Receipt {
     /// The document.
