@@ -128,6 +128,7 @@ impl Driver {
             let change = change.expect("something was written");
             let signer = Signer::Phone(self.enrolled.phone);
             let push = Push {
+                after: None,
                 documents: vec![PushedDocument {
                     key: WireKey::from(&key),
                     seals: vec![key.seal(&self.key, signer, change.hash)],
@@ -250,6 +251,7 @@ impl Driver {
             seals,
         };
         let push = Push {
+            after: None,
             documents: vec![document],
             receipts: Vec::new(),
         };

@@ -11,7 +11,7 @@ use crate::{
     problem::{PROBLEM_JSON, Problem},
     rescue::{RESCUE, Taken},
     token::{ASSERTION_TYP, AccessToken, Assertion, TOKEN},
-    wire::{self, Pulled, Push, Pushed},
+    wire::{self, After, Pulled, Push, Pushed},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::SigningKey;
@@ -120,24 +120,19 @@ impl Client {
         Ok((pushed, size))
     }
 
-    /// Fetches what comes after `cursor`.
+    /// Fetches what comes after a cursor.
     pub(super) async fn pull(
         &self,
         token: &AccessToken,
-        cursor: &str,
+        after: &After,
     ) -> Result<Vec<Pulled>, PhoneError> {
-        let path = format!("{}?cursor={cursor}", wire::PULL);
+        let path = format!("{}?{}", wire::PULL, after.query());
         let answer = body_of(
             send(self.request(Method::GET, &path, Some(token))).await?,
             wire::CBOR_SEQUENCE,
         )
         .await?;
-        let mut decoder = minicbor::Decoder::new(&answer);
-        let mut items = Vec::new();
-        while decoder.position() < answer.len() {
-            items.push(decoder.decode::<Pulled>().map_err(|_| not_ours())?);
-        }
-        Ok(items)
+        sequence(&answer)
     }
 
     /// Hands in a rescue file; what became of it.
@@ -218,6 +213,16 @@ fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
         .headers()
         .get(name)
         .and_then(|value| value.to_str().ok())
+}
+
+/// The items of a page; one that is cut is as good as none.
+pub(super) fn sequence(page: &[u8]) -> Result<Vec<Pulled>, PhoneError> {
+    let mut decoder = minicbor::Decoder::new(page);
+    let mut items = Vec::new();
+    while decoder.position() < page.len() {
+        items.push(decoder.decode::<Pulled>().map_err(|_| not_ours())?);
+    }
+    Ok(items)
 }
 
 /// An answer that is not our server's is as good as none.

@@ -106,7 +106,8 @@ async fn receipts_of(
     .await?;
     Ok(rows
         .iter()
-        .filter_map(|row| Receipt::verify(row.get(0), |_| Some(*key)).ok())
+        .flat_map(|row| row.get::<&str, _>(0).split(' '))
+        .filter_map(|token| Receipt::verify(token, |_| Some(*key)).ok())
         .collect())
 }
 

@@ -68,9 +68,11 @@ impl Projected for Reference {
     }
 }
 
-/// Colleagues' files among them: nothing is called sent before the server has every file that the document names.
+/// Colleagues' files among them: nothing is called sent before the server has every file that the document names. A withdrawn
+/// one is sent like another, but nothing waits for it.
 fn files(attachments: &BTreeMap<AttachmentId, Attachment>) -> Vec<Sha256> {
-    attachments.values().map(|a| a.sha256).collect()
+    let standing = attachments.values().filter(|a| a.withdrawn_at_ms.is_none());
+    standing.map(|a| a.sha256).collect()
 }
 
 /// What rows need of a document whose record is not at hand.
@@ -125,17 +127,22 @@ pub(super) async fn put(
     .bind(patrol.map(|patrol| patrol.length_m))
     .execute(&mut **tx)
     .await?;
-    if !rows.files.is_empty() {
-        let files = serde_json::to_string(&rows.files).map_err(PhoneError::internal)?;
-        sqlx::query(
-            "insert into attachment_use (document_id, sha256) select $1, value from json_each($2) where true \
-             on conflict do nothing",
-        )
-        .bind(&document)
-        .bind(files)
-        .execute(&mut **tx)
-        .await?;
-    }
+    let files = serde_json::to_string(&rows.files).map_err(PhoneError::internal)?;
+    sqlx::query(
+        "delete from attachment_use where document_id = $1 and sha256 not in (select value from json_each($2))",
+    )
+    .bind(&document)
+    .bind(&files)
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query(
+        "insert into attachment_use (document_id, sha256) select $1, value from json_each($2) where true \
+         on conflict do nothing",
+    )
+    .bind(&document)
+    .bind(&files)
+    .execute(&mut **tx)
+    .await?;
     if let Some(reviewed) = key.reviewed() {
         put_decision(tx, reviewed, rows.decided.as_ref()).await?;
     }

@@ -30,7 +30,8 @@ pub(super) struct Store {
     pub(super) connection: SqliteConnection,
     pub(super) profile: Option<Profile>,
     pub(super) signing_key: SigningKey,
-    opening: [u8; 8],
+    /// Drawn at this opening: part of the actor of everything that is written in it.
+    pub(super) opening: [u8; 8],
     app_version: String,
     opened: Opened,
     /// The patrol being walked; forgotten with every write.

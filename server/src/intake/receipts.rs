@@ -5,7 +5,7 @@ use crate::{app::App, database::Tx, ledger::Ledger};
 use kieumau_core::{
     hash::Sha256,
     id::{DocumentId, UnitId},
-    receipt::{MAX_HASHES, Receipt},
+    receipt::Receipt,
     wire::Pushed,
 };
 use sqlx::Row as _;
@@ -26,8 +26,7 @@ pub(super) async fn sign(
     let head = ledger.head(now_ms);
     for asked in &push.receipts {
         let mut newest = 0;
-        let mut whole =
-            !asked.heads.is_empty() && asked.heads.len() + asked.attachments.len() <= MAX_HASHES;
+        let mut whole = !asked.heads.is_empty();
         for hash in &asked.heads {
             match leaf_of(tx, push.unit, asked.document, *hash).await? {
                 Some(leaf) => newest = newest.max(leaf),
@@ -70,9 +69,11 @@ pub(super) async fn sign(
             received_at_ms: now_ms,
             phone,
         };
-        if let Ok(receipt) = receipt.sign(&app.keys.receipt) {
-            answer.receipts.push(receipt);
-        }
+        let parts = receipt.parts();
+        let signed = parts
+            .iter()
+            .filter_map(|part| part.sign(&app.keys.receipt).ok());
+        answer.receipts.extend(signed);
     }
     Ok(())
 }

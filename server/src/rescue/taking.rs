@@ -97,7 +97,7 @@ impl<'a> Taking<'a> {
         }
         let push = Push {
             documents: vec![document],
-            receipts: Vec::new(),
+            ..Push::default()
         };
         let prepared = push::prepare(self.app, self.carrier, self.unit, push).await?;
         let words = self.commit(&prepared).await?;

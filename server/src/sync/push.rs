@@ -6,6 +6,7 @@ use crate::{
     app::App,
     intake::{PreparedChange, PreparedDocument, PreparedPush, RefusedChange},
     problem::{Answer, Problem},
+    sync::pull,
     token::EnrolledPhone,
 };
 use axum::{
@@ -24,7 +25,7 @@ use kieumau_core::{
     jws,
     log::admission::{Candidate, Refusal},
     seal::{self, Seal, Signer},
-    wire::{self, Push, PushedDocument},
+    wire::{self, After, Push, PushedDocument},
 };
 use sqlx::Row as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,11 +45,26 @@ pub async fn push(State(app): State<App>, phone: EnrolledPhone, body: Bytes) -> 
     if changes > wire::PUSH_LIMIT_CHANGES || push.receipts.len() > RECEIPT_LIMIT {
         return Err(Problem::invalid(Invalid::new("push", Rule::TooLarge)));
     }
+    let after = push.after.clone();
     let prepared = prepare(&app, phone.phone, phone.unit, push).await?;
-    let pushed = app.committer.commit(prepared).await?;
+    let mut pushed = app.committer.commit(prepared).await?;
+    if let Some(after) = after {
+        pushed.page = page(&app, &phone, &after).await;
+    }
     let body = minicbor::to_vec(&pushed)
         .map_err(|error| Problem::internal(std::io::Error::other(error.to_string())))?;
     Ok(([(header::CONTENT_TYPE, wire::CBOR)], body).into_response())
+}
+
+/// The feed's next page if it is short. Without it the phone pulls: what it pushed is on the disk whatever becomes of the page.
+async fn page(app: &App, phone: &EnrolledPhone, after: &After) -> Option<Vec<u8>> {
+    match pull::page(app, phone, after).await {
+        Ok(page) => (page.len() <= wire::PUSHED_PAGE_LIMIT_BYTES).then_some(page),
+        Err(problem) => {
+            problem.log();
+            None
+        }
+    }
 }
 
 /// Reads headers and checks seals. What is not of `unit` is refused; `carrier` brought it, and is no authority.

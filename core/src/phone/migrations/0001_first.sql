@@ -118,7 +118,7 @@ create table receipt (
     document_id text primary key,
     heads text not null,
     attachments text not null,
-    jws text not null
+    jws text not null                  -- tokens, space-separated: several when one cannot name all files
 ) strict, without rowid;
 -- The signature is ten times as long as what lists compare.
 create index receipt_compared on receipt (document_id, heads, attachments);

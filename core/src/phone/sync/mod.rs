@@ -7,7 +7,7 @@ mod push;
 
 use super::{Phone, client::Client, error::PhoneError, queue::InTheWay};
 use crate::{
-    exchange::{Answer, Exchange, Failure, Situation, Step},
+    exchange::{Answer, Exchange, Failure, Feed, Situation, Step},
     hash::Sha256,
     id::DocumentId,
     token::AccessToken,
@@ -262,10 +262,10 @@ impl Session<'_> {
         loop {
             let situation = self.situation().await?;
             let went = match exchange.step(situation) {
-                Step::SignIn => self.sign_in().await,
+                Step::SignIn => self.sign_in().await.map(|()| (false, Feed::Unread)),
                 Step::Push => self.push().await,
-                Step::Upload => self.upload().await,
-                Step::Pull => self.pull().await,
+                Step::Upload => self.upload().await.map(|(news, _)| (news, Feed::Unread)),
+                Step::Pull => self.pull().await.map(|(news, more)| (news, feed(more))),
                 Step::Rest(rest) => {
                     tokio::time::sleep(rest).await;
                     continue;
@@ -278,7 +278,7 @@ impl Session<'_> {
                 }
             };
             let answer = match went {
-                Ok((news, more)) => Answer::Went { news, more },
+                Ok((news, feed)) => Answer::Went { news, feed },
                 Err(error) => Answer::Failed(self.failed(error).await?),
             };
             exchange.answered(answer, rand::random());
@@ -355,7 +355,7 @@ impl Session<'_> {
         Ok(failure)
     }
 
-    async fn sign_in(&mut self) -> Result<(bool, bool), PhoneError> {
+    async fn sign_in(&mut self) -> Result<(), PhoneError> {
         let phone = self.phone.store().await.profile()?.phone;
         let server_ms = self.phone.server_ms();
         *self.token = Some(
@@ -363,7 +363,7 @@ impl Session<'_> {
                 .token(phone, &self.key, server_ms, rand::random())
                 .await?,
         );
-        Ok((false, false))
+        Ok(())
     }
 
     fn token(&self) -> Result<&AccessToken, PhoneError> {
@@ -371,4 +371,9 @@ impl Session<'_> {
             .as_ref()
             .ok_or_else(|| PhoneError::internal("a request before signing in"))
     }
+}
+
+/// What a page showed of the feed.
+const fn feed(more: bool) -> Feed {
+    if more { Feed::More } else { Feed::Read }
 }

@@ -65,7 +65,10 @@ async fn filled(app: &App) -> EnrolledPhone {
 
 /// One page: how many changes, how many bytes, the next cursor, and whether there is more.
 async fn page(app: &App, phone: &EnrolledPhone, cursor: String) -> (usize, usize, String, bool) {
-    let query = Query(After { cursor });
+    let query = Query(After {
+        cursor,
+        opening: None,
+    });
     let answer = pull(State(app.clone()), phone.clone(), query).await;
     let body = answer.expect("an answer").into_body();
     let body = axum::body::to_bytes(body, 64 << 20).await.expect("whole");

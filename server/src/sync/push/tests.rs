@@ -74,7 +74,7 @@ impl Writer {
         };
         let push = Push {
             documents: vec![document],
-            receipts: Vec::new(),
+            ..Push::default()
         };
         let EnrolledPhone { phone, unit, .. } = self.speaks;
         prepare(app, phone, unit, push).await.expect("prepared")
