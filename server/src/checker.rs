@@ -329,7 +329,7 @@ pub async fn write(
 
 /// Who came onto the team is given the document whole, by an entry with a number of its own.
 async fn grants(tx: &mut Tx, key: &Key, rows: &Rows) -> Result<(), sqlx::Error> {
-    let members: BTreeSet<PersonId> = rows.members().into_iter().collect();
+    let members = rows.readers();
     let old = sqlx::query("select person_id from patrol_member where document_id = $1")
         .bind(key.document().to_string())
         .fetch_all(&mut **tx)
@@ -437,10 +437,12 @@ async fn ask_together(app: &App, looked: &[Looked]) -> Result<Vec<Told>, sqlx::E
     let mut told = Vec::with_capacity(looked.len());
     for looked in looked {
         told.push(match answers.next() {
-            Some(Answer::Checked(checked)) => Told {
-                verdicts: checked.verdicts.clone(),
-                checked: Some(checked),
-            },
+            Some(Answer::Checked(checked)) if checked.verdicts.len() == looked.fresh.len() => {
+                Told {
+                    verdicts: checked.verdicts.clone(),
+                    checked: Some(checked),
+                }
+            }
             _ => ask_one_by_one(app, looked).await?,
         });
     }
@@ -577,3 +579,6 @@ pub async fn recheck(app: &App) -> Result<u64, sqlx::Error> {
     while round(app).await? > 0 {}
     Ok(again.rows_affected())
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,6 @@ use crate::{
     database::{Tx, holding},
     insert::{Insert, Value},
 };
-use ed25519_dalek::SigningKey;
 use kieumau_core::{
     hash::Sha256,
     log::{
@@ -129,14 +128,14 @@ pub async fn append(tx: &mut Tx, leaf: &Leaf) -> Result<i64, sqlx::Error> {
     Ok(signed(position))
 }
 
-/// Begins the log if there is none: its first leaf names the epoch, the next ones the keys that sign from here on.
+/// Begins the log if there is none: its first leaf names the epoch, the next ones the keys that the server has from here on.
 ///
 /// # Errors
 /// What the database says.
 pub async fn begin(
     tx: &mut Tx,
     epoch: Epoch,
-    keys: [(KeyPurpose, &SigningKey); 3],
+    keys: [(KeyPurpose, [u8; 32]); 4],
     at_ms: i64,
 ) -> Result<(), sqlx::Error> {
     let new =
@@ -151,9 +150,9 @@ pub async fn begin(
         epoch,
         previous: None,
     };
-    let keys = keys.map(|(purpose, key)| Leaf::ServerKey {
+    let keys = keys.map(|(purpose, public_key)| Leaf::ServerKey {
         purpose,
-        public_key: key.verifying_key().to_bytes(),
+        public_key,
         at_ms,
     });
     let leaves: Vec<_> = [first]

@@ -11,7 +11,7 @@ use kieumau_core::{
 };
 
 /// Every table of the projection, with its columns behind `document_id` and how many columns it has.
-const TABLES: [(&str, &str, usize); 13] = [
+const TABLES: [(&str, &str, usize); 14] = [
     (
         "patrol",
         "insert into patrol (document_id, unit_id, title, started_at_ms, started_by, leader, ended_at_ms, \
@@ -22,6 +22,11 @@ const TABLES: [(&str, &str, usize); 13] = [
         "patrol_member",
         "insert into patrol_member (document_id, person_id, since_ms) values",
         3,
+    ),
+    (
+        "handover",
+        "insert into handover (document_id, handover_id, from_person_id, to_person_id, at_ms, note, confirmed_at_ms) values",
+        7,
     ),
     (
         "patrol_count",
@@ -52,8 +57,8 @@ const TABLES: [(&str, &str, usize); 13] = [
     ),
     (
         "track_segment",
-        "insert into track_segment (document_id, number, from_ms, until_ms, line) values",
-        5,
+        "insert into track_segment (document_id, number, person_id, from_ms, until_ms, line) values",
+        6,
     ),
     (
         "evidence",
@@ -242,17 +247,29 @@ impl Projected {
                 Value::text(&visit.proof),
             ]);
         }
+        for (handover_id, handover) in &log.handovers {
+            self.table("handover").push([
+                Value::text(id),
+                Value::text(handover_id),
+                Value::text(handover.from),
+                Value::text(handover.to),
+                handover.at_ms.into(),
+                Value::text(&handover.note),
+                handover.confirmed_at_ms.into(),
+            ]);
+        }
         for (observation_id, observation) in &log.observations {
             self.observation(key, &observation_id.to_string(), observation);
         }
     }
 
     fn team(&mut self, id: DocumentId, patrol: &PatrolRows) {
-        for (person, since_ms) in &patrol.log.team {
+        for person in patrol.log.readers() {
+            let since_ms = patrol.log.team.get(&person).copied();
             self.table("patrol_member").push([
                 Value::text(id),
                 Value::text(person),
-                (*since_ms).into(),
+                since_ms.into(),
             ]);
         }
         let counts = [
@@ -287,6 +304,7 @@ impl Projected {
             self.table("track_segment").push([
                 Value::text(id),
                 number.into(),
+                Value::text(segment.by),
                 segment.from_ms.into(),
                 segment.until_ms.into(),
                 format!("[{}]", line.join(",")).into(),

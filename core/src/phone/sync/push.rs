@@ -19,11 +19,11 @@ use crate::{
 };
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use sqlx::{Connection as _, Row as _};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 /// Changes in one push: with their seals well below the server's limits.
 const PUSH_CHANGES: i64 = 2_000;
-/// Bytes of changes in one push.
+/// Bytes of changes in one push, on a line that bears them.
 const PUSH_BYTES: usize = 4 << 20;
 /// Documents asked about in one push.
 const PUSH_RECEIPTS: usize = 2_000;
@@ -31,7 +31,9 @@ const PUSH_RECEIPTS: usize = 2_000;
 impl Session<'_> {
     pub(super) async fn push(&mut self) -> Result<(bool, bool), PhoneError> {
         let (push, sent) = self.next_push().await?;
-        let pushed = self.client.push(self.token()?, &push).await?;
+        let begun = Instant::now();
+        let (pushed, size) = self.client.push(self.token()?, &push).await?;
+        self.pace.went(size, begun.elapsed());
         self.hear(&sent, &pushed).await?;
         Ok((true, false))
     }
@@ -57,7 +59,7 @@ impl Session<'_> {
                 bytes: row.get(2),
             };
             bytes += change.bytes.len();
-            if bytes > PUSH_BYTES && !sent.is_empty() {
+            if bytes > self.pace.size().min(PUSH_BYTES) && !sent.is_empty() {
                 break;
             }
             sent.push(change.hash);
@@ -175,31 +177,24 @@ pub(super) async fn unconfirmed(
     connection: &mut sqlx::SqliteConnection,
 ) -> Result<Vec<ReceiptRequest>, PhoneError> {
     let rows = sqlx::query(
-        "select d.document_id, d.heads, r.heads, coalesce(r.attachments, ''), \
-         coalesce((select group_concat(u.sha256, ' ') from attachment_use u where u.document_id = d.document_id), '') \
-         from document d left join receipt r on r.document_id = d.document_id \
-         where exists (select 1 from change c where c.document_id = d.document_id and c.own = 1)",
+        "select document_id, heads, \
+         coalesce((select group_concat(u.sha256, ' ') from attachment_use u where u.document_id = standing.document_id), '') \
+         from standing where own and not covered",
     )
     .fetch_all(connection)
     .await?;
-    let mut requests = Vec::new();
-    for row in rows {
-        let covered = parse_hashes(row.get(3));
-        let mut attachments = parse_hashes(row.get(4));
-        attachments.sort_unstable();
-        let whole = row.get::<Option<&str>, _>(2) == Some(row.get(1))
-            && attachments.iter().all(|a| covered.contains(a));
-        if !whole {
-            let document = row
-                .get::<&str, _>(0)
-                .parse()
-                .map_err(PhoneError::internal)?;
-            requests.push(ReceiptRequest {
-                document,
+    rows.iter()
+        .map(|row| {
+            let mut attachments = parse_hashes(row.get(2));
+            attachments.sort_unstable();
+            Ok(ReceiptRequest {
+                document: row
+                    .get::<&str, _>(0)
+                    .parse()
+                    .map_err(PhoneError::internal)?,
                 heads: parse_hashes(row.get(1)),
                 attachments,
-            });
-        }
-    }
-    Ok(requests)
+            })
+        })
+        .collect()
 }
