@@ -117,9 +117,11 @@ create table document (
     heads text not null,               -- of its accepted changes: sorted hashes, space-separated
     checked_heads text not null,       -- of what the worker let through
     projected_heads text not null,     -- of what the rows below say
+    unchecked_from bigint,             -- number of its first accepted change that waits for the worker; null: none does
     unique (kind, unit_id, name)
 );
 create index document_unit on document (unit_id, kind);
+create index document_unchecked on document (unit_id, unchecked_from) where unchecked_from is not null;
 
 create table change (
     document_id text not null references document (document_id),
@@ -132,13 +134,12 @@ create table change (
     carrier_phone_id text,             -- who brought it; null: the server wrote it
     state text not null,               -- 'waiting' for an ancestor, 'accepted', 'checked', 'withheld'
     number bigint,                     -- in the unit's feed, once accepted
-    leaf bigint,                       -- in the log, once accepted
     withheld_for text,                 -- why the worker withheld it: a stable word
     bytes bytea not null,              -- the change under the document's key
     primary key (document_id, hash)
 );
 create unique index change_actor on change (document_id, actor, seq) where state <> 'waiting';
-create index change_state on change (state);
+create index change_waiting on change (document_id) where state = 'waiting';
 
 create table seal (
     document_id text not null references document (document_id),
@@ -157,14 +158,16 @@ create table entry (
     person_id text,
     primary key (unit_id, number)
 );
-create index entry_document on entry (document_id, number);
 
 create table leaf (
     epoch text not null,
     position bigint not null,
     content bytea not null,
+    document_id text,                  -- of a batch, with the number of its last change: a change stands in the first leaf
+    through_number bigint,             -- of its document that goes up to its number or beyond
     primary key (epoch, position)
 );
+create index leaf_document on leaf (document_id, through_number) where document_id is not null;
 
 create table log_node (
     epoch text not null,

@@ -9,7 +9,7 @@ use sqlx::{
 };
 use std::path::Path;
 
-/// Which database it is. SQL that needs to know is a defect, but for how a transaction begins.
+/// Which database it is. SQL that needs to know is a defect, but for how a transaction begins and how it holds a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// SQLite in a file.
@@ -29,6 +29,16 @@ pub struct Database {
 
 /// A transaction on either database.
 pub type Tx = Transaction<'static, Any>;
+
+/// How a query ends that holds the rows it reads until the transaction ends. On SQLite a writing transaction holds the whole
+/// database already, and knows no such words.
+pub fn holding(tx: &Tx) -> &'static str {
+    if tx.backend_name() == "PostgreSQL" {
+        " for no key update"
+    } else {
+        ""
+    }
+}
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
@@ -62,6 +72,8 @@ impl Database {
         let pool = |connections| {
             AnyPoolOptions::new()
                 .max_connections(connections)
+                // A file does not hang up: asking each time whether it is there costs a hop between threads.
+                .test_before_acquire(false)
                 .after_connect(|connection, _| {
                     Box::pin(async move {
                         for pragma in [
@@ -69,6 +81,10 @@ impl Database {
                             "pragma synchronous = full",
                             "pragma foreign_keys = on",
                             "pragma busy_timeout = 10000",
+                            // Pages, not bytes: a checkpoint waits for the disk once more, so it comes seldom.
+                            "pragma wal_autocheckpoint = 4000",
+                            // Kibibytes: what a first upload touches of the indexes stays in memory.
+                            "pragma cache_size = -8000",
                         ] {
                             sqlx::query(pragma).execute(&mut *connection).await?;
                         }

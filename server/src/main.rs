@@ -21,6 +21,7 @@ mod export;
 mod feed;
 #[cfg(test)]
 mod fixture;
+mod insert;
 mod intake;
 mod keys;
 mod ledger;

@@ -5,7 +5,7 @@
 
 mod store;
 
-pub use store::{drop_strays, replace};
+pub use store::{Projected, drop_strays};
 
 use kieumau_core::{
     attachment::Attachment,

@@ -43,6 +43,9 @@ pub enum Job {
     /// A small picture of this file.
     #[n(2)]
     Thumbnail(#[n(0)] Bytes),
+    /// Several jobs, one after the other: a message costs more than checking a small document.
+    #[n(3)]
+    All(#[n(0)] Vec<Job>),
 }
 
 /// What it answers.
@@ -63,6 +66,9 @@ pub enum Answer {
     /// The job could not be done; a stable word.
     #[n(4)]
     Failed(#[n(0)] String),
+    /// To several jobs, one answer each.
+    #[n(5)]
+    All(#[n(0)] Vec<Answer>),
 }
 
 /// Changes of one document to be checked.
@@ -185,6 +191,7 @@ fn answer(job: Job) -> Answer {
             Ok(picture) => Answer::Thumbnail(Bytes(picture)),
             Err(error) => Answer::Failed(error.to_string()),
         },
+        Job::All(jobs) => Answer::All(jobs.into_iter().map(answer).collect()),
     }
 }
 
