@@ -9,10 +9,13 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOGS = ROOT / "target" / "test-logs"
@@ -54,7 +57,7 @@ RUNNERS = [
     ("formatting", "cargo fmt --check", check, {}),
     ("lints core", "cargo clippy -q -p kieumau-core --features phone --all-targets -- -D warnings", check, {}),
     ("lints server", "cargo clippy -q -p kieumau-server --all-targets -- -D warnings", check, {}),
-    ("lints tests", "cargo clippy -q -p kieumau-tests -p kieumau-bindings --all-targets -- -D warnings", check, {}),
+    ("lints tests", "cargo clippy -q -p kieumau-tests -p kieumau-bindings --all-targets --test faults -- -D warnings", check, {}),
     ("layers", "python3 tests/layers.py", check, {}),
     ("core", "cargo test -p kieumau-core --features phone", cargo, {}),
     ("bindings", "cargo test -p kieumau-bindings", cargo, {}),
@@ -62,8 +65,12 @@ RUNNERS = [
     ("stories on SQLite", "cargo test -p kieumau-tests", cargo, {}),
     ("stories on PostgreSQL", "cargo test -p kieumau-tests --test stories", cargo,
      {"postgres": True, "KIEUMAU_STORY_DATABASE": "postgres"}),
+    ("phones killed", "cargo test -p kieumau-tests --test killed -- --nocapture --test-threads=2", cargo, {}),
+    ("faults", "cargo test -p kieumau-tests --test faults -- --nocapture --test-threads=2", cargo, {"postgres": True}),
     ("Kotlin", "cd mobile-demo && mvn -B -ntp test", surefire, {}),
     ("Python", "python3 -m pytest -q -rs tests/python", pytest, {"PYTHONPATH": "target/bindings/python"}),
+    ("tus clients", "target/tests-python/bin/python -m pytest -q -rs tests/tus", pytest, {}),
+    ("attachments on S3", "cargo test -p kieumau-server attachment", cargo, {"s3": True}),
     ("pages in Chromium", "cd tests/pages && node --test --test-concurrency=1 --test-reporter=tap .", node, {}),
 ]
 
@@ -91,10 +98,38 @@ def postgres():
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def s3():
+    """A bucket that is gone afterwards, as what the server reads of it in its environment."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    log = (LOGS / "moto.log").open("w")
+    moto = subprocess.Popen([ROOT / "target/tests-python/bin/moto_server", "-H", "127.0.0.1", "-p", str(port)],
+                            stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while moto.poll() is None:
+            try:
+                urllib.request.urlopen(urllib.request.Request(f"{url}/kieumau", method="PUT"))
+                break
+            except urllib.error.URLError:
+                time.sleep(0.1)
+        yield {"KIEUMAU_TEST_S3": "s3://kieumau/attachments", "AWS_ENDPOINT_URL": url, "AWS_ALLOW_HTTP": "true",
+               "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test-access-key", "AWS_SECRET_ACCESS_KEY": "test-secret-key"}
+    finally:
+        moto.terminate()
+        moto.wait()
+
+
 def run(name, command, read, extra, postgres_url):
+    with s3() if extra.get("s3") else contextlib.nullcontext({}) as bucket:
+        return run_in({**extra, **bucket}, name, command, read, postgres_url)
+
+
+def run_in(extra, name, command, read, postgres_url):
     environment = dict(os.environ)
     environment.pop("KIEUMAU_TEST_POSTGRES", None)
-    environment.update({key: value for key, value in extra.items() if key != "postgres"})
+    environment.update({key: value for key, value in extra.items() if key not in ("postgres", "s3")})
     if extra.get("postgres"):
         environment["KIEUMAU_TEST_POSTGRES"] = postgres_url
     for variable, binary in (("KIEUMAU", "kieumau"), ("KIEUMAU_PHONE", "phone")):
@@ -111,7 +146,7 @@ def run(name, command, read, extra, postgres_url):
         failed += 1
     took = time.monotonic() - begun
     print(f"── {name}: {passed} passed, {failed} failed, {skipped} skipped ({took:.0f} s)", flush=True)
-    closing = re.findall(r"^.*(?:test result:|Tests run:|SKIPPED|^F\d+ |^(?:#|ℹ) (?:pass|fail|skipped)).*$", text, re.M)
+    closing = re.findall(r"^(?:.*(?:test result:|Tests run:|SKIPPED)|F\d+ |^(?:#|ℹ) (?:pass|fail|skipped)).*$", text, re.M)
     if failed:
         print("\n".join(text.splitlines()[-80:]), flush=True)
     elif closing:
@@ -121,7 +156,8 @@ def run(name, command, read, extra, postgres_url):
 
 def main():
     LOGS.mkdir(parents=True, exist_ok=True)
-    chosen = [runner for runner in RUNNERS if not sys.argv[1:] or runner[0] in sys.argv[1:]]
+    # What "stories on SQLite" holds already runs by its own name only.
+    chosen = [runner for runner in RUNNERS if runner[0] in (sys.argv[1:] or {name for name, *_ in RUNNERS} - {"phones killed"})]
     totals = [0, 0, 0]
     needs_postgres = any(extra.get("postgres") for *_, extra in chosen)
     with postgres() if needs_postgres else contextlib.nullcontext("") as url:

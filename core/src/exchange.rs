@@ -122,6 +122,9 @@ impl Exchange {
         match answer {
             Answer::Went { news, more } => {
                 self.failures = 0;
+                if self.last != Some(Step::SignIn) {
+                    self.renewals = 0;
+                }
                 match self.last {
                     Some(Step::Push) => self.asked = true,
                     Some(Step::Pull) => {
@@ -132,7 +135,8 @@ impl Exchange {
                     _ => {}
                 }
             }
-            // One renewal is invisible; a server that refuses a fresh token too is a failure like another.
+            // A renewal is invisible, as often as something went through since; a server that refuses a fresh token too is a
+            // failure like another.
             Answer::Failed(Failure::TokenExpired) if self.renewals == 0 => self.renewals += 1,
             Answer::Failed(Failure::Final) => self.ended = Some(Failure::Final),
             Answer::Failed(failure) => {
@@ -237,6 +241,23 @@ mod tests {
         assert_eq!(exchange.step(IN), Step::Pull);
         exchange.answered(Answer::Failed(Failure::TokenExpired), 0.5);
         assert!(matches!(exchange.step(IN), Step::Rest(_)));
+    }
+
+    #[test]
+    fn a_sync_that_outlives_several_tokens_renews_each_of_them() {
+        let mut exchange = Exchange::new(1);
+        for _ in 0..5 {
+            assert_eq!(exchange.step(IN), Step::Pull);
+            exchange.answered(Answer::Failed(Failure::TokenExpired), 0.5);
+            assert_eq!(exchange.step(Situation::default()), Step::SignIn);
+            exchange.answered(WENT, 0.5);
+            assert_eq!(exchange.step(IN), Step::Pull);
+            let more = Answer::Went {
+                news: true,
+                more: true,
+            };
+            exchange.answered(more, 0.5);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 --   unit unit_link person session sign_in_attempt enrolment_code phone assertion server_key setting
 --   feed document change seal entry leaf log_node quarantine attachment upload audit
 -- PROJECTION: computed from the documents by a pure function; `kieumau reproject` rebuilds every one.
---   patrol patrol_member patrol_count pause observation measure_taken visit track_segment
+--   patrol patrol_member patrol_count pause observation measure_taken visit handover track_segment
 --   evidence attachment_use decision clash checkpoint
 
 -- ── Units and people ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -88,7 +88,7 @@ create table assertion (
 );
 
 create table server_key (
-    purpose text primary key,          -- 'log', 'receipt', 'seal', 'token'
+    purpose text primary key,          -- 'log', 'receipt', 'seal', 'token', 'rescue'
     public_key bytea not null,
     wrapped_private_key bytea not null,
     created_at_ms bigint not null
@@ -194,6 +194,7 @@ create table attachment (
     sha256 text not null,
     size_bytes bigint not null,
     media_type text not null,
+    object text not null,              -- what its sealed file is called in the store
     wrapped_key bytea not null,
     received_at_ms bigint not null,
     received_from text,                -- phone
@@ -247,7 +248,7 @@ create index patrol_unit on patrol (unit_id, started_at_ms);
 create table patrol_member (
     document_id text not null,
     person_id text not null,
-    since_ms bigint not null,
+    since_ms bigint,                   -- on the team since then; null: not on it, but the shift was handed over to them
     primary key (document_id, person_id)
 );
 create index patrol_member_person on patrol_member (person_id);
@@ -310,10 +311,22 @@ create table visit (
     primary key (document_id, visit_id)
 );
 
--- The track as it is drawn: unbroken pieces; between two of them a gap, drawn dashed.
+create table handover (
+    document_id text not null,
+    handover_id text not null,
+    from_person_id text not null,
+    to_person_id text not null,
+    at_ms bigint not null,
+    note text not null,
+    confirmed_at_ms bigint,            -- by the one who took over
+    primary key (document_id, handover_id)
+);
+
+-- The tracks as they are drawn: unbroken pieces, one recorder after another; between two pieces of one recorder a gap, drawn dashed.
 create table track_segment (
     document_id text not null,
     number bigint not null,
+    person_id text not null,           -- whose phone recorded it
     from_ms bigint not null,
     until_ms bigint not null,
     line text not null,                -- JSON array of [lon, lat] in degrees

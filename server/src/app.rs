@@ -1,8 +1,15 @@
 //! What every handler shares: the database, the keys, and nothing that another server process would have to know.
 
 use crate::{
-    attachment, checker::Checker, clock, committer::Committer, database::Database, keys::Keys,
-    ledger, vault::Vault, worker::Workers,
+    attachment::{self, objects::Objects},
+    checker::Checker,
+    clock,
+    committer::Committer,
+    database::Database,
+    keys::Keys,
+    ledger,
+    vault::Vault,
+    worker::Workers,
 };
 use kieumau_core::log::{head::Epoch, leaf::KeyPurpose};
 use std::{path::PathBuf, sync::Arc};
@@ -14,6 +21,8 @@ pub struct Config {
     pub data: PathBuf,
     /// `postgres://…`, or none for SQLite in `data`.
     pub database_url: Option<String>,
+    /// `s3://BUCKET/PREFIX` for attachments, or none for a folder in `data`.
+    pub attachments_url: Option<String>,
     /// The address in enrolment codes: `http://127.0.0.1:8080`.
     pub public_url: String,
 }
@@ -25,6 +34,8 @@ pub struct App {
     pub config: Arc<Config>,
     /// Rows.
     pub database: Database,
+    /// Sealed files.
+    pub objects: Objects,
     /// Wraps keys at rest.
     pub vault: Arc<Vault>,
     /// Signs.
@@ -50,19 +61,23 @@ impl App {
     pub async fn open(config: Config) -> Result<Self, OpenError> {
         std::fs::create_dir_all(&config.data)?;
         let vault = Vault::open(&config.data)?;
+        let folder = config.data.join("attachments");
+        let objects = Objects::open(config.attachments_url.as_deref(), folder)?;
         let database = Database::open(config.database_url.as_deref(), &config.data).await?;
         let keys = Keys::open(&database, &vault).await?;
         let mut tx = database.begin().await?;
         let purposes = [
-            (KeyPurpose::Log, &keys.log),
-            (KeyPurpose::Receipt, &keys.receipt),
-            (KeyPurpose::Seal, &keys.seal),
+            (KeyPurpose::Log, keys.log.verifying_key().to_bytes()),
+            (KeyPurpose::Receipt, keys.receipt.verifying_key().to_bytes()),
+            (KeyPurpose::Seal, keys.seal.verifying_key().to_bytes()),
+            (KeyPurpose::Rescue, keys.rescue.public()),
         ];
         ledger::begin(&mut tx, Epoch(rand::random()), purposes, clock::now_ms()).await?;
         tx.commit().await?;
         Ok(Self {
             config: Arc::new(config),
             database,
+            objects,
             vault: Arc::new(vault),
             keys: Arc::new(keys),
             committer: Committer::new(),

@@ -202,7 +202,7 @@ pub async fn write(
 
 /// Who came onto the team is given the document whole, by an entry with a number of its own.
 async fn grants(tx: &mut Tx, key: &Key, rows: &Rows) -> Result<(), sqlx::Error> {
-    let members: BTreeSet<PersonId> = rows.members().into_iter().collect();
+    let members = rows.readers();
     let old = sqlx::query("select person_id from patrol_member where document_id = $1")
         .bind(key.document().to_string())
         .fetch_all(&mut **tx)
@@ -413,3 +413,6 @@ pub async fn recheck(app: &App) -> Result<u64, sqlx::Error> {
     while round(app).await? > 0 {}
     Ok(again.rows_affected())
 }
+
+#[cfg(test)]
+mod tests;

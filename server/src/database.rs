@@ -4,7 +4,7 @@
 //! pool for both. What a transaction writes is one story: the record, its audit row, its log leaf.
 
 use sqlx::{
-    AnyPool, Row as _, Transaction,
+    AnyPool, Connection as _, Row as _, Transaction,
     any::{Any, AnyPoolOptions},
 };
 use std::path::Path;
@@ -76,7 +76,12 @@ impl Database {
                     })
                 })
         };
-        let write = pool(1).connect(&url).await?;
+        let write = pool(1).before_acquire(|connection, _| {
+            // When the disk is full SQLite ends the transaction by itself; the driver still counts it, and would never begin another.
+            let at_rest = !connection.is_in_transaction();
+            Box::pin(async move { Ok(at_rest) })
+        });
+        let write = write.connect(&url).await?;
         let read = pool(4).connect(&url).await?;
         Ok(Self {
             read,
@@ -119,5 +124,36 @@ impl Database {
             env!("CARGO_PKG_VERSION"),
             self.backend
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::Problem;
+
+    #[tokio::test]
+    async fn a_full_disk_is_said_and_does_not_take_the_writer_away() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = Database::open(None, folder.path()).await.expect("opens");
+        let mut tx = database.begin().await.expect("begins");
+        // This connection's disk is as full as the file is large.
+        sqlx::query("pragma max_page_count = 1")
+            .execute(&mut *tx)
+            .await
+            .expect("set");
+        let full = sqlx::query("insert into setting (name, value) values ('large', $1)")
+            .bind("x".repeat(1 << 20))
+            .execute(&mut *tx)
+            .await
+            .expect_err("no room");
+        assert_eq!(Problem::from(full).word(), "storage-full");
+        drop(tx);
+        let mut tx = database.begin().await.expect("begins again");
+        sqlx::query("insert into setting (name, value) values ('small', 'x')")
+            .execute(&mut *tx)
+            .await
+            .expect("room again");
+        tx.commit().await.expect("committed");
     }
 }

@@ -1,6 +1,7 @@
 //! What the server's tests stand on: a fresh server on each database, the named people, and the audit rows they left.
 //!
-//! SQLite always; PostgreSQL too when `KIEUMAU_TEST_POSTGRES` is its URL, each test in a database of its own.
+//! SQLite always; PostgreSQL too when `KIEUMAU_TEST_POSTGRES` is its URL, each test in a database of its own. Attachments lie in a
+//! folder, or under a prefix of each test's own in the bucket that `KIEUMAU_TEST_S3` names.
 
 use crate::{
     app::{App, Config},
@@ -57,6 +58,9 @@ async fn open(database_url: Option<String>) -> TestApp {
     let config = Config {
         data: folder.path().to_owned(),
         database_url,
+        attachments_url: std::env::var("KIEUMAU_TEST_S3")
+            .ok()
+            .map(|bucket| format!("{bucket}/{:016x}", rand::random::<u64>())),
         public_url: "http://127.0.0.1:8080".to_owned(),
     };
     let app = App::open(config).await.expect("a server");

@@ -4,7 +4,6 @@
 //! The frontier is taken last in a transaction and once per group of pushes: on PostgreSQL its row is what commits wait for.
 
 use crate::database::Tx;
-use ed25519_dalek::SigningKey;
 use kieumau_core::{
     hash::Sha256,
     log::{
@@ -96,14 +95,14 @@ pub async fn append(tx: &mut Tx, leaf: &Leaf) -> Result<i64, sqlx::Error> {
     ledger.append(tx, leaf).await.map(signed)
 }
 
-/// Begins the log if there is none: its first leaf names the epoch, the next ones the keys that sign from here on.
+/// Begins the log if there is none: its first leaf names the epoch, the next ones the keys that the server has from here on.
 ///
 /// # Errors
 /// What the database says.
 pub async fn begin(
     tx: &mut Tx,
     epoch: Epoch,
-    keys: [(KeyPurpose, &SigningKey); 3],
+    keys: [(KeyPurpose, [u8; 32]); 4],
     at_ms: i64,
 ) -> Result<(), sqlx::Error> {
     let new =
@@ -124,8 +123,7 @@ pub async fn begin(
             },
         )
         .await?;
-    for (purpose, key) in keys {
-        let public_key = key.verifying_key().to_bytes();
+    for (purpose, public_key) in keys {
         ledger
             .append(
                 tx,

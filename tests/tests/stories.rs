@@ -177,6 +177,35 @@ async fn an_and_ha_write_one_patrol_offline_and_both_are_kept() {
 }
 
 #[tokio::test]
+async fn a_shift_is_handed_over_and_confirmed_by_who_takes_it() {
+    let world = World::new().await;
+    let (an, ha) = (world.phone("an").await, world.phone("ha").await);
+    let patrol = an.patrol_called("Ca giao lúc 23 giờ").await;
+    let taker = ha.profile().await.expect("enrolled").person;
+    let handover = an
+        .hand_over(patrol, taker, "Còn một xe tạm giữ ở trụ sở")
+        .await
+        .expect("hands over");
+    an.sync_well().await;
+    // Hà was not on the team: being handed the shift lets her read it.
+    eventually("the patrol is on Hà's phone", async || {
+        ha.sync_well().await;
+        ha.patrol(patrol).await.is_ok()
+    })
+    .await;
+    ha.confirm_handover(patrol, handover)
+        .await
+        .expect("confirms");
+    ha.sync_well().await;
+    let chi = world.desk("chi").await;
+    eventually("Chi reads that it was confirmed", async || {
+        let (_, page) = chi.read(&format!("/patrols/{patrol}")).await;
+        page.contains("Còn một xe tạm giữ ở trụ sở") && !page.contains("Chưa xác nhận")
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn evidence_born_twice_is_one_file() {
     let world = World::new().await;
     let (an, ha) = (world.phone("an").await, world.phone("ha").await);

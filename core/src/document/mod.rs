@@ -9,7 +9,7 @@ mod genesis;
 mod key;
 mod writer;
 
-pub use clash::{Clash, ClashValue, choose, clashes};
+pub use clash::{Clash, ClashValue, check, choose, clashes, path_of};
 pub use genesis::birth;
 pub use key::{Key, Kind};
 
@@ -229,7 +229,7 @@ pub fn add(
     actor: Actor,
     at_ms: i64,
     map: &str,
-    id: uuid::Uuid,
+    id: impl std::fmt::Display,
     entry: &impl Reconcile,
 ) -> Result<Option<Change>, DocumentError> {
     let Some((Value::Object(ObjType::Map), map)) = document.get(ROOT, map)? else {

@@ -15,6 +15,7 @@ mod opened;
 mod patrols;
 mod preview;
 mod queue;
+mod rescue;
 mod retention;
 mod rows;
 mod sealed_file;
@@ -29,6 +30,7 @@ pub use evidence_files::{EvidenceFileView, EvidenceView};
 pub use items::{Decided, Item, ItemState};
 pub use patrols::{ClashView, ObservationView, PatrolSummary, PatrolView};
 pub use queue::{Part, Waiting, Why};
+pub use rescue::RescueReport;
 pub use sync::{Event, Listener, SyncOptions, SyncReport};
 pub use tracks::TrackImport;
 
@@ -97,6 +99,11 @@ impl Phone {
 
     fn now_ms(&self) -> i64 {
         (self.config.clock)()
+    }
+
+    /// The server's time, as far as this phone knows it.
+    fn server_ms(&self) -> i64 {
+        self.now_ms() + self.syncing.skew_ms()
     }
 
     fn stamp(&self, by: PersonId) -> Stamp {

@@ -8,12 +8,11 @@ use super::{
 };
 use crate::{
     document::{self, Key, Kind},
-    id::{CheckpointId, DocumentId, ObservationId, PersonId, VisitId},
+    id::{self, CheckpointId, DocumentId, HandoverId, ObservationId, PersonId, VisitId},
     invalid::{Invalid, Rule},
     observation::{NewObservation, Observation},
-    patrol::{NewPatrol, PatrolLog},
+    patrol::{self, Handover, NewPatrol, PatrolLog},
     position::Fix,
-    track,
 };
 use sqlx::{Row as _, sqlite::SqliteRow};
 use std::collections::BTreeMap;
@@ -54,10 +53,12 @@ pub struct PatrolView {
     pub forces: BTreeMap<String, i64>,
     /// Vehicles per kind, by code.
     pub vehicles: BTreeMap<String, i64>,
-    /// The track's fixes, in the order of time; those not folded yet among them.
-    pub fixes: Vec<Fix>,
+    /// The track of each recorder, in the order of time; one's own fixes that are not folded yet among them.
+    pub tracks: BTreeMap<PersonId, Vec<Fix>>,
     /// Checkpoints visited.
     pub visits: Vec<CheckpointId>,
+    /// Handovers of the shift, in the order of time.
+    pub handovers: Vec<(HandoverId, Handover)>,
     /// The text of the QR by which a colleague joins.
     pub join_qr: String,
 }
@@ -80,7 +81,7 @@ pub struct ObservationView {
 pub struct ClashView {
     /// The document.
     pub document: DocumentId,
-    /// Map keys from the root to the field, joined by `/`.
+    /// [`document::Clash::pointer`]: map keys from the root to the field.
     pub path: String,
     /// The values, the visible one last; index into this to choose.
     pub values: Vec<document::ClashValue>,
@@ -110,7 +111,7 @@ impl Summary {
             ended_at_ms: patrol.ended_at_ms,
             paused: patrol.open_pause().is_some(),
             observation_count: u32::try_from(standing).unwrap_or(u32::MAX),
-            length_m: track::length_m(&patrol.fixes()),
+            length_m: patrol::length_m(patrol.tracks().values()),
         }
     }
 }
@@ -157,8 +158,7 @@ impl Phone {
         let mut store = self.store().await;
         let profile = store.profile()?;
         let stamp = self.stamp(profile.person);
-        let fresh = crate::id::ObservationId::fresh(stamp.at_ms, rand::random());
-        let key = Key::patrol(profile.unit, uuid::Uuid::from_bytes(*fresh.as_bytes()));
+        let key = Key::patrol(profile.unit, id::fresh(stamp.at_ms, rand::random()));
         store
             .edit(
                 &key,
@@ -232,8 +232,21 @@ impl Phone {
         patrol: DocumentId,
         to: PersonId,
         note: &str,
-    ) -> Result<(), PhoneError> {
+    ) -> Result<HandoverId, PhoneError> {
         self.edit_patrol(patrol, |log, stamp| log.hand_over(stamp, to, note))
+            .await
+    }
+
+    /// Confirms a handover to oneself.
+    ///
+    /// # Errors
+    /// See [`PatrolLog::confirm_handover`].
+    pub async fn confirm_handover(
+        &self,
+        patrol: DocumentId,
+        handover: HandoverId,
+    ) -> Result<(), PhoneError> {
+        self.edit_patrol(patrol, |log, stamp| log.confirm_handover(stamp, handover))
             .await
     }
 
@@ -310,10 +323,11 @@ impl Phone {
             .await?;
         let mut summary = listed(&row, self.syncing.sending())?;
         let loose = super::tracks::loose(&mut store.connection, patrol).await?;
-        let mut fixes = log.fixes();
+        let mut tracks = log.tracks();
         if !loose.is_empty() {
-            fixes.extend(loose.into_iter().map(|(_, fix)| fix));
-            summary.length_m = track::length_m(&fixes);
+            let own = tracks.entry(store.profile()?.person).or_default();
+            own.extend(loose.into_iter().map(|(_, fix)| fix));
+            summary.length_m = patrol::length_m(tracks.values());
         }
         Ok(PatrolView {
             summary,
@@ -321,8 +335,9 @@ impl Phone {
             team: log.team.keys().copied().collect(),
             forces: log.forces,
             vehicles: log.vehicles,
-            fixes,
+            tracks,
             visits: log.visits.values().map(|visit| visit.checkpoint).collect(),
+            handovers: log.handovers.into_iter().collect(),
             join_qr: format!("{JOIN}{}&{}", key.unit, key.name),
         })
     }
@@ -370,7 +385,7 @@ impl Phone {
             .into_iter()
             .map(|clash| ClashView {
                 document,
-                path: clash.path.join("/"),
+                path: clash.pointer(),
                 values: clash.values,
             })
             .collect())
@@ -388,7 +403,7 @@ impl Phone {
     ) -> Result<bool, PhoneError> {
         let mut store = self.store().await;
         let key = store.key(document).await?;
-        let path: Vec<String> = path.split('/').map(str::to_owned).collect();
+        let path = document::path_of(path);
         store
             .choose(&key, self.now_ms(), &path, index as usize)
             .await

@@ -134,7 +134,9 @@ impl Store {
         let actor = self.actor()?;
         let also = Also::FoldedFixes { through };
         self.write(key, also, |document, log: &mut PatrolLog| {
-            let id = log.add_track(stamp, fixes)?;
+            let Some(id) = log.add_track(stamp, fixes)? else {
+                return Ok(((), None));
+            };
             let chunk = &log.track[&id];
             let change = document::add(document, actor, stamp.at_ms, "track", id, chunk)?;
             Ok(((), change))

@@ -1,21 +1,18 @@
 //! From a complete upload to an attachment, and the sweep of what was left lying.
 //!
-//! Four steps, each safe to die after: [`seal`] writes the sealed file to a name of its own, [`commit`] moves it to its place
-//! inside the transaction that writes the row and the log leaf, then the staged file goes. Until the commit the upload
-//! is resumable; from it on the attachment is finished. Of what lies between, [`sweep`] takes away what was not moved; what was
-//! moved without its row nobody can open, for its key was never written, and the resumed upload is moved over it.
+//! Three steps, each safe to die after: [`seal`] writes the sealed file to the object that bears the upload's name, [`commit`]
+//! writes the row that says so and the log leaf, then the staged file goes. Until the commit the upload is resumable, and
+//! resumed it seals anew into the same object, for the first key was never written; from it on the attachment is finished.
 //!
-//! Two uploads of one hash may end at once, each sealed under another key. The row decides: only who inserted it moves the
-//! file, while the other waits for the transaction and then finds itself not needed.
+//! Two uploads of one hash may end at once, each sealed under another key into another object. The row decides: who did not
+//! insert it removes his own object. One that a crash kept from it is removed with his upload.
 
 use super::{
     key_name,
-    staging::{self, HoldError, RemoveError, Staged, Upload, UploadId},
-    store::{self, Part, Sealing, StoreError},
+    staging::{self, HoldError, RemoveError, Staged, Upload},
+    store::{Part, Sealing, StoreError},
 };
 use crate::{app::App, database::Tx, ledger, problem::Problem, row::parsed};
-use axum::http::StatusCode;
-use futures_util::TryStreamExt as _;
 use kieumau_core::{
     attachment::MediaType,
     hash::Sha256,
@@ -23,19 +20,21 @@ use kieumau_core::{
     invalid::{Invalid, Rule},
     log::leaf::Leaf,
 };
-use object_store::{ObjectStore as _, ObjectStoreExt as _, WriteMultipart, path::Path};
 use sha2::Digest as _;
 use std::time::{Duration, UNIX_EPOCH};
+use tokio::io::AsyncWriteExt as _;
 
 /// What is read of a staged file at a time.
 const READ_BYTES: u64 = 256 << 10;
 /// What no row knows is left alone for a day: it may be about to get its row.
 const STRAY_MS: i64 = 24 * 3_600_000;
 
-/// A complete upload, sealed under a name of its own and not yet an attachment.
+/// A complete upload, sealed into its object and not yet an attachment.
 pub struct SealedUpload {
     wrapped_key: Vec<u8>,
     media_type: MediaType,
+    /// What the bytes are, whatever was announced.
+    found: Sha256,
 }
 
 /// Why an upload did not become an attachment.
@@ -68,11 +67,7 @@ impl From<FinishError> for Problem {
             FinishError::WrongKind(Invalid {
                 rule: Rule::WrongKind,
                 ..
-            }) => Self::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "wrong-kind",
-                "Files of this kind are not taken.",
-            ),
+            }) => super::body::wrong_kind(),
             FinishError::WrongKind(invalid) => Self::invalid(invalid),
             FinishError::HashMismatch => Self::new(
                 super::upload::checksum_mismatch(),
@@ -110,16 +105,24 @@ pub async fn finish(app: &App, upload: &mut Upload, mut staged: Staged) -> Resul
         .map_err(Problem::internal)
 }
 
-/// Where an upload's sealed file waits for its row.
-fn waiting_path(id: UploadId) -> Path {
-    Path::from(format!("finishing/{id}"))
-}
-
-/// Reads what was staged once, and both checks it and writes it anew, sealed, to a name of its own.
+/// Reads what was staged once, and both checks it and writes it anew, sealed, into the upload's object.
 ///
 /// # Errors
-/// Why it is not sealed; nothing is then left of it.
+/// Why it is not sealed; no row knows of what is then left.
 pub async fn seal(
+    app: &App,
+    upload: &Upload,
+    staged: &mut Staged,
+) -> Result<SealedUpload, FinishError> {
+    let sealed = write_sealed(app, upload, staged).await?;
+    if sealed.found != upload.sha256 {
+        return Err(FinishError::HashMismatch);
+    }
+    Ok(sealed)
+}
+
+/// Seals whatever file was staged, and says what it is.
+async fn write_sealed(
     app: &App,
     upload: &Upload,
     staged: &mut Staged,
@@ -132,9 +135,7 @@ pub async fn seal(
     let media_type = MediaType::of(&head, upload.size_bytes)?;
 
     let (key, wrapped_key) = app.vault.new_key(&key_name(upload.unit, upload.sha256));
-    let objects = store::objects(app)?;
-    let multipart = objects.put_multipart(&waiting_path(upload.id)).await?;
-    let mut writer = WriteMultipart::new(multipart);
+    let mut writer = app.objects.writer(&upload.object()).await?;
     let mut chunks = Vec::new();
     let mut sealing = Sealing::begin(&key, Part::Original, &mut chunks);
     let mut hasher = sha2::Sha256::new();
@@ -147,25 +148,20 @@ pub async fn seal(
             .map_err(StoreError::Disk)?;
         hasher.update(&bytes);
         sealing.push(&bytes, &mut chunks);
-        writer.wait_for_capacity(2).await?;
-        writer.write(&chunks);
-        chunks.clear();
+        writer.put(std::mem::take(&mut chunks).into()).await?;
         offset += size;
     }
-    if Sha256(hasher.finalize().into()) != upload.sha256 {
-        writer.abort().await?;
-        return Err(FinishError::HashMismatch);
-    }
     sealing.end(&mut chunks);
-    writer.write(&chunks);
-    writer.finish().await?;
+    writer.put(chunks.into()).await?;
+    writer.shutdown().await.map_err(StoreError::Disk)?;
     Ok(SealedUpload {
         wrapped_key,
         media_type,
+        found: Sha256(hasher.finalize().into()),
     })
 }
 
-/// Writes the attachment's row and leaf, moves its file into its place, and completes the upload's offset: one transaction.
+/// Writes the attachment's row and leaf, and completes the upload's offset: one transaction.
 ///
 /// # Errors
 /// What the database or the store says; the upload is then as it was.
@@ -175,13 +171,9 @@ pub async fn commit(
     sealed: &SealedUpload,
     received_at_ms: i64,
 ) -> Result<(), FinishError> {
-    let waiting = waiting_path(upload.id);
     let mut tx = app.database.begin().await?;
     let first = insert(&mut tx, upload, sealed, received_at_ms).await?;
-    let objects = store::objects(app)?;
     if first {
-        let place = Part::Original.path(upload.unit, upload.sha256);
-        objects.rename(&waiting, &place).await?;
         // The log last: whoever holds its end holds up everyone.
         let leaf = record_leaf(
             &mut tx,
@@ -209,7 +201,7 @@ pub async fn commit(
     tx.commit().await?;
     upload.offset_bytes = upload.size_bytes;
     if !first {
-        objects.delete(&waiting).await?;
+        app.objects.remove(&upload.object()).await?;
     }
     Ok(())
 }
@@ -226,13 +218,14 @@ async fn insert(
         MediaType::Pdf => "none",
     };
     let done = sqlx::query(
-        "insert into attachment (unit_id, sha256, size_bytes, media_type, wrapped_key, received_at_ms, received_from, leaf, thumbnail) \
-         values ($1, $2, $3, $4, $5, $6, $7, -1, $8) on conflict do nothing",
+        "insert into attachment (unit_id, sha256, size_bytes, media_type, object, wrapped_key, received_at_ms, received_from, leaf, thumbnail) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, -1, $9) on conflict do nothing",
     )
     .bind(upload.unit.to_string())
     .bind(upload.sha256.to_string())
     .bind(upload.size_bytes.cast_signed())
     .bind(sealed.media_type.word())
+    .bind(upload.object())
     .bind(sealed.wrapped_key.clone())
     .bind(received_at_ms)
     .bind(upload.phone.to_string())
@@ -264,7 +257,7 @@ async fn record_leaf(
 pub struct Swept {
     /// Uploads whose time was over.
     pub expired: usize,
-    /// Files that no row knows.
+    /// Staged files that no upload under way knows.
     pub strays: usize,
 }
 
@@ -282,7 +275,7 @@ pub enum SweepError {
     Store(#[from] StoreError),
 }
 
-/// Takes away uploads whose time is over at `now_ms`, and files that a crash left without a row.
+/// Takes away uploads whose time is over at `now_ms` with what they wrote, and staged files that a crash left without a row.
 ///
 /// # Errors
 /// What the database or the disk says.
@@ -308,22 +301,6 @@ pub async fn sweep(app: &App, now_ms: i64) -> Result<Swept, SweepError> {
             staging::remove_file(app, id)
                 .await
                 .map_err(StoreError::Disk)?;
-            strays += 1;
-        }
-    }
-
-    let objects = store::objects(app)?;
-    let waiting: Vec<_> = objects
-        .list(Some(&Path::from("finishing")))
-        .try_collect()
-        .await
-        .map_err(StoreError::Object)?;
-    for object in waiting {
-        if stray(object.last_modified.timestamp_millis()) {
-            objects
-                .delete(&object.location)
-                .await
-                .map_err(StoreError::Object)?;
             strays += 1;
         }
     }

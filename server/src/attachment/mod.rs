@@ -1,13 +1,16 @@
 //! Attachments (tệp, ảnh): the bytes behind the hashes that documents hold.
 //!
-//! In reading order: [`upload`] speaks tus with phones, [`staging`] keeps what has arrived so far, [`finish`] turns it into an
-//! attachment, [`store`] is how one lies on the disk, [`serve`] gives it back, [`thumbnail`] is its small picture.
+//! In reading order: [`upload`] speaks tus with phones, [`body`] takes what they send, [`staging`] keeps what has arrived so
+//! far, [`finish`] turns it into an attachment, [`objects`] is where one lies and [`store`] how, [`serve`] gives it back,
+//! [`thumbnail`] is its small picture.
 //!
 //! An attachment is keyed (unit, hash): each unit brings the bytes itself, and no answer tells of another unit's copy. That
 //! costs a second copy of what two units share, and buys that a hash alone is worth nothing.
 
+pub mod body;
 pub mod checksum;
 pub mod finish;
+pub mod objects;
 pub mod serve;
 pub mod staging;
 pub mod store;
@@ -29,6 +32,7 @@ pub fn router() -> Router<App> {
     let one = routing::get(serve::to_phone)
         .head(upload::head)
         .patch(upload::patch)
+        .post(upload::overridden)
         .delete(upload::delete)
         .options(upload::options);
     let uploads = Router::new()
@@ -60,6 +64,8 @@ pub struct Held {
     pub media_type: String,
     /// `waiting`, `made` or `none`.
     pub thumbnail: String,
+    /// What its sealed file is called in the store.
+    object: String,
     wrapped_key: Vec<u8>,
 }
 
@@ -74,7 +80,7 @@ impl Held {
         sha256: Sha256,
     ) -> Result<Option<Self>, sqlx::Error> {
         let row = sqlx::query(
-            "select size_bytes, media_type, thumbnail, wrapped_key from attachment \
+            "select size_bytes, media_type, thumbnail, object, wrapped_key from attachment \
              where unit_id = $1 and sha256 = $2",
         )
         .bind(unit.to_string())
@@ -88,6 +94,7 @@ impl Held {
                 size_bytes: row.try_get::<i64, _>("size_bytes")?.cast_unsigned(),
                 media_type: row.try_get("media_type")?,
                 thumbnail: row.try_get("thumbnail")?,
+                object: row.try_get("object")?,
                 wrapped_key: row.try_get("wrapped_key")?,
             })
         })

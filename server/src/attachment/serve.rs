@@ -5,7 +5,7 @@
 
 use super::{
     Held,
-    store::{self, Part, Reading, StoreError},
+    store::{Part, Reading, StoreError},
 };
 use crate::{
     app::App,
@@ -161,10 +161,8 @@ async fn answer(app: &App, held: &Held, part: Part, headers: &HeaderMap) -> Answ
     if text(headers, header::IF_NONE_MATCH).is_some_and(|tags| matches(tags, &etag)) {
         return Ok((StatusCode::NOT_MODIFIED, named).into_response());
     }
-    let path = part.path(held.unit, held.sha256);
     let key = held.key(&app.vault)?;
-    let objects = store::objects(app).map_err(Problem::internal)?;
-    let reading = Reading::open(objects, path, &key, part)
+    let reading = Reading::open(&app.objects, &held.object, &key, part)
         .await
         .map_err(Problem::internal)?;
     let size_bytes = reading.size_bytes();

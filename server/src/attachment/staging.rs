@@ -7,6 +7,7 @@
 //! The order is: bytes, fdatasync, then the row's offset. `offset_bytes = size_bytes` is written only in the transaction that
 //! writes the attachment, so that a complete offset *means* a finished attachment, whatever crashed before.
 
+use super::{objects::object_name, store::StoreError};
 use crate::{
     app::App,
     row::parsed,
@@ -180,11 +181,26 @@ impl Upload {
         Ok(())
     }
 
-    /// Removes the row, then the file. A crash between the two leaves a file without a row, which the sweep removes.
+    /// What its sealed file is called in the store.
+    pub fn object(&self) -> String {
+        object_name(self.unit, self.sha256, self.id)
+    }
+
+    /// Removes the object unless an attachment is made of it, the row, then the file. A crash between the last two leaves a
+    /// file without a row, which the sweep removes.
     ///
     /// # Errors
     /// What the database or the disk says.
     pub async fn remove(&self, app: &App) -> Result<(), RemoveError> {
+        let held = sqlx::query("select object from attachment where unit_id = $1 and sha256 = $2")
+            .bind(self.unit.to_string())
+            .bind(self.sha256.to_string())
+            .fetch_optional(&app.database.read)
+            .await?;
+        let held: Option<String> = held.map(|row| row.try_get("object")).transpose()?;
+        if held.is_none_or(|object| object != self.object()) {
+            app.objects.remove(&self.object()).await?;
+        }
         let mut tx = app.database.begin().await?;
         sqlx::query("delete from upload where upload_id = $1")
             .bind(self.id.to_string())
@@ -226,6 +242,9 @@ pub enum RemoveError {
     /// Its file.
     #[error("the file of an upload could not be removed")]
     File(#[from] io::Error),
+    /// Its object.
+    #[error("the object of an upload could not be removed")]
+    Object(#[from] StoreError),
 }
 
 fn key_name(id: UploadId) -> String {

@@ -1,19 +1,16 @@
-//! How an attachment lies on the disk: 19 random bytes of nonce, then STREAM chunks of 64 KiB of XChaCha20-Poly1305 under the
+//! How an attachment lies in the store: 19 random bytes of nonce, then STREAM chunks of 64 KiB of XChaCha20-Poly1305 under the
 //! attachment's own key. A chunk's nonce says its place and whether it is the last, so that chunks cannot be swapped, dropped
 //! or cut off, and any one of them opens alone: a range of a 64 MiB file costs the chunks it touches.
 //!
 //! The thumbnail lies beside it under the same key: erasing the key erases both.
 
-use crate::{
-    app::App,
-    vault::{Key, Sealed},
-};
+use super::objects::Objects;
+use crate::vault::{Key, Sealed};
 use aead_stream::{NewStream as _, StreamBE32, StreamPrimitive as _};
 use axum::body::Bytes;
 use chacha20poly1305::XChaCha20Poly1305;
 use futures_util::{Stream, stream};
-use kieumau_core::{hash::Sha256, id::UnitId};
-use object_store::{ObjectStoreExt as _, local::LocalFileSystem, path::Path};
+use object_store::{GetOptions, GetRange, ObjectStoreExt as _, path::Path};
 use std::ops::Range;
 
 /// Bytes of the file in one sealed chunk.
@@ -58,25 +55,13 @@ impl Part {
         }
     }
 
-    /// Where it lies: `UNIT/ab/abcd…`, `UNIT/ab/abcd….thumbnail`.
-    pub fn path(self, unit: UnitId, sha256: Sha256) -> Path {
-        let name = sha256.to_string();
-        let fan = &name[..2];
+    /// What its object is called, beside the original's `object`.
+    pub fn name(self, object: &str) -> String {
         match self {
-            Self::Original => Path::from(format!("{unit}/{fan}/{name}")),
-            Self::Thumbnail => Path::from(format!("{unit}/{fan}/{name}.thumbnail")),
+            Self::Original => object.to_owned(),
+            Self::Thumbnail => format!("{object}.thumbnail"),
         }
     }
-}
-
-/// The folder `data/attachments`. A write that returned is on the disk, its name too.
-///
-/// # Errors
-/// What the disk says.
-pub fn objects(app: &App) -> Result<LocalFileSystem, StoreError> {
-    let folder = app.config.data.join("attachments");
-    std::fs::create_dir_all(&folder)?;
-    Ok(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true))
 }
 
 /// Seals a file from front to back.
@@ -144,7 +129,7 @@ pub fn seal(key: &Key, part: Part, bytes: &[u8]) -> Vec<u8> {
 
 /// A sealed file, open for reading.
 pub struct Reading {
-    objects: LocalFileSystem,
+    objects: Objects,
     path: Path,
     cipher: Cipher,
     part: Part,
@@ -152,25 +137,31 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Opens the file at `path`.
+    /// Opens this part of the attachment whose original is called `object`: one request.
     ///
     /// # Errors
     /// What the store says; `Sealed` for a file that is too short to be one.
     pub async fn open(
-        objects: LocalFileSystem,
-        path: Path,
+        objects: &Objects,
+        object: &str,
         key: &Key,
         part: Part,
     ) -> Result<Self, StoreError> {
-        let sealed_bytes = objects.head(&path).await?.size;
+        let path = Path::from(part.name(object));
+        let head = GetOptions {
+            range: Some(GetRange::Bounded(0..NONCE_BYTES)),
+            ..GetOptions::default()
+        };
+        let head = objects.store().get_opts(&path, head).await?;
+        let sealed_bytes = head.meta.size;
         if sealed_bytes < NONCE_BYTES + TAG_BYTES {
             return Err(Sealed.into());
         }
-        let nonce = objects.get_range(&path, 0..NONCE_BYTES).await?;
+        let nonce = head.bytes().await?;
         let nonce: [u8; NONCE_BYTES as usize] = (&*nonce).try_into().map_err(|_| Sealed)?;
         Ok(Self {
             cipher: Cipher::new((&**key).into(), (&nonce).into()),
-            objects,
+            objects: objects.clone(),
             path,
             part,
             sealed_bytes,
@@ -198,7 +189,11 @@ impl Reading {
         let (first, last) = (range.start / CHUNK_BYTES, (end - 1) / CHUNK_BYTES);
         let from = NONCE_BYTES + first * SEALED_CHUNK_BYTES;
         let until = (NONCE_BYTES + (last + 1) * SEALED_CHUNK_BYTES).min(self.sealed_bytes);
-        let sealed = self.objects.get_range(&self.path, from..until).await?;
+        let sealed = self
+            .objects
+            .store()
+            .get_range(&self.path, from..until)
+            .await?;
         let mut opened = Vec::with_capacity(sealed.len());
         for (chunk, position) in sealed.chunks(SEALED_CHUNK_BYTES as usize).zip(first..) {
             let mut bytes = chunk.to_vec();
@@ -250,10 +245,10 @@ mod tests {
 
     async fn reading(sealed: Vec<u8>, key: &Key, part: Part) -> Result<Reading, StoreError> {
         let folder = tempfile::tempdir().expect("a folder").keep();
-        let objects = LocalFileSystem::new_with_prefix(folder).expect("a store");
-        let path = Path::from("one");
-        objects.put(&path, sealed.into()).await.expect("kept");
-        Reading::open(objects, path, key, part).await
+        let objects = Objects::open(None, folder).expect("a store");
+        let name = part.name("one");
+        objects.create(&name, sealed).await.expect("kept");
+        Reading::open(&objects, "one", key, part).await
     }
 
     #[tokio::test]

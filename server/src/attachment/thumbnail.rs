@@ -18,7 +18,6 @@ use image::{
     codecs::jpeg::JpegEncoder, metadata::Orientation,
 };
 use kieumau_core::{hash::Sha256, id::UnitId};
-use object_store::ObjectStoreExt as _;
 use std::io::Cursor;
 
 /// The longest side of a thumbnail, pixels.
@@ -132,9 +131,7 @@ pub async fn original(app: &App, unit: UnitId, sha256: Sha256) -> Answer<Vec<u8>
         .await?
         .ok_or_else(Problem::not_found)?;
     let key = held.key(&app.vault)?;
-    let objects = store::objects(app).map_err(Problem::internal)?;
-    let path = Part::Original.path(unit, sha256);
-    let reading = Reading::open(objects, path, &key, Part::Original)
+    let reading = Reading::open(&app.objects, &held.object, &key, Part::Original)
         .await
         .map_err(Problem::internal)?;
     reading
@@ -158,9 +155,8 @@ pub async fn store_thumbnail(
         .ok_or_else(Problem::not_found)?;
     if let Some(jpeg) = jpeg {
         let sealed = store::seal(&held.key(&app.vault)?, Part::Thumbnail, jpeg);
-        let objects = store::objects(app).map_err(Problem::internal)?;
-        objects
-            .put(&Part::Thumbnail.path(unit, sha256), sealed.into())
+        app.objects
+            .create(&Part::Thumbnail.name(&held.object), sealed)
             .await
             .map_err(Problem::internal)?;
     }

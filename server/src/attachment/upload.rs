@@ -1,13 +1,15 @@
-//! tus 1.0.0, the resumable upload: what a phone says over a bad line, and what it is answered.
+//! tus 1.0.0, the resumable upload: what a phone says over a bad line, and what it is answered. [`body`](super::body) takes
+//! the bytes.
 //!
-//! The phone that created an upload is the only one that knows it. A body is taken piece by piece by a task of its own, because
-//! a handler is dropped when its connection breaks and what had arrived by then must count. Creation of what the unit
-//! already holds answers with an upload that is complete; only the own unit's files are asked.
+//! The phone that created an upload is the only one that knows it. Creation of what the unit already holds answers with an
+//! upload that is complete; only the own unit's files are asked. A length is announced at creation or not at all
+//! (`Upload-Defer-Length` is not offered): a hash that is known has a length that is known. Of the metadata only the hash is
+//! kept; a file's name may say more than the file.
 
 use super::{
     Held,
+    body::{self, Piece},
     checksum::Checksum,
-    finish,
     staging::{self, HoldError, Staged, Upload, UploadId},
 };
 use crate::{
@@ -24,13 +26,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use futures_util::StreamExt as _;
 use kieumau_core::{
-    attachment::SIZE_LIMIT_BYTES,
+    attachment::{MediaType, SIZE_LIMIT_BYTES},
     hash::Sha256,
+    id::UnitId,
     invalid::{Invalid, Rule},
 };
-use std::time::Duration;
 
 const VERSION: &str = "1.0.0";
 const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
@@ -39,25 +40,19 @@ const UPLOAD_LENGTH: &str = "upload-length";
 const UPLOAD_METADATA: &str = "upload-metadata";
 const UPLOAD_OFFSET: &str = "upload-offset";
 const UPLOAD_EXPIRES: &str = "upload-expires";
+const METHOD_OVERRIDE: &str = "x-http-method-override";
 const OFFSET_OCTET_STREAM: &str = "application/offset+octet-stream";
-
-/// What is written to the disk at a time.
-const WRITE_BYTES: usize = 256 << 10;
-/// How far a body without checksum gets ahead of what counts.
-const COUNT_BYTES: u64 = 4 << 20;
-/// A line on which nothing arrives for this long is broken; the phone comes back on a new one.
-const SILENCE: Duration = Duration::from_secs(30);
 
 /// tus's own status for a body that does not have its checksum.
 pub fn checksum_mismatch() -> StatusCode {
     StatusCode::from_u16(460).expect("a status has three digits")
 }
 
-fn malformed(title: &'static str) -> Problem {
+pub(super) fn malformed(title: &'static str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "malformed", title)
 }
 
-fn too_large() -> Problem {
+pub(super) fn too_large() -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "too-large",
@@ -96,7 +91,7 @@ pub async fn options() -> impl IntoResponse {
             ("tus-version", VERSION.to_owned()),
             (
                 "tus-extension",
-                "creation,checksum,termination,expiration".to_owned(),
+                "creation,creation-with-upload,checksum,termination,expiration".to_owned(),
             ),
             ("tus-max-size", SIZE_LIMIT_BYTES.to_string()),
             ("tus-checksum-algorithm", "sha1,sha256".to_owned()),
@@ -104,37 +99,68 @@ pub async fn options() -> impl IntoResponse {
     )
 }
 
-/// POST: a new upload.
+/// POST: a new upload, with its first bytes if the body has any.
 pub async fn create(
     State(app): State<App>,
     phone: EnrolledPhone,
     headers: HeaderMap,
+    body: Body,
 ) -> Answer<Response> {
-    let size_bytes = number(&headers, UPLOAD_LENGTH)?
-        .ok_or_else(|| malformed("Upload-Length must be given."))?;
-    if size_bytes == 0 {
-        return Err(Invalid::new("attachment", Rule::Empty).into());
+    let new = NewUpload::announced(&headers)?;
+    let piece = is_piece(&headers)
+        .then(|| Piece::announced(&headers, 0))
+        .transpose()?;
+    let mut upload = begin(&app, &phone, phone.unit, new).await?;
+    if let Some(piece) = piece {
+        upload = body::take_first(app.clone(), phone, upload, piece, body).await?;
     }
-    if size_bytes > SIZE_LIMIT_BYTES {
-        return Err(too_large());
-    }
-    let sha256 = announced(&headers)
-        .ok_or_else(|| malformed("Upload-Metadata must hold sha256: 64 hexadecimal digits."))?;
-
-    let mut upload = Upload::new(&app, phone.unit, phone.phone, sha256, size_bytes);
-    let held = Held::find(&app.database, phone.unit, sha256).await?;
-    if held.is_some_and(|held| held.size_bytes == size_bytes) {
-        upload.offset_bytes = size_bytes;
-    } else {
-        staging::create_file(&app, upload.id)
-            .await
-            .map_err(Problem::internal)?;
-    }
-    upload.insert(&app).await?;
-    give_way(&app, &phone).await?;
     let location = format!("/v1/attachments/{}", upload.id);
     let state = state_headers(&upload);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], state).into_response())
+}
+
+/// What a creation announces.
+struct NewUpload {
+    sha256: Sha256,
+    size_bytes: u64,
+}
+
+impl NewUpload {
+    /// Refuses by size and type before a byte is taken.
+    fn announced(headers: &HeaderMap) -> Answer<Self> {
+        let size_bytes = number(headers, UPLOAD_LENGTH)?
+            .ok_or_else(|| malformed("Upload-Length must be given."))?;
+        if size_bytes == 0 {
+            return Err(Invalid::new("attachment", Rule::Empty).into());
+        }
+        if size_bytes > SIZE_LIMIT_BYTES {
+            return Err(too_large());
+        }
+        let sha256 = metadata(headers, "sha256")
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| malformed("Upload-Metadata must hold sha256: 64 hexadecimal digits."))?;
+        // A type need not be said, and what is said is not believed; but one we never take saves the bytes.
+        if metadata(headers, "filetype").is_some_and(|word| !MediaType::is_word(&word)) {
+            return Err(body::wrong_kind());
+        }
+        Ok(Self { sha256, size_bytes })
+    }
+}
+
+/// Writes the row and the empty file of a new upload. It is complete if the unit `asked`, the phone's own, holds the file.
+async fn begin(app: &App, phone: &EnrolledPhone, asked: UnitId, new: NewUpload) -> Answer<Upload> {
+    let mut upload = Upload::new(app, phone.unit, phone.phone, new.sha256, new.size_bytes);
+    let held = Held::find(&app.database, asked, new.sha256).await?;
+    if held.is_some_and(|held| held.size_bytes == new.size_bytes) {
+        upload.offset_bytes = new.size_bytes;
+    } else {
+        staging::create_file(app, upload.id)
+            .await
+            .map_err(Problem::internal)?;
+    }
+    upload.insert(app).await?;
+    give_way(app, phone).await?;
+    Ok(upload)
 }
 
 /// Removes the phone's uploads beyond the limit, but for one that is being written this moment.
@@ -159,7 +185,9 @@ pub async fn head(
     Path(name): Path<String>,
 ) -> Answer<Response> {
     let upload = own(&app, &phone, &name).await?;
-    Ok((StatusCode::OK, state_headers(&upload)).into_response())
+    let sha256 = BASE64_STANDARD.encode(upload.sha256.to_string());
+    let metadata = [(UPLOAD_METADATA, format!("sha256 {sha256}"))];
+    Ok((StatusCode::OK, metadata, state_headers(&upload)).into_response())
 }
 
 /// DELETE: the phone gives an upload up. A finished attachment stays.
@@ -186,160 +214,77 @@ pub async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    if headers
-        .get(header::CONTENT_TYPE)
-        .is_none_or(|kind| kind != OFFSET_OCTET_STREAM)
-    {
+    if !is_piece(&headers) {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "wrong-content-type",
             "The body must be application/offset+octet-stream.",
         ));
     }
-    let piece = Piece {
-        offset_bytes: number(&headers, UPLOAD_OFFSET)?
-            .ok_or_else(|| malformed("Upload-Offset must be given."))?,
-        length_bytes: number(&headers, header::CONTENT_LENGTH.as_str())?,
-        checksum: Checksum::announced(&headers)?,
-    };
-    // A task of its own: this handler is dropped with its connection, what arrived must be counted all the same.
-    let taken = tokio::spawn(async move { take(&app, &phone, &name, piece, body).await });
-    let upload = taken.await.map_err(Problem::internal)??;
+    let offset_bytes = number(&headers, UPLOAD_OFFSET)?
+        .ok_or_else(|| malformed("Upload-Offset must be given."))?;
+    let piece = Piece::announced(&headers, offset_bytes)?;
+    let upload = body::take(app, phone, name, piece, body).await?;
     Ok((StatusCode::NO_CONTENT, state_headers(&upload)).into_response())
 }
 
-/// What a PATCH says about its body.
-struct Piece {
-    offset_bytes: u64,
-    length_bytes: Option<u64>,
-    checksum: Option<Checksum>,
+/// POST to an upload: the method that its X-HTTP-Method-Override says, for lines that let no other through.
+pub async fn overridden(
+    State(app): State<App>,
+    phone: EnrolledPhone,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let meant = headers.get(METHOD_OVERRIDE).map(HeaderValue::as_bytes);
+    let (app, name) = (State(app), Path(name));
+    match meant {
+        Some(b"PATCH") => patch(app, phone, name, headers, body).await,
+        Some(b"DELETE") => delete(app, phone, name)
+            .await
+            .map(IntoResponse::into_response),
+        Some(b"HEAD") => head(app, phone, name).await,
+        _ => Err(malformed(
+            "X-HTTP-Method-Override must be PATCH, DELETE or HEAD.",
+        )),
+    }
 }
 
-/// Takes a body into the upload, and finishes the upload if it is the last one.
-async fn take(
-    app: &App,
-    phone: &EnrolledPhone,
-    name: &str,
-    piece: Piece,
-    body: Body,
-) -> Answer<Upload> {
-    let mut upload = own(app, phone, name).await?;
-    if upload.finished() {
-        return match (piece.offset_bytes == upload.size_bytes, piece.length_bytes) {
-            (true, Some(0) | None) => Ok(upload),
-            (true, Some(_)) => Err(too_large()),
-            (false, _) => Err(wrong_offset()),
-        };
+/// Whether the body is a piece of a file.
+fn is_piece(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind == OFFSET_OCTET_STREAM)
+}
+
+impl Piece {
+    /// What the headers say about a body that begins at `offset_bytes`.
+    fn announced(headers: &HeaderMap, offset_bytes: u64) -> Answer<Self> {
+        Ok(Self {
+            offset_bytes,
+            length_bytes: number(headers, header::CONTENT_LENGTH.as_str())?,
+            checksum: Checksum::announced(headers)?,
+        })
     }
-    let mut staged = match Staged::hold(app, &upload).await {
-        // The bytes are lost (a database restored without its files): the phone begins anew.
-        Err(HoldError::Gone) => {
-            upload.remove(app).await.map_err(Problem::internal)?;
-            return Err(Problem::not_found());
-        }
-        held => held?,
-    };
-    // The row may have moved before the file was held.
-    upload = own(app, phone, name).await?;
-    if upload.finished() || upload.offset_bytes != piece.offset_bytes {
-        return Err(wrong_offset());
-    }
-    let room = upload.size_bytes - upload.offset_bytes;
-    if piece.length_bytes.is_some_and(|length| length > room) {
-        return Err(too_large());
-    }
-    let arrived = receive(app, &mut upload, &mut staged, piece.checksum, body).await?;
-    if arrived.end_bytes == upload.size_bytes {
-        finish::finish(app, &mut upload, staged).await?;
-        return Ok(upload);
-    }
-    if arrived.end_bytes > upload.offset_bytes {
-        upload.count(app, arrived.end_bytes).await?;
-    }
-    if arrived.broken {
-        return Err(malformed("The body broke off; what arrived is kept."));
+}
+
+/// The phone's own upload of this name; 404 for anybody else's, 410 when its time is over and it is not swept away yet.
+pub(super) async fn own(app: &App, phone: &EnrolledPhone, name: &str) -> Answer<Upload> {
+    let id: UploadId = name.parse().map_err(|_| Problem::not_found())?;
+    let upload = Upload::find(app, id, i64::MIN)
+        .await?
+        .filter(|upload| upload.phone == phone.phone && upload.unit == phone.unit)
+        .ok_or_else(Problem::not_found)?;
+    if upload.expires_at_ms <= clock::now_ms() {
+        return Err(Problem::new(
+            StatusCode::GONE,
+            "upload-expired",
+            "The upload has expired. Begin anew.",
+        ));
     }
     Ok(upload)
 }
 
-/// How far the file got with a body.
-struct Arrived {
-    /// Up to here the bytes are on the disk and good.
-    end_bytes: u64,
-    /// The line broke before the body's end.
-    broken: bool,
-}
-
-/// Writes a body to the disk. A body without checksum counts as it arrives; one with a checksum counts whole or not at all.
-async fn receive(
-    app: &App,
-    upload: &mut Upload,
-    staged: &mut Staged,
-    mut checksum: Option<Checksum>,
-    body: Body,
-) -> Answer<Arrived> {
-    let mut end_bytes = upload.offset_bytes;
-    let mut batch = Vec::with_capacity(WRITE_BYTES);
-    let mut pieces = body.into_data_stream();
-    let broken = loop {
-        let bytes = match tokio::time::timeout(SILENCE, pieces.next()).await {
-            Ok(Some(Ok(bytes))) => bytes,
-            Ok(None) => break false,
-            Ok(Some(Err(_))) | Err(_) => break true,
-        };
-        if (batch.len() + bytes.len()) as u64 > upload.size_bytes - end_bytes {
-            return Err(too_large());
-        }
-        if let Some(checksum) = &mut checksum {
-            checksum.update(&bytes);
-        }
-        batch.extend_from_slice(&bytes);
-        if batch.len() < WRITE_BYTES {
-            continue;
-        }
-        end_bytes = write(staged, end_bytes, &mut batch).await?;
-        let far = end_bytes - upload.offset_bytes >= COUNT_BYTES && end_bytes < upload.size_bytes;
-        if far && checksum.is_none() {
-            staged.sync().await.map_err(Problem::internal)?;
-            upload.count(app, end_bytes).await?;
-        }
-    };
-    end_bytes = write(staged, end_bytes, &mut batch).await?;
-    staged.sync().await.map_err(Problem::internal)?;
-    if let Some(checksum) = checksum {
-        if broken {
-            end_bytes = upload.offset_bytes;
-        } else if !checksum.holds() {
-            return Err(Problem::new(
-                checksum_mismatch(),
-                "checksum-mismatch",
-                "The body does not have its checksum. Send it again.",
-            ));
-        }
-    }
-    Ok(Arrived { end_bytes, broken })
-}
-
-/// Writes the batch at `offset_bytes`; where it ends.
-async fn write(staged: &mut Staged, offset_bytes: u64, batch: &mut Vec<u8>) -> Answer<u64> {
-    let end_bytes = offset_bytes + batch.len() as u64;
-    staged
-        .write(offset_bytes, batch)
-        .await
-        .map_err(Problem::internal)?;
-    Ok(end_bytes)
-}
-
-/// The phone's own upload of this name; 404 for anybody else's.
-async fn own(app: &App, phone: &EnrolledPhone, name: &str) -> Answer<Upload> {
-    let id: UploadId = name.parse().map_err(|_| Problem::not_found())?;
-    Upload::find(app, id, clock::now_ms())
-        .await?
-        .filter(|upload| upload.phone == phone.phone && upload.unit == phone.unit)
-        .ok_or_else(Problem::not_found)
-}
-
-fn wrong_offset() -> Problem {
+pub(super) fn wrong_offset() -> Problem {
     Problem::new(
         StatusCode::CONFLICT,
         "wrong-offset",
@@ -391,14 +336,14 @@ fn number(headers: &HeaderMap, name: &str) -> Answer<Option<u64>> {
         .ok_or_else(|| malformed("A length or an offset is not a number."))
 }
 
-/// The hash in Upload-Metadata; none if it is missing or no hash.
-fn announced(headers: &HeaderMap) -> Option<Sha256> {
-    let metadata = headers.get(UPLOAD_METADATA)?.to_str().ok()?;
-    let value = metadata
-        .split(',')
-        .find_map(|pair| pair.trim().strip_prefix("sha256 "))?;
-    let text = BASE64_STANDARD.decode(value.trim()).ok()?;
-    std::str::from_utf8(&text).ok()?.parse().ok()
+/// What Upload-Metadata says under `key`; none if it is missing or no text.
+fn metadata(headers: &HeaderMap, key: &str) -> Option<String> {
+    let pairs = headers.get(UPLOAD_METADATA)?.to_str().ok()?;
+    let value = pairs.split(',').find_map(|pair| {
+        let (said, value) = pair.trim().split_once(' ')?;
+        (said == key).then_some(value)
+    })?;
+    String::from_utf8(BASE64_STANDARD.decode(value.trim()).ok()?).ok()
 }
 
 #[cfg(test)]

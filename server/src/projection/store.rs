@@ -13,9 +13,10 @@ use kieumau_core::{
 use std::collections::BTreeMap;
 
 /// Every table of the projection.
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     "patrol",
     "patrol_member",
+    "handover",
     "patrol_count",
     "pause",
     "observation",
@@ -162,6 +163,21 @@ async fn put_patrol(
         .execute(&mut **tx)
         .await?;
     }
+    for (handover_id, handover) in &log.handovers {
+        sqlx::query(
+            "insert into handover (document_id, handover_id, from_person_id, to_person_id, at_ms, note, confirmed_at_ms) \
+             values ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(id)
+        .bind(handover_id.to_string())
+        .bind(handover.from.to_string())
+        .bind(handover.to.to_string())
+        .bind(handover.at_ms)
+        .bind(&handover.note)
+        .bind(handover.confirmed_at_ms)
+        .execute(&mut **tx)
+        .await?;
+    }
     for (observation_id, observation) in &log.observations {
         put_observation(tx, key, id, &observation_id.to_string(), observation).await?;
     }
@@ -169,13 +185,13 @@ async fn put_patrol(
 }
 
 async fn put_team(tx: &mut Tx, id: &str, patrol: &PatrolRows) -> Result<(), sqlx::Error> {
-    for (person, since_ms) in &patrol.log.team {
+    for person in patrol.log.readers() {
         sqlx::query(
             "insert into patrol_member (document_id, person_id, since_ms) values ($1, $2, $3)",
         )
         .bind(id)
         .bind(person.to_string())
-        .bind(since_ms)
+        .bind(patrol.log.team.get(&person))
         .execute(&mut **tx)
         .await?;
     }
@@ -212,9 +228,10 @@ async fn put_track(tx: &mut Tx, id: &str, patrol: &PatrolRows) -> Result<(), sql
                 )
             })
             .collect();
-        sqlx::query("insert into track_segment (document_id, number, from_ms, until_ms, line) values ($1, $2, $3, $4, $5)")
+        sqlx::query("insert into track_segment (document_id, number, person_id, from_ms, until_ms, line) values ($1, $2, $3, $4, $5, $6)")
             .bind(id)
             .bind(number)
+            .bind(segment.by.to_string())
             .bind(segment.from_ms)
             .bind(segment.until_ms)
             .bind(format!("[{}]", line.join(",")))

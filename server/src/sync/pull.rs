@@ -87,7 +87,7 @@ pub async fn pull(
     // A cursor beyond the feed's end is of another history (a restored backup): start again.
     let scanned = cursor.map_or(0, |cursor| cursor.number(phone.unit));
     let scanned = if scanned > end { 0 } else { scanned };
-    let through = page_end(&app, phone.unit, scanned, end).await?;
+    let through = page_end(&app, phone.unit, scanned, end, PAGE_BYTES).await?;
     let mut answer = Sequence::default();
     let more = deliver(&app, &phone, scanned, through, &mut answer).await?;
     let feeds = vec![Position {
@@ -99,7 +99,13 @@ pub async fn pull(
 }
 
 /// Up to which entry one answer goes: so many entries, or so many bytes of changes.
-async fn page_end(app: &App, unit: UnitId, scanned: i64, end: i64) -> Result<i64, sqlx::Error> {
+async fn page_end(
+    app: &App,
+    unit: UnitId,
+    scanned: i64,
+    end: i64,
+    limit_bytes: i64,
+) -> Result<i64, sqlx::Error> {
     let rows = sqlx::query(
         "select e.number, coalesce(length(c.bytes), d.size_bytes, 0) from entry e \
          left join change c on c.document_id = e.document_id and c.hash = e.change_hash \
@@ -116,7 +122,7 @@ async fn page_end(app: &App, unit: UnitId, scanned: i64, end: i64) -> Result<i64
     let mut through = scanned;
     for row in &rows {
         bytes += row.get::<i64, _>(1);
-        if bytes > PAGE_BYTES && through > scanned {
+        if bytes > limit_bytes && through > scanned {
             break;
         }
         through = row.get(0);
@@ -352,3 +358,6 @@ async fn may_read(app: &App, phone: &EnrolledPhone, key: &Key) -> Result<bool, s
     .await?;
     Ok(row.is_some())
 }
+
+#[cfg(test)]
+mod tests;

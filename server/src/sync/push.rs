@@ -19,7 +19,7 @@ use kieumau_core::{
     document::{Actor, Key, birth},
     hash::Sha256,
     header as change_header,
-    id::PhoneId,
+    id::{PhoneId, UnitId},
     invalid::{Invalid, Rule},
     jws,
     log::admission::{Candidate, Refusal},
@@ -44,14 +44,23 @@ pub async fn push(State(app): State<App>, phone: EnrolledPhone, body: Bytes) -> 
     if changes > wire::PUSH_LIMIT_CHANGES || push.receipts.len() > RECEIPT_LIMIT {
         return Err(Problem::invalid(Invalid::new("push", Rule::TooLarge)));
     }
-    let prepared = prepare(&app, &phone, push).await?;
+    let prepared = prepare(&app, phone.phone, phone.unit, push).await?;
     let pushed = app.committer.commit(prepared).await?;
     let body = minicbor::to_vec(&pushed)
         .map_err(|error| Problem::internal(std::io::Error::other(error.to_string())))?;
     Ok(([(header::CONTENT_TYPE, wire::CBOR)], body).into_response())
 }
 
-async fn prepare(app: &App, phone: &EnrolledPhone, push: Push) -> Answer<PreparedPush> {
+/// Reads headers and checks seals. What is not of `unit` is refused; `carrier` brought it, and is no authority.
+///
+/// # Errors
+/// `invalid` for a name that is no document's; `internal`.
+pub async fn prepare(
+    app: &App,
+    carrier: PhoneId,
+    unit: UnitId,
+    push: Push,
+) -> Answer<PreparedPush> {
     let signers: BTreeSet<PhoneId> = push
         .documents
         .iter()
@@ -63,15 +72,15 @@ async fn prepare(app: &App, phone: &EnrolledPhone, push: Push) -> Answer<Prepare
         .collect();
     let keys = Keys::load(app, &signers).await?;
     let mut prepared = PreparedPush {
-        carrier: Some(phone.phone),
-        unit: phone.unit,
+        carrier: Some(carrier),
+        unit,
         documents: Vec::new(),
         receipts: push.receipts,
         refused: Vec::new(),
     };
     for document in push.documents {
         let key = document.key.key()?;
-        if key.unit == phone.unit && key.kind.written_by_phones() {
+        if key.unit == unit && key.kind.written_by_phones() {
             prepared
                 .documents
                 .push(document_of(&keys, key, document, &mut prepared.refused));
@@ -89,7 +98,7 @@ async fn prepare(app: &App, phone: &EnrolledPhone, push: Push) -> Answer<Prepare
 }
 
 /// The change's own hash, or of the bytes if they are no change.
-fn named(bytes: &[u8]) -> Sha256 {
+pub fn named(bytes: &[u8]) -> Sha256 {
     change_header::read(bytes).map_or_else(|_| Sha256::of(bytes), |header| header.hash)
 }
 
@@ -249,3 +258,6 @@ fn refuse_covered(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

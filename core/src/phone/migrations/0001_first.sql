@@ -19,6 +19,7 @@ create table profile (
     log_key blob not null,
     receipt_key blob not null,
     seal_key blob not null,
+    rescue_key blob not null,
     enrolled_at_ms integer not null,
     -- Set when the server says that this phone was revoked: nothing is deleted, nothing more is sent.
     revoked_at_ms integer

@@ -1,6 +1,7 @@
 //! A sync: `exchange` says what is next, this does it. One at a time, cancellable, goes on at any byte after any end.
 
 mod files;
+mod pace;
 mod pull;
 mod push;
 
@@ -12,6 +13,7 @@ use crate::{
     token::AccessToken,
 };
 use ed25519_dalek::SigningKey;
+use pace::Pace;
 use std::{
     collections::BTreeSet,
     sync::{
@@ -97,10 +99,11 @@ pub trait Listener: Send + Sync {
     fn on_event(&self, event: Event);
 }
 
-/// What one sync leaves to the next: a token, and a client whose connections may still be open.
+/// What one sync leaves to the next: a token, what the line bears, and a client whose connections may still be open.
 #[derive(Default)]
 struct Kept {
     token: Option<AccessToken>,
+    pace: Pace,
     client: Option<Client>,
 }
 
@@ -127,6 +130,10 @@ impl Syncing {
             sending: self.sending(),
             ..self.way.read().await.clone()
         }
+    }
+
+    pub(super) fn skew_ms(&self) -> i64 {
+        self.skew_ms.load(Ordering::Relaxed)
     }
 
     async fn tell(&self, event: Event) {
@@ -158,6 +165,7 @@ struct Session<'a> {
     client: Client,
     key: SigningKey,
     token: &'a mut Option<AccessToken>,
+    pace: &'a mut Pace,
     options: SyncOptions,
     report: SyncReport,
     last_error: Option<PhoneError>,
@@ -236,6 +244,7 @@ impl Phone {
             client,
             key,
             token: &mut kept.token,
+            pace: &mut kept.pace,
             options,
             report: SyncReport::default(),
             last_error: None,
@@ -301,7 +310,10 @@ impl Session<'_> {
         let failure = match &error {
             PhoneError::Offline {
                 retry_after_s: None,
-            } => Failure::Unreachable,
+            } => {
+                self.pace.broke();
+                Failure::Unreachable
+            }
             PhoneError::Offline {
                 retry_after_s: Some(seconds),
             } => Failure::Busy {
@@ -345,7 +357,7 @@ impl Session<'_> {
 
     async fn sign_in(&mut self) -> Result<(bool, bool), PhoneError> {
         let phone = self.phone.store().await.profile()?.phone;
-        let server_ms = self.phone.now_ms() + self.phone.syncing.skew_ms.load(Ordering::Relaxed);
+        let server_ms = self.phone.server_ms();
         *self.token = Some(
             self.client
                 .token(phone, &self.key, server_ms, rand::random())

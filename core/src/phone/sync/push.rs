@@ -19,11 +19,11 @@ use crate::{
 };
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use sqlx::{Connection as _, Row as _};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 /// Changes in one push: with their seals well below the server's limits.
 const PUSH_CHANGES: i64 = 2_000;
-/// Bytes of changes in one push.
+/// Bytes of changes in one push, on a line that bears them.
 const PUSH_BYTES: usize = 4 << 20;
 /// Documents asked about in one push.
 const PUSH_RECEIPTS: usize = 2_000;
@@ -31,7 +31,9 @@ const PUSH_RECEIPTS: usize = 2_000;
 impl Session<'_> {
     pub(super) async fn push(&mut self) -> Result<(bool, bool), PhoneError> {
         let (push, sent) = self.next_push().await?;
-        let pushed = self.client.push(self.token()?, &push).await?;
+        let begun = Instant::now();
+        let (pushed, size) = self.client.push(self.token()?, &push).await?;
+        self.pace.went(size, begun.elapsed());
         self.hear(&sent, &pushed).await?;
         Ok((true, false))
     }
@@ -57,7 +59,7 @@ impl Session<'_> {
                 bytes: row.get(2),
             };
             bytes += change.bytes.len();
-            if bytes > PUSH_BYTES && !sent.is_empty() {
+            if bytes > self.pace.size().min(PUSH_BYTES) && !sent.is_empty() {
                 break;
             }
             sent.push(change.hash);

@@ -9,6 +9,7 @@ use crate::{
     clock,
     fixture::rows,
 };
+use axum::http::StatusCode;
 
 #[tokio::test]
 async fn two_uploads_of_one_hash_at_once_end_as_one_file() {
@@ -25,7 +26,7 @@ async fn two_uploads_of_one_hash_at_once_end_as_one_file() {
         assert_eq!(rows(&setting.app, "attachment").await, 1);
         let fetched = setting.fetch(&setting.chi, Sha256::of(&file)).await;
         assert_eq!(fetched.body, file);
-        assert_eq!(files(&setting, "attachments/finishing"), 0);
+        assert_eq!(setting.app.objects.names().await.len(), 1);
     }
 }
 
@@ -52,33 +53,39 @@ async fn a_file_that_is_not_what_was_announced_or_that_could_run_is_refused_and_
         }
         assert_eq!(rows(&setting.app, "upload").await, 0);
         assert_eq!(rows(&setting.app, "attachment").await, 0);
-        assert_eq!(files(&setting, ""), files(&setting, "kieumau.db") + 1);
+        assert_eq!(setting.app.objects.names().await, Vec::<String>::new());
+        assert_eq!(staged_files(&setting), 0);
         // The one that was announced is taken.
         setting.bring(&setting.an, &file).await;
     }
 }
 
-/// How many files lie under this path of the data folder: the master key is one, the database some more.
-fn files(setting: &Setting, path: &str) -> usize {
-    fn count(path: std::path::PathBuf) -> usize {
-        std::fs::read_dir(path).map_or(0, |entries| {
-            entries
-                .map(|entry| entry.expect("an entry").path())
-                .map(|path| if path.is_dir() { count(path) } else { 1 })
-                .sum()
-        })
+#[tokio::test]
+async fn it_is_the_hash_at_the_end_that_keeps_another_file_from_the_announced_name() {
+    for setting in settings().await {
+        let (announced, sent) = (photo(1_000, 1), photo(1_000, 2));
+        let path = setting.created(&setting.chi, &announced).await;
+        let mut upload = setting.row(&path).await;
+        let Ok(mut staged) = Staged::hold(&setting.app, &upload).await else {
+            panic!("nobody else holds it");
+        };
+        staged.write(0, &mut sent.clone()).await.expect("written");
+        let refused = seal(&setting.app, &upload, &mut staged).await;
+        assert!(matches!(refused, Err(FinishError::HashMismatch)));
+        // The twin: committed unchecked, the other file is served under the announced hash.
+        let sealed = write_sealed(&setting.app, &upload, &mut staged).await;
+        commit(&setting.app, &mut upload, &sealed.expect("sealed"), 0)
+            .await
+            .expect("committed");
+        let fetched = setting.fetch(&setting.chi, Sha256::of(&announced)).await;
+        assert_eq!(fetched.body, sent);
     }
-    let data = &setting.app.config.data;
-    if path == "kieumau.db" {
-        let entries = std::fs::read_dir(data).expect("the data folder");
-        return entries
-            .filter(|entry| {
-                let name = entry.as_ref().expect("an entry").file_name();
-                name.to_string_lossy().starts_with(path)
-            })
-            .count();
-    }
-    count(data.join(path))
+}
+
+/// How many files of uploads under way lie in the data folder.
+fn staged_files(setting: &Setting) -> usize {
+    let folder = staging::folder(&setting.app);
+    std::fs::read_dir(folder).map_or(0, Iterator::count)
 }
 
 #[tokio::test]
@@ -116,8 +123,8 @@ async fn nothing_lies_plain_on_the_disk_before_or_after_the_end() {
 async fn a_death_between_any_two_steps_leaves_an_upload_to_resume_or_a_finished_attachment() {
     for setting in settings().await {
         let app = &setting.app;
-        // How far it got before it died: sealed; moved to its place, not committed; committed, not cleaned up.
-        for (seed, died_after) in [(1, "seal"), (2, "move"), (3, "commit")] {
+        // How far it got before it died: sealed, not committed; committed, not cleaned up.
+        for (seed, died_after) in [(1, "seal"), (2, "commit")] {
             let file = photo(200_000, seed);
             let sha256 = Sha256::of(&file);
             let path = setting.created(&setting.chi, &file).await;
@@ -131,19 +138,10 @@ async fn a_death_between_any_two_steps_leaves_an_upload_to_resume_or_a_finished_
             let mut rest = file[150_000..].to_vec();
             staged.write(150_000, &mut rest).await.expect("written");
             let sealed = seal(app, &upload, &mut staged).await.expect("sealed");
-            match died_after {
-                "move" => {
-                    let folder = app.config.data.join("attachments");
-                    let name = sha256.to_string();
-                    let place = folder.join(format!("{}/{}", upload.unit, &name[..2]));
-                    std::fs::create_dir_all(&place).expect("a folder");
-                    let waiting = folder.join(format!("finishing/{}", upload.id));
-                    std::fs::rename(waiting, place.join(name)).expect("moved");
-                }
-                "commit" => commit(app, &mut upload, &sealed, 0)
+            if died_after == "commit" {
+                commit(app, &mut upload, &sealed, 0)
                     .await
-                    .expect("committed"),
-                _ => {}
+                    .expect("committed");
             }
             drop(staged);
 
@@ -164,7 +162,8 @@ async fn a_death_between_any_two_steps_leaves_an_upload_to_resume_or_a_finished_
             }
             assert_eq!(setting.fetch(&setting.chi, sha256).await.body, file);
         }
-        // The third left its staged file. It is young, then it is old.
+        assert_eq!(app.objects.names().await.len(), 2);
+        // The second left its staged file. It is young, then it is old.
         let now_ms = clock::now_ms();
         let swept = sweep(app, now_ms).await.expect("swept");
         assert_eq!(swept, Swept::default());

@@ -175,9 +175,15 @@ async fn a_range_is_exactly_those_bytes() {
             assert_eq!(header(&part, "content-length"), expected.len().to_string());
             assert_eq!(part.body, file[expected]);
         }
-        let outside = ask("bytes=600000-").await;
-        assert_eq!(outside.status, StatusCode::RANGE_NOT_SATISFIABLE);
-        assert_eq!(header(&outside, "content-range"), "bytes */600000");
+        for range in ["bytes=600000-", "bytes=-0", "bytes=18446744073709551615-"] {
+            let outside = ask(range).await;
+            assert_eq!(outside.status, StatusCode::RANGE_NOT_SATISFIABLE);
+            assert_eq!(header(&outside, "content-range"), "bytes */600000");
+        }
+        let tag = format!("\"{sha256}\"");
+        let same = [("range", "bytes=0-0"), ("if-range", tag.as_str())];
+        let reply = setting.open(&setting.people.chi, &place, &same).await;
+        assert_eq!(reply.status, StatusCode::PARTIAL_CONTENT);
         for whole in ["bytes=0-1,5-6", "lines=1-2", "bytes=9-1"] {
             let reply = ask(whole).await;
             assert_eq!((reply.status, reply.body.len()), (StatusCode::OK, 600_000));
@@ -236,16 +242,28 @@ async fn a_photo_is_shown_a_document_is_saved_and_neither_can_run() {
 async fn a_damaged_file_is_an_error_and_never_half_a_photo() {
     for setting in settings().await {
         let sha256 = setting.bring(&setting.an, &photo(100_000, 1)).await;
-        let name = sha256.to_string();
-        let unit = setting.people.truong_vinh;
-        let data = &setting.app.config.data;
-        let lies = data.join(format!("attachments/{unit}/{}/{name}", &name[..2]));
-        let mut sealed = std::fs::read(&lies).expect("a file");
+        let objects = &setting.app.objects;
+        let [object] = objects.names().await.try_into().expect("one object");
+        let mut sealed = objects.read(&object).await;
         sealed.truncate(70_000);
-        std::fs::write(&lies, sealed).expect("cut");
+        objects.replace(&object, sealed).await;
         let place = place(&setting, sha256);
         let reply = setting.open(&setting.people.chi, &place, &[]).await;
         assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_vanished_from_the_store_is_an_error_and_not_a_file_that_never_was() {
+    for setting in settings().await {
+        let sha256 = setting.bring(&setting.an, &photo(1_000, 1)).await;
+        let objects = &setting.app.objects;
+        let [object] = objects.names().await.try_into().expect("one object");
+        objects.remove(&object).await.expect("removed");
+        let place = place(&setting, sha256);
+        let reply = setting.open(&setting.people.chi, &place, &[]).await;
+        assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(reply.word(), "internal");
     }
 }
 

@@ -96,7 +96,12 @@ fn a_photo_above_the_limits_is_refused_before_it_is_decoded() {
         png[29..33].copy_from_slice(&checksum.to_be_bytes());
         png
     };
-    for (width, height) in [(12_001, 10), (10, 12_001), (12_000, 12_000)] {
+    for (width, height) in [
+        (12_001, 10),
+        (10, 12_001),
+        (12_000, 12_000),
+        (65_535, 65_535),
+    ] {
         assert!(matches!(
             make(&claim(width, height)),
             Err(ThumbnailError::TooLarge)
@@ -107,6 +112,33 @@ fn a_photo_above_the_limits_is_refused_before_it_is_decoded() {
         make(&claim(5_000, 5_000)),
         Err(ThumbnailError::Unreadable(_))
     ));
+}
+
+#[test]
+fn metadata_that_claims_more_than_there_is_costs_the_orientation_and_not_the_photo() {
+    let photo = turned(6);
+    let tiff = photo.windows(6).position(|at| at == b"Exif\0\0");
+    let tiff = tiff.expect("metadata") + 6;
+    // An entry of four thousand million, a directory that is its own successor, a directory of 65,535 entries.
+    let claims: [(usize, &[u8]); 3] = [(14, &[0xff; 4]), (34, &[0, 0, 0, 8]), (8, &[0xff, 0xff])];
+    for (at, claim) in claims {
+        let mut bent = photo.clone();
+        bent[tiff + at..tiff + at + claim.len()].copy_from_slice(claim);
+        let thumbnail = make(&bent).expect("made");
+        assert!(!thumbnail.windows(4).any(|bytes| bytes == b"Exif"));
+        assert_eq!(
+            decoded(&thumbnail)
+                .dimensions()
+                .0
+                .max(decoded(&thumbnail).dimensions().1),
+            SIDE_PX
+        );
+    }
+    // As much of it as a JPEG can hold, a hundred times over.
+    let mut large = photo.clone();
+    let segment: Vec<u8> = [&[0xff, 0xe1, 0xff, 0xff][..], &[0; 65_533]].concat();
+    large.splice(2..2, segment.repeat(100));
+    assert_eq!(decoded(&make(&large).expect("made")).width().max(480), 480);
 }
 
 /// The checksum of a PNG chunk.

@@ -3,11 +3,12 @@
 use super::*;
 use crate::{
     attachment::setting::{announcement, header, photo, settings},
-    fixture::rows,
+    fixture::{self, rows},
 };
 use axum::{body::Bytes, http::request::Builder};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use sha2::Digest as _;
+use std::time::Duration;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 fn body(request: Builder, bytes: &[u8]) -> Request {
@@ -60,7 +61,7 @@ async fn what_is_spoken_is_said_and_another_version_is_refused() {
         assert_eq!(header(&said, "tus-resumable"), "1.0.0");
         assert_eq!(
             header(&said, "tus-extension"),
-            "creation,checksum,termination,expiration"
+            "creation,creation-with-upload,checksum,termination,expiration"
         );
         assert_eq!(header(&said, "tus-max-size"), "67108864");
         assert_eq!(header(&said, "tus-checksum-algorithm"), "sha1,sha256");
@@ -83,11 +84,16 @@ async fn a_creation_without_length_or_hash_or_above_the_limit_is_refused() {
         let good = announcement(Sha256::of(b"x"));
         let upper = BASE64_STANDARD.encode(Sha256::of(b"x").to_string().to_uppercase());
         let upper = format!("sha256 {upper}");
+        let svg = BASE64_STANDARD.encode("image/svg+xml");
+        let page = format!("{good},filetype {svg}");
         for (length, metadata, status, word) in [
             (None, Some(&good), 400, "malformed"),
             (Some("-1"), Some(&good), 400, "malformed"),
             (Some("0"), Some(&good), 422, "invalid"),
             (Some("67108865"), Some(&good), 413, "too-large"),
+            (Some("9223372036854775808"), Some(&good), 413, "too-large"),
+            (Some("18446744073709551616"), Some(&good), 400, "malformed"),
+            (Some("5"), Some(&page), 415, "wrong-kind"),
             (Some("5"), None, 400, "malformed"),
             (
                 Some("5"),
@@ -126,6 +132,23 @@ async fn a_piece_at_the_wrong_place_of_the_wrong_type_or_too_long_changes_nothin
                 .patch(&setting.an, &path, offset, &file[400..])
                 .await;
             assert_eq!(refused.status, StatusCode::CONFLICT);
+        }
+        for (offset, status, word) in [
+            ("", 400, "malformed"),
+            ("-1", 400, "malformed"),
+            ("+400", 400, "malformed"),
+            ("4e2", 400, "malformed"),
+            ("9223372036854775808", 409, "wrong-offset"),
+            ("18446744073709551615", 409, "wrong-offset"),
+            ("18446744073709551616", 400, "malformed"),
+        ] {
+            let request = setting
+                .request(&setting.an, Method::PATCH, &path)
+                .header("content-type", "application/offset+octet-stream")
+                .header("upload-offset", offset);
+            let refused = setting.send(body(request, &file[400..])).await;
+            let said = (refused.status.as_u16(), refused.word());
+            assert_eq!(said, (status, word.to_owned()));
         }
         let plain = setting
             .request(&setting.an, Method::PATCH, &path)
@@ -337,6 +360,91 @@ async fn what_the_unit_holds_is_not_sent_again_and_another_unit_learns_nothing()
         assert_eq!(setting.offset(&setting.binh, &path).await, Ok(0));
         setting.bring(&setting.binh, &file).await;
         assert_eq!(rows(&setting.app, "attachment").await, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_creation_says_the_same_whether_another_unit_holds_the_file_or_nobody() {
+    for setting in settings().await {
+        let held = photo(1_000, 1);
+        setting.bring(&setting.an, &held).await;
+        let nobodys = photo(1_000, 2);
+        let said = async |file: &[u8]| {
+            let reply = setting.create(&setting.binh, file).await;
+            let mut headers = reply.headers.clone();
+            // Its own random name, and the second at which it was made.
+            headers.remove("location");
+            headers.remove("upload-expires");
+            (reply.status, headers, reply.body)
+        };
+        assert_eq!(said(&held).await, said(&nobodys).await);
+
+        // The twin: asked about the other unit, the answer would tell.
+        let person = &setting.people.binh;
+        let (phone, _) = fixture::enrolled(&setting.app, person).await;
+        let binh = EnrolledPhone {
+            phone,
+            person: person.person,
+            unit: person.unit,
+            role: person.role,
+        };
+        let new = |file: &[u8]| NewUpload {
+            sha256: Sha256::of(file),
+            size_bytes: 1_000,
+        };
+        for (asked, told) in [
+            (setting.people.vinh_phu, false),
+            (setting.people.truong_vinh, true),
+        ] {
+            let upload = begin(&setting.app, &binh, asked, new(&held)).await;
+            assert_eq!(upload.expect("begun").finished(), told);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upload_whose_time_is_over_is_gone_and_says_so_to_its_phone_alone() {
+    for setting in settings().await {
+        let file = photo(1_000, 1);
+        let path = setting.created(&setting.an, &file).await;
+        setting
+            .run("update upload set expires_at_ms = 1", &[], None)
+            .await;
+        let late = setting.patch(&setting.an, &path, 0, &file).await;
+        assert_eq!(late.status, StatusCode::GONE);
+        assert_eq!(late.word(), "upload-expired");
+        let stranger = setting.patch(&setting.ha, &path, 0, &file).await;
+        assert_eq!(stranger.status, StatusCode::NOT_FOUND);
+        setting.bring(&setting.an, &file).await;
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_lets_only_posts_through_uploads_and_gives_up_all_the_same() {
+    for setting in settings().await {
+        let file = photo(1_000, 1);
+        let path = setting.created(&setting.an, &file).await;
+        let post = |method: &'static str, bytes: &[u8]| {
+            let request = setting
+                .request(&setting.an, Method::POST, &path)
+                .header("x-http-method-override", method)
+                .header("upload-offset", 0)
+                .header("content-type", "application/offset+octet-stream");
+            setting.send(body(request, bytes))
+        };
+        let taken = post("PATCH", &file[..500]).await;
+        assert_eq!(taken.status, StatusCode::NO_CONTENT);
+        let asked = post("HEAD", b"").await;
+        assert_eq!(header(&asked, "upload-offset"), "500");
+        let sha256 = BASE64_STANDARD.encode(Sha256::of(&file).to_string());
+        assert_eq!(
+            header(&asked, "upload-metadata"),
+            format!("sha256 {sha256}")
+        );
+        assert_eq!(post("GET", b"").await.status, StatusCode::BAD_REQUEST);
+        let given_up = post("DELETE", b"").await;
+        assert_eq!(given_up.status, StatusCode::NO_CONTENT);
+        assert_eq!(rows(&setting.app, "upload").await, 0);
     }
 }
 

@@ -319,8 +319,9 @@ async fn answer(phone: &Phone, question: Told) -> Result<Value, PhoneError> {
         Told::Track { patrol } => phone
             .patrol(patrol)
             .await?
-            .fixes
-            .iter()
+            .tracks
+            .values()
+            .flatten()
             .map(shown::fix)
             .collect(),
         Told::Observations { patrol } => phone
