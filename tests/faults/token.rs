@@ -16,6 +16,8 @@ const PICTURE: &[u8] = include_bytes!("../tests/picture.jpg");
 const ONCE: SyncOptions = SyncOptions {
     tries: 1,
     attachments: true,
+    wifi_only: false,
+    metered: false,
 };
 
 /// Records an observation with a photo of its own, and syncs once with these tokens spoiled.
