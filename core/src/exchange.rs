@@ -300,7 +300,7 @@ mod tests {
             assert_eq!(exchange.step(IN), Step::Pull);
             exchange.answered(Answer::Failed(Failure::TokenExpired), 0.5);
             assert_eq!(exchange.step(Situation::default()), Step::SignIn);
-            exchange.answered(WENT, 0.5);
+            exchange.answered(UNREAD, 0.5);
             assert_eq!(exchange.step(IN), Step::Pull);
             let more = Answer::Went {
                 news: true,
