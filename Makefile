@@ -19,6 +19,7 @@ tools: ## Installs what the tests need and the machine lacks
 	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	if [ -n "$$missing" ]; then echo "installing:$$missing"; $(APT) update -qq && $(APT) install -y -qq $$missing >/dev/null; fi
 	@for tool in cargo node npm python3; do command -v $$tool >/dev/null || { echo "missing: $$tool (Rust 1.95, Node 20, Python 3.11)"; exit 1; }; done
+	@rustup target list --installed | grep -q '^wasm32-unknown-unknown$$' || rustup target add wasm32-unknown-unknown
 
 server/assets/dist/licences.txt: server/package-lock.json server/assets/build.mjs $(shell find server/assets/style server/assets/script -type f 2>/dev/null)
 	cd server && npm ci --no-audit --no-fund --silent && node assets/build.mjs
@@ -65,6 +66,9 @@ target/tests-python: tests/tus/requirements.txt
 test: tools build tests/pages/node_modules tests/tus/node_modules target/tests-python ## Everything: the last line sums all runners
 	python3 tests/run.py
 
+faults: server phone ## F1 to F8 of the table of faults over real processes and sockets; LONG=1 in the long size
+	$(if $(LONG),KIEUMAU_LONG=1) python3 tests/run.py "phones killed" faults
+
 deny: ## Licences, bans and sources of every dependency (builds cargo-deny once, about three minutes)
 	test -x target/tools/bin/cargo-deny || cargo install cargo-deny --version 0.20.2 --locked --root target/tools
 	cargo fetch --locked
@@ -78,4 +82,4 @@ bench: assets ## P6, P7, P10 in a release build: ratios, and target/bench.json
 reproject: server ## Rebuilds every projected row of ./data from its documents
 	target/debug/kieumau reproject
 
-.PHONY: help tools assets server phone build bindings demo layers test deny bench reproject
+.PHONY: help tools assets server phone build bindings demo layers test faults deny bench reproject

@@ -57,7 +57,7 @@ RUNNERS = [
     ("formatting", "cargo fmt --check", check, {}),
     ("lints core", "cargo clippy -q -p kieumau-core --features phone --all-targets -- -D warnings", check, {}),
     ("lints server", "cargo clippy -q -p kieumau-server --all-targets -- -D warnings", check, {}),
-    ("lints tests", "cargo clippy -q -p kieumau-tests -p kieumau-bindings --all-targets -- -D warnings", check, {}),
+    ("lints tests", "cargo clippy -q -p kieumau-tests -p kieumau-bindings --all-targets --test faults -- -D warnings", check, {}),
     ("layers", "python3 tests/layers.py", check, {}),
     ("core", "cargo test -p kieumau-core --features phone", cargo, {}),
     ("bindings", "cargo test -p kieumau-bindings", cargo, {}),
@@ -65,6 +65,8 @@ RUNNERS = [
     ("stories on SQLite", "cargo test -p kieumau-tests", cargo, {}),
     ("stories on PostgreSQL", "cargo test -p kieumau-tests --test stories", cargo,
      {"postgres": True, "KIEUMAU_STORY_DATABASE": "postgres"}),
+    ("phones killed", "cargo test -p kieumau-tests --test killed -- --nocapture --test-threads=2", cargo, {}),
+    ("faults", "cargo test -p kieumau-tests --test faults -- --nocapture --test-threads=2", cargo, {"postgres": True}),
     ("Kotlin", "cd mobile-demo && mvn -B -ntp test", surefire, {}),
     ("Python", "python3 -m pytest -q -rs tests/python", pytest, {"PYTHONPATH": "target/bindings/python"}),
     ("tus clients", "target/tests-python/bin/python -m pytest -q -rs tests/tus", pytest, {}),
@@ -144,7 +146,7 @@ def run_in(extra, name, command, read, postgres_url):
         failed += 1
     took = time.monotonic() - begun
     print(f"── {name}: {passed} passed, {failed} failed, {skipped} skipped ({took:.0f} s)", flush=True)
-    closing = re.findall(r"^.*(?:test result:|Tests run:|SKIPPED|^F\d+ |^(?:#|ℹ) (?:pass|fail|skipped)).*$", text, re.M)
+    closing = re.findall(r"^(?:.*(?:test result:|Tests run:|SKIPPED)|F\d+ |^(?:#|ℹ) (?:pass|fail|skipped)).*$", text, re.M)
     if failed:
         print("\n".join(text.splitlines()[-80:]), flush=True)
     elif closing:
@@ -154,7 +156,8 @@ def run_in(extra, name, command, read, postgres_url):
 
 def main():
     LOGS.mkdir(parents=True, exist_ok=True)
-    chosen = [runner for runner in RUNNERS if not sys.argv[1:] or runner[0] in sys.argv[1:]]
+    # What "stories on SQLite" holds already runs by its own name only.
+    chosen = [runner for runner in RUNNERS if runner[0] in (sys.argv[1:] or {name for name, *_ in RUNNERS} - {"phones killed"})]
     totals = [0, 0, 0]
     needs_postgres = any(extra.get("postgres") for *_, extra in chosen)
     with postgres() if needs_postgres else contextlib.nullcontext("") as url:

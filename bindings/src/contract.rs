@@ -6,20 +6,23 @@
 //!
 //! # Changelog
 //! - **1** Open, enrol, patrols with track and observations, evidence, attachments, decisions, clashes, sync and events.
-//!   Not in it: `export_rescue`, which waits for the rescue file's format.
+//!   `export_rescue` writes what the server has not signed for to a file that only the server can read; `deliver_rescue` hands
+//!   such a file in, one's own or a colleague's.
 
 use kieumau_core::{
     criterion::CriterionNumber,
     document::{ClashValue, Kind},
     evidence::{Evidence, NewEvidence},
     hash::Sha256,
-    id::{CheckpointId, DocumentId, EvidenceId, ObservationId, PersonId, PhoneId, UnitId},
+    id::{
+        CheckpointId, DocumentId, EvidenceId, HandoverId, ObservationId, PersonId, PhoneId, UnitId,
+    },
     invalid::Rule,
     period::Period,
     person::Role,
     phone::{
-        Attached, ClashView, Decided, Event, EvidenceFileView, EvidenceView, Item, ItemState,
-        PatrolSummary, SyncOptions, SyncReport,
+        Attached, ClashView, Decided, Event, EvidenceFileView, EvidenceView, Item, ItemState, Part,
+        PatrolSummary, RescueReport, SyncOptions, SyncReport, Waiting, Why,
     },
     review::Verdict,
     track::Dropped,
@@ -211,6 +214,8 @@ pub struct PatrolSummary {
     pub length_m: f64,
     /// Where it is on its way to the server and back.
     pub state: ItemState,
+    /// When this phone heard that its person may no longer read it, Unix milliseconds. What is here stays readable.
+    pub ungranted_at_ms: Option<i64>,
 }
 
 /// A patrol whole.
@@ -226,12 +231,40 @@ pub struct PatrolView {
     pub forces: HashMap<String, i64>,
     /// Vehicles per kind, by code.
     pub vehicles: HashMap<String, i64>,
-    /// The track, in the order of time.
-    pub fixes: Vec<Fix>,
+    /// One track per recorder: two who walk apart are two lines.
+    pub tracks: Vec<Track>,
     /// Checkpoints visited.
     pub visits: Vec<CheckpointId>,
+    /// Handovers of the shift, in the order of time.
+    pub handovers: Vec<HandoverView>,
     /// The text of the QR by which a colleague joins.
     pub join_qr: String,
+}
+
+/// What one recorder's phone recorded of the way.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Track {
+    /// Whose phone.
+    pub by: PersonId,
+    /// In the order of time.
+    pub fixes: Vec<Fix>,
+}
+
+/// A handover of the shift (bàn giao ca).
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct HandoverView {
+    /// Its id, to confirm it.
+    pub handover: HandoverId,
+    /// Who hands over.
+    pub from: PersonId,
+    /// Who takes over.
+    pub to: PersonId,
+    /// When, Unix milliseconds.
+    pub at_ms: i64,
+    /// What the next team must know.
+    pub note: String,
+    /// When the taker confirmed, Unix milliseconds.
+    pub confirmed_at_ms: Option<i64>,
 }
 
 /// A place on the Earth (WGS 84).
@@ -468,6 +501,8 @@ pub struct EvidenceFileView {
     pub missing: Vec<String>,
     /// Where it is on its way to the server and back.
     pub state: ItemState,
+    /// When this phone heard that its person may no longer read it, Unix milliseconds. What is here stays readable.
+    pub ungranted_at_ms: Option<i64>,
 }
 
 /// Where a piece of evidence was filed.
@@ -490,6 +525,10 @@ pub struct Attached {
     pub media_type: String,
     /// The server has it whole.
     pub received: bool,
+    /// This phone still has its copy: see `let_go`.
+    pub on_phone: bool,
+    /// There is a small picture of it: see `preview`.
+    pub preview: bool,
 }
 
 // ---- On the way to the server and back -------------------------------------------------------------------------------
@@ -537,10 +576,58 @@ pub struct Item {
     pub unsent_changes: u32,
     /// Attachments that the server is not known to hold.
     pub unsent_attachments: u32,
-    /// What the server refused to take, by the refusal's word. Kept on the phone.
-    pub refused: Vec<String>,
+    /// What of it waits, and why; empty when nothing does.
+    pub waiting: Vec<Waiting>,
     /// The decision that stands about it.
     pub decided: Option<Decided>,
+    /// When this phone heard that its person may no longer read it, Unix milliseconds. What is here stays readable.
+    pub ungranted_at_ms: Option<i64>,
+}
+
+/// Things of one document that wait for one reason.
+#[uniffi::remote(Record)]
+pub struct Waiting {
+    /// What.
+    pub part: Part,
+    /// Why.
+    pub why: Why,
+    /// How many: changes, fixes or files.
+    pub count: u32,
+    /// Their bytes; 0 for fixes.
+    pub size_bytes: u64,
+}
+
+/// What can wait.
+#[uniffi::remote(Enum)]
+pub enum Part {
+    /// What was written.
+    Text,
+    /// Fixes that are on the disk; the next sync folds them into the patrol.
+    Track,
+    /// Photos and files.
+    File,
+}
+
+/// Why it waits.
+#[uniffi::remote(Enum)]
+pub enum Why {
+    /// Nothing is in its way: the next sync sends it.
+    Turn,
+    /// It is being sent.
+    Sending,
+    /// The server has it, and waits for what it was written upon, which is on another phone.
+    Ancestor,
+    /// The server refused it. It stays on the phone.
+    Refused {
+        /// The refusal's word.
+        word: String,
+    },
+    /// The line is metered, and files wait for one that is not.
+    NoWifi,
+    /// The phone's disk takes no more.
+    NoSpace,
+    /// The file on the phone is gone or was changed.
+    Unreadable,
 }
 
 /// What a supervisor decided.
@@ -607,6 +694,12 @@ pub struct SyncOptions {
     pub tries: u32,
     /// Send files too, not only text.
     pub attachments: bool,
+    /// Files wait for a line that is not metered: the officer's choice.
+    #[uniffi(default = false)]
+    pub wifi_only: bool,
+    /// The line is metered now: the platform says so.
+    #[uniffi(default = false)]
+    pub metered: bool,
 }
 
 /// What a sync did.
@@ -624,6 +717,42 @@ pub struct SyncReport {
     pub received_changes: u32,
     /// Documents whose receipt came.
     pub receipts: u32,
+}
+
+/// What is in a rescue file (tệp cứu hộ).
+#[uniffi::remote(Record)]
+pub struct RescueReport {
+    /// Changes that the server has not signed for.
+    pub changes: u32,
+    /// Changes that the server refused, with its reason.
+    pub refused: u32,
+    /// Attachments that the server is not known to hold.
+    pub files: u32,
+    /// Attachments that could not be read or no longer fit: they are still only on this phone.
+    pub files_left: u32,
+    /// Fixes that are in no document yet, because the disk is full: they are still only on this phone.
+    pub fixes_left: u32,
+    /// The file's size, bytes.
+    pub size_bytes: u64,
+}
+
+/// What became of a rescue file that was handed in. Numbers and stable words, never content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, uniffi::Record)]
+pub struct RescueTaken {
+    /// Changes that the server has now and had not before.
+    pub changes_taken: u32,
+    /// Changes that it had before.
+    pub changes_held: u32,
+    /// Changes that wait for an ancestor.
+    pub changes_waiting: u32,
+    /// Changes in quarantine, by the refusal's word.
+    pub quarantined: HashMap<String, u32>,
+    /// Attachments that are whole now and were not before.
+    pub files_taken: u32,
+    /// Attachments that the server had before.
+    pub files_held: u32,
+    /// Attachments that were not taken, by the problem's word.
+    pub files_refused: HashMap<String, u32>,
 }
 
 /// What an app hears while things happen.

@@ -4,18 +4,22 @@
 //! the contract says what becomes of it. A string that is no id is `Invalid`, at the word for what it should have named.
 
 use crate::contract::{
-    Catalogue, Choice, Criterion, CriterionGroup, Fix, NewObservation, NewPatrol, Observation,
-    ObservationView, PatrolView, PhoneConfig, PhoneError, Position, Profile, TrackImport,
+    Catalogue, Choice, Criterion, CriterionGroup, Fix, HandoverView, NewObservation, NewPatrol,
+    Observation, ObservationView, PatrolView, PhoneConfig, PhoneError, Position, Profile,
+    RescueTaken, Track, TrackImport,
 };
 use kieumau_core::{
     catalogue,
     criterion::{self, CriterionNumber},
     hash::Sha256,
-    id::{CheckpointId, DocumentId, EvidenceId, ObservationId, PersonId, PhoneId, UnitId, VisitId},
+    id::{
+        CheckpointId, DocumentId, EvidenceId, HandoverId, ObservationId, PersonId, PhoneId, UnitId,
+        VisitId,
+    },
     invalid::{Invalid, Rule},
     observation, patrol,
     period::Period,
-    phone, position,
+    phone, position, rescue,
 };
 use zeroize::Zeroizing;
 
@@ -42,6 +46,7 @@ crosses_as_text! {
     /// A document (a patrol, an evidence file), as a UUID.
     DocumentId at "document",
     /// An observation inside a patrol, as a UUID.
+    HandoverId at "handover",
     ObservationId at "observation",
     /// A checkpoint of a unit, as a UUID.
     CheckpointId at "checkpoint",
@@ -127,6 +132,7 @@ impl From<phone::Profile> for Profile {
             log_key: _,
             receipt_key: _,
             seal_key: _,
+            rescue_key: _,
             revoked,
         } = profile;
         Self {
@@ -162,8 +168,9 @@ impl From<phone::PatrolView> for PatrolView {
             team,
             forces,
             vehicles,
-            fixes,
+            tracks,
             visits,
+            handovers,
             join_qr,
         } = view;
         Self {
@@ -172,9 +179,59 @@ impl From<phone::PatrolView> for PatrolView {
             team,
             forces: forces.into_iter().collect(),
             vehicles: vehicles.into_iter().collect(),
-            fixes: fixes.into_iter().map(Fix::from).collect(),
+            tracks: tracks
+                .into_iter()
+                .map(|(by, fixes)| Track {
+                    by,
+                    fixes: fixes.into_iter().map(Fix::from).collect(),
+                })
+                .collect(),
             visits,
+            handovers: handovers.into_iter().map(HandoverView::from).collect(),
             join_qr,
+        }
+    }
+}
+
+impl From<(HandoverId, patrol::Handover)> for HandoverView {
+    fn from((handover, of): (HandoverId, patrol::Handover)) -> Self {
+        let patrol::Handover {
+            from,
+            to,
+            at_ms,
+            note,
+            confirmed_at_ms,
+        } = of;
+        Self {
+            handover,
+            from,
+            to,
+            at_ms,
+            note,
+            confirmed_at_ms,
+        }
+    }
+}
+
+impl From<rescue::Taken> for RescueTaken {
+    fn from(taken: rescue::Taken) -> Self {
+        let rescue::Taken {
+            changes_taken,
+            changes_held,
+            changes_waiting,
+            quarantined,
+            files_taken,
+            files_held,
+            files_refused,
+        } = taken;
+        Self {
+            changes_taken,
+            changes_held,
+            changes_waiting,
+            quarantined: quarantined.into_iter().collect(),
+            files_taken,
+            files_held,
+            files_refused: files_refused.into_iter().collect(),
         }
     }
 }

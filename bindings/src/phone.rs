@@ -1,27 +1,28 @@
 //! The one object of the contract: each method is one call of `kieumau_core::phone::Phone`, and returns when the core does.
 //!
 //! It decides nothing. Calls that record return after the record is on the disk and never wait for the network; only
-//! `enrol`, `enrol_by_qr` and `sync` do. The system's clock enters the core here and nowhere else.
+//! `enrol`, `enrol_by_qr`, `sync` and `deliver_rescue` do. The system's clock enters the core here and nowhere else.
 
 use crate::contract::{
     CONTRACT, Catalogue, Colleague, Filed, Fix, Listener, NewObservation, NewPatrol,
-    ObservationView, PatrolView, PhoneConfig, PhoneError, Profile, Reviewed, TrackImport,
+    ObservationView, PatrolView, PhoneConfig, PhoneError, Profile, RescueTaken, Reviewed,
+    TrackImport,
 };
 use kieumau_core::{
     catalogue,
     criterion::CriterionNumber,
     evidence::NewEvidence,
     hash::Sha256,
-    id::{CheckpointId, DocumentId, EvidenceId, ObservationId, PersonId, VisitId},
+    id::{CheckpointId, DocumentId, EvidenceId, HandoverId, ObservationId, PersonId, VisitId},
     period::{self, Period},
     phone::{
         self, Attached, ClashView, Event, EvidenceFileView, Item, ItemState, PatrolSummary,
-        SyncOptions, SyncReport,
+        RescueReport, SyncOptions, SyncReport,
     },
     track::Dropped,
 };
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -142,8 +143,20 @@ impl Phone {
         patrol: DocumentId,
         to: PersonId,
         note: String,
-    ) -> Result<(), PhoneError> {
+    ) -> Result<HandoverId, PhoneError> {
         Ok(self.0.hand_over(patrol, to, &note).await?)
+    }
+
+    /// Confirms a handover to oneself.
+    ///
+    /// # Errors
+    /// `Invalid` at `handover`: `Unknown` if there is none to this person, `Already` when it is confirmed.
+    pub async fn confirm_handover(
+        &self,
+        patrol: DocumentId,
+        handover: HandoverId,
+    ) -> Result<(), PhoneError> {
+        Ok(self.0.confirm_handover(patrol, handover).await?)
     }
 
     /// Records one live fix. None when it is on the disk; the reason when it was let go, which is no error.
@@ -310,13 +323,27 @@ impl Phone {
     /// A path where the file lies in the clear, to be shown now.
     ///
     /// # Errors
-    /// `NotFound` for one that was attached on another phone; `Internal` for one that was changed on the disk.
+    /// `NotFound` for one that was attached on another phone or that this phone let go; `Internal` for one that was changed on
+    /// the disk.
     pub async fn viewable(&self, sha256: Sha256) -> Result<String, PhoneError> {
-        let path = self.0.viewable(sha256).await?;
-        Ok(path
-            .into_os_string()
-            .into_string()
-            .map_err(|_| phone::PhoneError::internal("a path that is not UTF-8"))?)
+        text(self.0.viewable(sha256).await?)
+    }
+
+    /// A path where the small picture of a photo lies in the clear, to be shown now: a JPEG of at most 40 KB.
+    ///
+    /// # Errors
+    /// `NotFound` for what has none.
+    pub async fn preview(&self, sha256: Sha256) -> Result<String, PhoneError> {
+        text(self.0.preview(sha256).await?)
+    }
+
+    /// Deletes this phone's copies of files that the server received at least `keep_ms` ago, that a receipt names, and that
+    /// the server's backups hold. Returns what went.
+    ///
+    /// # Errors
+    /// `SignedOut` before enrolment; `Internal`.
+    pub async fn let_go(&self, keep_ms: i64) -> Result<Vec<Sha256>, PhoneError> {
+        Ok(self.0.let_go(keep_ms).await?)
     }
 
     /// Every patrol and evidence file with where it is; only those in `state` if one is given.
@@ -370,6 +397,24 @@ impl Phone {
         Ok(self.0.sync(options.unwrap_or_default()).await?)
     }
 
+    /// Writes everything that the server has not signed for to a file at `path` that only the server can read. Works offline,
+    /// signed out and revoked.
+    ///
+    /// # Errors
+    /// `SignedOut` with `not-enrolled`; `StorageFull`, and nothing is left at `path`; `NotFound` for no such folder.
+    pub async fn export_rescue(&self, path: String) -> Result<RescueReport, PhoneError> {
+        Ok(self.0.export_rescue(Path::new(&path)).await?)
+    }
+
+    /// Hands in the rescue file at `path`, one's own or a colleague's. Twice is as good as once.
+    ///
+    /// # Errors
+    /// `NotFound` for no file; `Offline`; `SignedOut` with why the server does not take it: `rescue-damaged`,
+    /// `rescue-another-server`, `rescue-unknown-phone`, `not-a-rescue-file`, `phone-revoked`.
+    pub async fn deliver_rescue(&self, path: String) -> Result<RescueTaken, PhoneError> {
+        Ok(self.0.deliver_rescue(Path::new(&path)).await?.into())
+    }
+
     /// Ends a sync that is under way; what arrived so far stays.
     pub fn cancel(&self) {
         self.0.cancel();
@@ -379,6 +424,14 @@ impl Phone {
     pub async fn listen(&self, listener: Arc<dyn Listener>) {
         self.0.listen(Arc::new(Heard(listener))).await;
     }
+}
+
+/// A path as the border carries it.
+fn text(path: PathBuf) -> Result<String, PhoneError> {
+    Ok(path
+        .into_os_string()
+        .into_string()
+        .map_err(|_| phone::PhoneError::internal("a path that is not UTF-8"))?)
 }
 
 /// The app's listener as the core hears it.

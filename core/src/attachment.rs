@@ -3,11 +3,13 @@
 
 use crate::{
     hash::Sha256,
-    id::PersonId,
+    id::{AttachmentId, PersonId},
     invalid::{Invalid, Rule},
+    stamp::Stamp,
 };
 use autosurgeon::{Hydrate, Reconcile};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The largest file taken, bytes: 64 MiB. A phone photo has 2 to 12 MB, a scanned document less.
 pub const SIZE_LIMIT_BYTES: u64 = 64 << 20;
@@ -46,6 +48,25 @@ impl Attachment {
             _ => Err(Invalid::new("size_bytes", Rule::TooLarge)),
         }
     }
+}
+
+/// Hangs `attachment` among a document's others. The same file on the same record again is the one that hangs there.
+pub(crate) fn hang(
+    attachments: &mut BTreeMap<AttachmentId, Attachment>,
+    stamp: Stamp,
+    attachment: Attachment,
+) -> AttachmentId {
+    let same = |held: &Attachment| {
+        held.sha256 == attachment.sha256
+            && held.item == attachment.item
+            && held.withdrawn_at_ms.is_none()
+    };
+    if let Some((id, _)) = attachments.iter().find(|(_, held)| same(held)) {
+        return *id;
+    }
+    let id = AttachmentId::fresh(stamp.at_ms, stamp.random);
+    attachments.insert(id, attachment);
+    id
 }
 
 /// The kinds of file that are taken, told by their first bytes and never by their name.

@@ -1,7 +1,7 @@
 //! How a phone becomes known to the server: the invitation in the chief's QR, and what is sent when enrolling. No IO and
 //! no clock; server and phone share the words.
 //!
-//! The invitation carries the keys of the server's log and receipts, so that a phone that saw the chief's screen believes
+//! The invitation carries the keys of the server's log, receipts and rescue files, so that a phone that saw the chief's screen believes
 //! this server and no other, whatever its clock and whatever certificates say.
 
 use crate::{
@@ -37,6 +37,8 @@ pub struct Invitation {
     pub log_key: [u8; 32],
     /// Signs receipts.
     pub receipt_key: [u8; 32],
+    /// Opens rescue files (X25519).
+    pub rescue_key: [u8; 32],
     /// The code, used once.
     pub code: Code,
 }
@@ -51,7 +53,7 @@ impl Invitation {
 
     fn encoded(&self) -> Result<Vec<u8>, encode::Error<Infallible>> {
         let mut encoder = Encoder::new(Vec::new());
-        encoder.array(5)?.str(&self.url)?;
+        encoder.array(6)?.str(&self.url)?;
         match &self.pin {
             Some(pin) => encoder.bytes(pin)?,
             None => encoder.null()?,
@@ -59,6 +61,7 @@ impl Invitation {
         encoder
             .bytes(&self.log_key)?
             .bytes(&self.receipt_key)?
+            .bytes(&self.rescue_key)?
             .str(&self.code)?;
         Ok(encoder.into_writer())
     }
@@ -86,8 +89,8 @@ impl Invitation {
     fn decoded(bytes: &[u8]) -> Result<Self, decode::Error> {
         let refused = |why| decode::Error::message(why);
         let mut decoder = Decoder::new(bytes);
-        if decoder.array()? != Some(5) {
-            return Err(refused("five places"));
+        if decoder.array()? != Some(6) {
+            return Err(refused("six places"));
         }
         let url = decoder.str()?.to_owned();
         let web = url.starts_with("https://") || url.starts_with("http://");
@@ -106,6 +109,7 @@ impl Invitation {
             pin,
             log_key: key(decoder.bytes()?)?,
             receipt_key: key(decoder.bytes()?)?,
+            rescue_key: key(decoder.bytes()?)?,
             code: decoder.str()?.parse().map_err(|_| refused("a code"))?,
         };
         // One spelling only: what is left over, or written longer than needed, is somebody's trick.
@@ -221,6 +225,9 @@ pub struct Enrolled {
     /// Seals the server's own changes.
     #[serde(with = "base64url")]
     pub seal_key: [u8; 32],
+    /// Opens rescue files (X25519).
+    #[serde(with = "base64url")]
+    pub rescue_key: [u8; 32],
     /// The epoch of the log that holds the enrolment.
     pub epoch: String,
     /// The position of the enrolment in it.
@@ -264,6 +271,7 @@ mod tests {
             pin: None,
             log_key: [1; 32],
             receipt_key: [2; 32],
+            rescue_key: [4; 32],
             code: Code::from_bits(0x3_1234_5678_9abc),
         }
     }

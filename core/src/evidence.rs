@@ -2,7 +2,7 @@
 //! begin it apart begin the same document, and both their items stand in it.
 
 use crate::{
-    attachment::Attachment,
+    attachment::{self, Attachment},
     catalogue::{Catalogue, List},
     criterion::CriterionNumber,
     document::{Kind, Record},
@@ -90,34 +90,92 @@ pub struct NewEvidence {
 
 impl NewEvidence {
     fn check(&self) -> Result<(), Invalid> {
-        let catalogue = Catalogue::placeholder();
-        let kind = catalogue
+        let kind = Catalogue::placeholder()
             .item(List::EvidenceKinds, &self.evidence_kind)
             .ok_or_else(|| Invalid::new("evidence_kind", Rule::Unknown))?;
+        let content = self.content();
+        content.check()?;
+        // An official document has five heads; the summary is the fifth.
+        let absent = content
+            .heads()
+            .into_iter()
+            .find(|(_, head)| head.unwrap_or_default().trim().is_empty());
+        match absent {
+            Some((field, _)) if kind.official_document => Err(Invalid::new(field, Rule::Required)),
+            _ => Ok(()),
+        }
+    }
+
+    fn content(&self) -> Content<'_> {
+        Content {
+            evidence_kind: &self.evidence_kind,
+            summary: &self.summary,
+            document_number: self.document_number.as_deref(),
+            issued_on: self.issued_on.as_deref(),
+            issued_by: self.issued_by.as_deref(),
+            signed_by: self.signed_by.as_deref(),
+            note: self.note.as_deref(),
+        }
+    }
+}
+
+impl Evidence {
+    fn content(&self) -> Content<'_> {
+        Content {
+            evidence_kind: &self.evidence_kind,
+            summary: &self.summary,
+            document_number: self.document_number.as_deref(),
+            issued_on: self.issued_on.as_deref(),
+            issued_by: self.issued_by.as_deref(),
+            signed_by: self.signed_by.as_deref(),
+            note: self.note.as_deref(),
+        }
+    }
+}
+
+/// What a piece of evidence says, in a form being filled in and in a document that came from another phone.
+struct Content<'e> {
+    evidence_kind: &'e str,
+    summary: &'e str,
+    document_number: Option<&'e str>,
+    issued_on: Option<&'e str>,
+    issued_by: Option<&'e str>,
+    signed_by: Option<&'e str>,
+    note: Option<&'e str>,
+}
+
+impl<'e> Content<'e> {
+    /// The rules of each field by itself. What two fields owe each other is asked when filing only: two honest edits that merge
+    /// can break it, and neither may be refused for the other.
+    fn check(&self) -> Result<(), Invalid> {
+        invalid::text(
+            "evidence_kind",
+            self.evidence_kind,
+            crate::observation::CODE_LIMIT,
+        )?;
         if self.summary.trim().is_empty() {
             return Err(Invalid::new("summary", Rule::Required));
         }
-        invalid::text("summary", &self.summary, SUMMARY_LIMIT)?;
-        for (field, text, limit) in [
-            ("document_number", &self.document_number, REFERENCE_LIMIT),
-            ("issued_on", &self.issued_on, REFERENCE_LIMIT),
-            ("issued_by", &self.issued_by, REFERENCE_LIMIT),
-            ("signed_by", &self.signed_by, REFERENCE_LIMIT),
-            ("note", &self.note, NOTE_LIMIT),
-        ] {
-            let given = text.as_deref().unwrap_or_default();
-            invalid::text(field, given, limit)?;
-            // An official document has five heads; the summary is the fifth.
-            if kind.official_document && field != "note" && given.trim().is_empty() {
-                return Err(Invalid::new(field, Rule::Required));
-            }
+        invalid::text("summary", self.summary, SUMMARY_LIMIT)?;
+        invalid::text("note", self.note.unwrap_or_default(), NOTE_LIMIT)?;
+        for (field, head) in self.heads() {
+            invalid::text(field, head.unwrap_or_default(), REFERENCE_LIMIT)?;
         }
-        match &self.issued_on {
+        match self.issued_on {
             Some(date) if date.parse::<jiff::civil::Date>().is_err() => {
                 Err(Invalid::new("issued_on", Rule::Malformed))
             }
             _ => Ok(()),
         }
+    }
+
+    fn heads(&self) -> [(&'static str, Option<&'e str>); 4] {
+        [
+            ("document_number", self.document_number),
+            ("issued_on", self.issued_on),
+            ("issued_by", self.issued_by),
+            ("signed_by", self.signed_by),
+        ]
     }
 }
 
@@ -172,7 +230,7 @@ impl EvidenceFile {
         Ok(())
     }
 
-    /// Hangs a file on one piece of evidence.
+    /// Hangs a file on one piece of evidence; where it hangs already, nothing is added.
     ///
     /// # Errors
     /// `Required` without an item; `Unknown` for one that is not there.
@@ -191,9 +249,7 @@ impl EvidenceFile {
         if !self.items.contains_key(&item) {
             return Err(Invalid::new("item", Rule::Unknown));
         }
-        let id = AttachmentId::fresh(stamp.at_ms, stamp.random);
-        self.attachments.insert(id, attachment);
-        Ok(id)
+        Ok(attachment::hang(&mut self.attachments, stamp, attachment))
     }
 
     /// Whether everything in it could have come from a phone that keeps the rules. Codes are not judged: a newer phone may know
@@ -203,25 +259,7 @@ impl EvidenceFile {
     /// The first broken rule.
     pub fn check(&self) -> Result<(), Invalid> {
         for item in self.items.values() {
-            invalid::text(
-                "evidence_kind",
-                &item.evidence_kind,
-                crate::observation::CODE_LIMIT,
-            )?;
-            invalid::text("summary", &item.summary, SUMMARY_LIMIT)?;
-            for text in [
-                &item.document_number,
-                &item.issued_on,
-                &item.issued_by,
-                &item.signed_by,
-            ] {
-                invalid::text(
-                    "heads",
-                    text.as_deref().unwrap_or_default(),
-                    REFERENCE_LIMIT,
-                )?;
-            }
-            invalid::text("note", item.note.as_deref().unwrap_or_default(), NOTE_LIMIT)?;
+            item.content().check()?;
         }
         self.attachments.values().try_for_each(Attachment::check)
     }
@@ -337,5 +375,30 @@ mod tests {
             EvidenceFile::default().file(STAMP, new),
             Err(Invalid::new("issued_on", Rule::Malformed))
         );
+    }
+
+    #[test]
+    fn what_comes_from_another_phone_is_held_to_the_rules_of_each_field() {
+        let mut file = EvidenceFile::default();
+        let id = file.file(STAMP, decision()).expect("filed");
+        assert_eq!(file.check(), Ok(()));
+        let broken = |breaks: fn(&mut Evidence)| {
+            let mut other = file.clone();
+            breaks(other.items.get_mut(&id).expect("is there"));
+            other.check()
+        };
+        assert_eq!(
+            broken(|item| item.summary.clear()),
+            Err(Invalid::new("summary", Rule::Required))
+        );
+        assert_eq!(
+            broken(|item| item.issued_on = Some("tháng ba".into())),
+            Err(Invalid::new("issued_on", Rule::Malformed))
+        );
+        // One phone made it a photo and emptied the heads, another a plan: together they lack what neither left out.
+        let merged = file.items.get_mut(&id).expect("is there");
+        merged.evidence_kind = "plan".into();
+        merged.signed_by = None;
+        assert_eq!(file.check(), Ok(()));
     }
 }

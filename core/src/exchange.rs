@@ -1,7 +1,8 @@
 //! What a phone does next in a sync, decided from facts alone: no socket, no clock, no database.
 //!
 //! Order: changes first (text is what matters), then what is new from others (a decision must not wait for a photo), then files,
-//! and receipts asked for whenever something happened that could complete one. A failure waits with full jitter and goes on where it was, because what is unsent is a
+//! and receipts asked for whenever something happened that could complete one. A push's answer brings the feed's next page, so
+//! that one more observation is one round trip. A failure waits with full jitter and goes on where it was, because what is unsent is a
 //! fact on the disk and not a place in a script.
 
 use std::time::Duration;
@@ -54,15 +55,26 @@ pub enum Failure {
     Final,
 }
 
+/// What a step showed of what others wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feed {
+    /// Nothing: it did not ask, or the answer was too long to come with a push.
+    Unread,
+    /// A part; there is more.
+    More,
+    /// All there is.
+    Read,
+}
+
 /// How a step went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It went through; `news` if it changed what a receipt would have to cover, `more` if the server has more to give.
+    /// It went through.
     Went {
-        /// Something happened that could complete a receipt.
+        /// Something happened that could complete a receipt, or changed what one would have to cover.
         news: bool,
-        /// A pull did not bring everything yet.
-        more: bool,
+        /// What it showed of the feed.
+        feed: Feed,
     },
     /// It did not.
     Failed(Failure),
@@ -120,19 +132,21 @@ impl Exchange {
     /// Hears how the step went. `random` in 0..1 is the jitter.
     pub fn answered(&mut self, answer: Answer, random: f64) {
         match answer {
-            Answer::Went { news, more } => {
+            Answer::Went { news, feed } => {
                 self.failures = 0;
-                match self.last {
-                    Some(Step::Push) => self.asked = true,
-                    Some(Step::Pull) => {
-                        self.pulled = !more;
-                        self.asked &= !news;
-                    }
-                    Some(Step::Upload) => self.asked &= !news,
-                    _ => {}
+                if self.last != Some(Step::SignIn) {
+                    self.renewals = 0;
+                }
+                // A push asks for receipts before its answer's page is merged: news on that page has to be asked for again.
+                self.asked = (self.asked || self.last == Some(Step::Push)) && !news;
+                match feed {
+                    Feed::Unread => {}
+                    Feed::More => self.pulled = false,
+                    Feed::Read => self.pulled = true,
                 }
             }
-            // One renewal is invisible; a server that refuses a fresh token too is a failure like another.
+            // A renewal is invisible, as often as something went through since; a server that refuses a fresh token too is a
+            // failure like another.
             Answer::Failed(Failure::TokenExpired) if self.renewals == 0 => self.renewals += 1,
             Answer::Failed(Failure::Final) => self.ended = Some(Failure::Final),
             Answer::Failed(failure) => {
@@ -168,7 +182,11 @@ mod tests {
 
     const WENT: Answer = Answer::Went {
         news: false,
-        more: false,
+        feed: Feed::Read,
+    };
+    const UNREAD: Answer = Answer::Went {
+        news: false,
+        feed: Feed::Unread,
     };
     const IN: Situation = Situation {
         signed_in: true,
@@ -178,7 +196,7 @@ mod tests {
     };
 
     #[test]
-    fn one_observation_costs_one_push_and_one_pull() {
+    fn one_observation_costs_one_round_trip() {
         let mut exchange = Exchange::new(3);
         let unsent = Situation {
             unsent_changes: true,
@@ -187,9 +205,45 @@ mod tests {
         };
         assert_eq!(exchange.step(unsent), Step::Push);
         exchange.answered(WENT, 0.5);
-        assert_eq!(exchange.step(IN), Step::Pull);
-        exchange.answered(WENT, 0.5);
         assert_eq!(exchange.step(IN), Step::Finished);
+    }
+
+    #[test]
+    fn a_push_whose_answer_has_no_page_or_not_the_last_is_followed_by_a_pull() {
+        for feed in [Feed::Unread, Feed::More] {
+            let mut exchange = Exchange::new(3);
+            let unsent = Situation {
+                unsent_changes: true,
+                ..IN
+            };
+            assert_eq!(exchange.step(unsent), Step::Push);
+            exchange.answered(Answer::Went { news: false, feed }, 0.5);
+            assert_eq!(exchange.step(IN), Step::Pull);
+            exchange.answered(WENT, 0.5);
+            assert_eq!(exchange.step(IN), Step::Finished);
+        }
+    }
+
+    #[test]
+    fn news_on_a_pushs_page_is_asked_about_once_more() {
+        let mut exchange = Exchange::new(3);
+        let unconfirmed = Situation {
+            unconfirmed: true,
+            ..IN
+        };
+        let unsent = Situation {
+            unsent_changes: true,
+            ..unconfirmed
+        };
+        assert_eq!(exchange.step(unsent), Step::Push);
+        let merged = Answer::Went {
+            news: true,
+            feed: Feed::Read,
+        };
+        exchange.answered(merged, 0.5);
+        assert_eq!(exchange.step(unconfirmed), Step::Push);
+        exchange.answered(WENT, 0.5);
+        assert_eq!(exchange.step(unconfirmed), Step::Finished);
     }
 
     #[test]
@@ -202,7 +256,7 @@ mod tests {
             ..IN
         };
         assert_eq!(exchange.step(all), Step::Push);
-        exchange.answered(WENT, 0.5);
+        exchange.answered(UNREAD, 0.5);
         let file = Situation {
             unsent_changes: false,
             ..all
@@ -213,7 +267,7 @@ mod tests {
         exchange.answered(
             Answer::Went {
                 news: true,
-                more: false,
+                feed: Feed::Unread,
             },
             0.5,
         );
@@ -233,10 +287,27 @@ mod tests {
         assert_eq!(exchange.step(IN), Step::Pull);
         exchange.answered(Answer::Failed(Failure::TokenExpired), 0.5);
         assert_eq!(exchange.step(Situation::default()), Step::SignIn);
-        exchange.answered(WENT, 0.5);
+        exchange.answered(UNREAD, 0.5);
         assert_eq!(exchange.step(IN), Step::Pull);
         exchange.answered(Answer::Failed(Failure::TokenExpired), 0.5);
         assert!(matches!(exchange.step(IN), Step::Rest(_)));
+    }
+
+    #[test]
+    fn a_sync_that_outlives_several_tokens_renews_each_of_them() {
+        let mut exchange = Exchange::new(1);
+        for _ in 0..5 {
+            assert_eq!(exchange.step(IN), Step::Pull);
+            exchange.answered(Answer::Failed(Failure::TokenExpired), 0.5);
+            assert_eq!(exchange.step(Situation::default()), Step::SignIn);
+            exchange.answered(WENT, 0.5);
+            assert_eq!(exchange.step(IN), Step::Pull);
+            let more = Answer::Went {
+                news: true,
+                feed: Feed::More,
+            };
+            exchange.answered(more, 0.5);
+        }
     }
 
     #[test]

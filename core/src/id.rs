@@ -7,6 +7,13 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
+/// A fresh UUIDv7 whose leading bits are `at_ms` (Unix time, milliseconds; before 1970 counts as then) and whose rest is `random`.
+#[must_use]
+pub fn fresh(at_ms: i64, random: [u8; 10]) -> Uuid {
+    let at_ms = u64::try_from(at_ms).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(at_ms, &random).into_uuid()
+}
+
 macro_rules! id {
     ($(#[$doc:meta] $name:ident),+ $(,)?) => {$(
         #[$doc]
@@ -15,11 +22,10 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A fresh id whose leading bits are `at_ms` (Unix time, milliseconds) and whose rest is `random`.
+            /// A fresh id; see [`fresh`].
             #[must_use]
             pub fn fresh(at_ms: i64, random: [u8; 10]) -> Self {
-                let at_ms = u64::try_from(at_ms).unwrap_or(0);
-                Self(uuid::Builder::from_unix_timestamp_millis(at_ms, &random).into_uuid())
+                Self(fresh(at_ms, random))
             }
 
             /// The id with exactly these 16 bytes.
@@ -118,6 +124,10 @@ id! {
     ObservationId,
     /// A pause inside a patrol log.
     PauseId,
+    /// A chunk of a patrol's track.
+    TrackChunkId,
+    /// A handover (bàn giao ca) inside a patrol log.
+    HandoverId,
     /// A visit to a checkpoint inside a patrol log.
     VisitId,
     /// A checkpoint (điểm chốt) of a unit.

@@ -94,22 +94,27 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D:
     serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
-/// `claims` as a token of type `typ`, signed by `key` under the name `kid`.
+/// `claims` as JSON in a token of type `typ`, signed by `key` under the name `kid`.
 ///
 /// # Panics
 /// If `claims` is not something JSON can say (a map whose keys are not text): a mistake of the caller's type, not of data.
 #[must_use]
 pub fn sign(key: &SigningKey, typ: &str, kid: &str, claims: &impl Serialize) -> String {
+    let claims = serde_json::to_vec(claims).expect("claims are a struct with named fields");
+    sign_payload(key, typ, kid, &claims)
+}
+
+/// Any bytes as the payload of a token of type `typ` (RFC 7515, section 3): what they are, the type says.
+pub(crate) fn sign_payload(key: &SigningKey, typ: &str, kid: &str, payload: &[u8]) -> String {
     let header = WrittenHeader {
         alg: "EdDSA",
         kid,
         typ,
     };
     let header = serde_json::to_vec(&header).expect("three texts are JSON");
-    let claims = serde_json::to_vec(claims).expect("claims are a struct with named fields");
     let mut token = URL_SAFE_NO_PAD.encode(header);
     token.push('.');
-    URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+    URL_SAFE_NO_PAD.encode_string(payload, &mut token);
     let signature = key.sign(token.as_bytes());
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(signature.to_bytes(), &mut token);
@@ -135,6 +140,17 @@ pub(crate) fn verify_up_to<T: DeserializeOwned>(
     typ: &str,
     key: impl FnOnce(&str) -> Option<VerifyingKey>,
 ) -> Result<T, JwsError> {
+    let claims = verify_payload(max_bytes, token, typ, key)?;
+    serde_json::from_slice(&claims).map_err(|_| JwsError::Claims)
+}
+
+/// The payload of a token whose signature holds.
+pub(crate) fn verify_payload(
+    max_bytes: usize,
+    token: &str,
+    typ: &str,
+    key: impl FnOnce(&str) -> Option<VerifyingKey>,
+) -> Result<Vec<u8>, JwsError> {
     if token.len() > max_bytes {
         return Err(JwsError::TooLong);
     }
@@ -162,7 +178,7 @@ pub(crate) fn verify_up_to<T: DeserializeOwned>(
         .ok_or(JwsError::UnknownKey)?
         .verify_strict(signed.as_bytes(), &signature)
         .map_err(|_| JwsError::Signature)?;
-    serde_json::from_slice(&claims).map_err(|_| JwsError::Claims)
+    Ok(claims)
 }
 
 #[cfg(test)]

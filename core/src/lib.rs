@@ -3,7 +3,7 @@
 //! In reading order: [`id`], [`hash`], [`invalid`], [`position`] and [`stamp`] are the small words. The nouns of the work are
 //! [`patrol`], [`observation`], [`track`], [`evidence`], [`attachment`], [`review`], [`catalogue`], [`criterion`], [`period`],
 //! [`person`] and [`reference`](mod@reference). [`document`] makes them Automerge documents; [`header`], [`seal`], [`log`] and
-//! [`receipt`] prove who said what, [`dossier`] to anyone and without a server; [`wire`] and [`exchange`] carry it. With the feature `phone`, the module `phone` keeps it
+//! [`receipt`] prove who said what, [`dossier`] to anyone and without a server; [`wire`] and [`exchange`] carry it, [`rescue`] where there is no line. With the feature `phone`, the module `phone` keeps it
 //! in an encrypted file and talks to the server. Nothing outside `phone` reads a disk, a clock or a socket.
 
 pub mod attachment;
@@ -31,6 +31,7 @@ pub mod position;
 pub mod problem;
 pub mod receipt;
 pub mod reference;
+pub mod rescue;
 pub mod review;
 pub mod seal;
 pub mod stamp;

@@ -5,19 +5,22 @@
 //! because every list is a map under fresh ids and every field a scalar.
 
 use crate::{
-    attachment::Attachment,
+    attachment::{self, Attachment},
     catalogue::{Catalogue, List},
     document::{Kind, Record},
-    id::{AttachmentId, CheckpointId, ObservationId, PauseId, PersonId, VisitId},
+    id::{
+        AttachmentId, CheckpointId, HandoverId, ObservationId, PauseId, PersonId, TrackChunkId,
+        VisitId,
+    },
     invalid::{self, Invalid, Rule},
     observation::{NewObservation, Observation},
-    position::{Fix, Position},
+    position::Fix,
     stamp::Stamp,
     track,
 };
 use autosurgeon::{Hydrate, Reconcile};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Characters in a patrol's title.
 pub const TITLE_LIMIT: usize = 200;
@@ -60,9 +63,9 @@ pub struct PatrolLog {
     /// Pauses.
     #[autosurgeon(with = "autosurgeon::map_with_parseable_keys")]
     pub pauses: BTreeMap<PauseId, Pause>,
-    /// The track in chunks, keyed by a UUIDv7.
+    /// The track in chunks of one recorder each.
     #[autosurgeon(with = "autosurgeon::map_with_parseable_keys")]
-    pub track: BTreeMap<uuid::Uuid, TrackChunk>,
+    pub track: BTreeMap<TrackChunkId, TrackChunk>,
     /// What was seen and done.
     #[autosurgeon(with = "autosurgeon::map_with_parseable_keys")]
     pub observations: BTreeMap<ObservationId, Observation>,
@@ -72,9 +75,9 @@ pub struct PatrolLog {
     /// Photos and files, of the patrol or of one observation.
     #[autosurgeon(with = "autosurgeon::map_with_parseable_keys")]
     pub attachments: BTreeMap<AttachmentId, Attachment>,
-    /// Handovers (bàn giao ca), by a UUIDv7.
+    /// Handovers (bàn giao ca).
     #[autosurgeon(with = "autosurgeon::map_with_parseable_keys")]
-    pub handovers: BTreeMap<uuid::Uuid, Handover>,
+    pub handovers: BTreeMap<HandoverId, Handover>,
 }
 
 impl Record for PatrolLog {
@@ -321,14 +324,22 @@ impl PatrolLog {
         Ok(id)
     }
 
-    /// Hands the shift over to `to`.
+    /// Hands the shift over to `to`, who may read the patrol from then on and is asked to confirm.
     ///
     /// # Errors
-    /// `NotOnTheTeam`, and the rules of the note.
-    pub fn hand_over(&mut self, stamp: Stamp, to: PersonId, note: &str) -> Result<(), Invalid> {
+    /// `NotOnTheTeam`; `Already` at `to` for oneself; the rules of the note.
+    pub fn hand_over(
+        &mut self,
+        stamp: Stamp,
+        to: PersonId,
+        note: &str,
+    ) -> Result<HandoverId, Invalid> {
         self.on_the_team(stamp.by)?;
+        if to == stamp.by {
+            return Err(Invalid::new("to", Rule::Already));
+        }
         invalid::text("note", note, crate::observation::NOTE_LIMIT)?;
-        let id = PauseId::fresh(stamp.at_ms, stamp.random);
+        let id = HandoverId::fresh(stamp.at_ms, stamp.random);
         let handover = Handover {
             from: stamp.by,
             to,
@@ -336,32 +347,64 @@ impl PatrolLog {
             note: note.to_owned(),
             confirmed_at_ms: None,
         };
-        self.handovers
-            .insert(uuid::Uuid::from_bytes(*id.as_bytes()), handover);
+        self.handovers.insert(id, handover);
+        Ok(id)
+    }
+
+    /// Confirms a handover: only who takes over can.
+    ///
+    /// # Errors
+    /// `Unknown` at `handover` if there is none of that id to this person; `Already` when it is confirmed.
+    pub fn confirm_handover(&mut self, stamp: Stamp, id: HandoverId) -> Result<(), Invalid> {
+        let at = |rule| Invalid::new("handover", rule);
+        let handover = self
+            .handovers
+            .get_mut(&id)
+            .filter(|handover| handover.to == stamp.by)
+            .ok_or_else(|| at(Rule::Unknown))?;
+        if handover.confirmed_at_ms.is_some() {
+            return Err(at(Rule::Already));
+        }
+        handover.confirmed_at_ms = Some(stamp.at_ms);
         Ok(())
     }
 
-    /// Appends fixes that passed the filter, at most [`track::FIXES_PER_CHUNK`] at once. Also after the end: the last rows are folded late.
+    /// Who may read the patrol because they are on its team, or were handed the shift.
+    #[must_use]
+    pub fn readers(&self) -> BTreeSet<PersonId> {
+        let takers = self.handovers.values().map(|handover| handover.to);
+        self.team.keys().copied().chain(takers).collect()
+    }
+
+    /// Appends fixes that passed the filter, at most [`track::FIXES_PER_CHUNK`] at once. Also after the end: the last rows are
+    /// folded late. Returns the new chunk's key; none for the same fixes of the same recorder again (a file imported twice),
+    /// which add nothing.
     ///
     /// # Errors
     /// `NotOnTheTeam`; `TooLarge` for more fixes than a chunk holds.
-    pub fn add_track(&mut self, stamp: Stamp, fixes: &[Fix]) -> Result<(), Invalid> {
+    pub fn add_track(
+        &mut self,
+        stamp: Stamp,
+        fixes: &[Fix],
+    ) -> Result<Option<TrackChunkId>, Invalid> {
         self.on_the_team(stamp.by)?;
         if fixes.len() > track::FIXES_PER_CHUNK {
             return Err(Invalid::new("track", Rule::TooLarge));
         }
-        let at_ms = fixes.first().map_or(stamp.at_ms, |fix| fix.at_ms);
-        let id = PauseId::fresh(at_ms, stamp.random);
         let chunk = TrackChunk {
             by: stamp.by,
             fixes: track::pack(fixes),
         };
-        self.track
-            .insert(uuid::Uuid::from_bytes(*id.as_bytes()), chunk);
-        Ok(())
+        if self.track.values().any(|held| *held == chunk) {
+            return Ok(None);
+        }
+        let at_ms = fixes.first().map_or(stamp.at_ms, |fix| fix.at_ms);
+        let id = TrackChunkId::fresh(at_ms, stamp.random);
+        self.track.insert(id, chunk);
+        Ok(Some(id))
     }
 
-    /// Hangs a file on the patrol, or on one of its observations.
+    /// Hangs a file on the patrol, or on one of its observations; where it hangs already, nothing is added.
     ///
     /// # Errors
     /// `NotOnTheTeam`; `Unknown` for an observation that is not there.
@@ -379,9 +422,7 @@ impl PatrolLog {
                 return Err(Invalid::new("item", Rule::Unknown));
             }
         }
-        let id = AttachmentId::fresh(stamp.at_ms, stamp.random);
-        self.attachments.insert(id, attachment);
-        Ok(id)
+        Ok(attachment::hang(&mut self.attachments, stamp, attachment))
     }
 
     /// Whether everything in it could have come from a phone that keeps the rules: texts within their limits and without
@@ -397,9 +438,7 @@ impl PatrolLog {
         )?;
         for (code, count) in self.forces.iter().chain(&self.vehicles) {
             invalid::text("code", code, crate::observation::CODE_LIMIT)?;
-            if !(0..=COUNT_LIMIT).contains(count) {
-                return Err(Invalid::new("count", Rule::TooLarge));
-            }
+            within_limit(*count).map_err(|rule| Invalid::new("count", rule))?;
         }
         for observation in self.observations.values() {
             observation.check()?;
@@ -413,23 +452,19 @@ impl PatrolLog {
         self.attachments.values().try_for_each(Attachment::check)
     }
 
-    /// All fixes of one recorder in the order of time. A chunk that does not unpack is left out: the worker has refused it already.
+    /// The track of each recorder in the order of time. Two phones of a team walk two ways: one line through both would claim
+    /// streets nobody walked. A chunk that does not unpack is left out: the worker has refused it already.
     #[must_use]
-    pub fn fixes(&self) -> Vec<Fix> {
-        let mut fixes: Vec<Fix> = self
-            .track
-            .values()
-            .filter_map(|chunk| track::unpack(&chunk.fixes).ok())
-            .flatten()
-            .collect();
-        fixes.sort_by_key(|fix| fix.at_ms);
-        fixes
-    }
-
-    /// Where the patrol was last seen.
-    #[must_use]
-    pub fn last_position(&self) -> Option<Position> {
-        self.fixes().last().map(|fix| fix.position)
+    pub fn tracks(&self) -> BTreeMap<PersonId, Vec<Fix>> {
+        let mut tracks: BTreeMap<PersonId, Vec<Fix>> = BTreeMap::new();
+        for chunk in self.track.values() {
+            let fixes = track::unpack(&chunk.fixes).unwrap_or_default();
+            tracks.entry(chunk.by).or_default().extend(fixes);
+        }
+        for fixes in tracks.values_mut() {
+            fixes.sort_by_key(|fix| fix.at_ms);
+        }
+        tracks
     }
 
     /// The pause that lasts.
@@ -471,6 +506,13 @@ impl PatrolLog {
     }
 }
 
+/// The way the patrol took, metres: the longest of its recorders' tracks, gaps left out. Two who walk together walked it once.
+#[must_use]
+pub fn length_m<'t>(tracks: impl IntoIterator<Item = &'t Vec<Fix>>) -> f64 {
+    let lengths = tracks.into_iter().map(|fixes| track::length_m(fixes));
+    lengths.fold(0.0, f64::max)
+}
+
 fn counts(
     field: &str,
     counts: &BTreeMap<String, i64>,
@@ -478,14 +520,20 @@ fn counts(
 ) -> Result<(), Invalid> {
     for (code, &count) in counts {
         let at = |rule| Invalid::new(format!("{field}.{code}"), rule);
-        match count {
-            _ if !known(code) => return Err(at(Rule::Unknown)),
-            ..0 => return Err(at(Rule::TooSmall)),
-            COUNT_LIMIT.. => return Err(at(Rule::TooLarge)),
-            _ => {}
+        if !known(code) {
+            return Err(at(Rule::Unknown));
         }
+        within_limit(count).map_err(at)?;
     }
     Ok(())
+}
+
+fn within_limit(count: i64) -> Result<(), Rule> {
+    match count {
+        ..0 => Err(Rule::TooSmall),
+        0..=COUNT_LIMIT => Ok(()),
+        _ => Err(Rule::TooLarge),
+    }
 }
 
 #[cfg(test)]
@@ -565,5 +613,66 @@ mod tests {
             Err(Invalid::new("forces.militia", Rule::TooSmall))
         );
         assert_eq!(patrol, PatrolLog::default());
+    }
+
+    #[test]
+    fn two_recorders_side_by_side_are_two_tracks_and_the_way_is_counted_once() {
+        use crate::track::tests::fix;
+        let mut patrol = started();
+        let walked: Vec<_> = (0..10).map(|i| fix(i * 10, 20.0 * i as f64)).collect();
+        // Five seconds later each, and a street further north.
+        let beside: Vec<_> = (0..10)
+            .map(|i| fix(i * 10 + 5, 100.0 + 20.0 * i as f64))
+            .collect();
+        patrol.add_track(at(AN, 2), &walked).expect("An's");
+        patrol.add_track(at(HA, 3), &beside).expect("Hà's");
+        let tracks = patrol.tracks();
+        assert_eq!(tracks[&AN], walked);
+        assert_eq!(tracks[&HA], beside);
+        assert!((length_m(tracks.values()) - 180.0).abs() < 1.0);
+        // What one line through both would claim.
+        let mut mixed = [walked, beside].concat();
+        mixed.sort_by_key(|fix| fix.at_ms);
+        assert!(track::length_m(&mixed) > 1_000.0);
+    }
+
+    #[test]
+    fn the_same_fixes_or_file_again_add_nothing() {
+        use crate::{hash::Sha256, track::tests::fix};
+        let mut patrol = started();
+        let walked = [fix(0, 0.0), fix(10, 20.0)];
+        for again in 2..4 {
+            patrol.add_track(at(AN, again), &walked).expect("added");
+        }
+        assert_eq!(patrol.track.len(), 1);
+        let photo = |by| Attachment {
+            sha256: Sha256::of(b"a photo"),
+            size_bytes: 7,
+            media_type: "image/jpeg".to_owned(),
+            item: None,
+            attached_at_ms: 5,
+            attached_by: by,
+            withdrawn_at_ms: None,
+        };
+        let first = patrol.attach(at(AN, 5), photo(AN)).expect("hangs");
+        assert_eq!(patrol.attach(at(HA, 6), photo(HA)), Ok(first));
+        assert_eq!(patrol.attachments.len(), 1);
+    }
+
+    #[test]
+    fn a_handover_is_confirmed_once_and_by_who_takes_over() {
+        let mut patrol = started();
+        let oneself = patrol.hand_over(at(AN, 2), AN, "");
+        assert_eq!(oneself, Err(Invalid::new("to", Rule::Already)));
+        let id = patrol
+            .hand_over(at(AN, 3), BINH, "Còn một xe tạm giữ")
+            .expect("hands over");
+        assert!(patrol.readers().contains(&BINH) && !patrol.has(BINH));
+        let unknown = Err(Invalid::new("handover", Rule::Unknown));
+        assert_eq!(patrol.confirm_handover(at(HA, 4), id), unknown);
+        patrol.confirm_handover(at(BINH, 5), id).expect("confirms");
+        assert_eq!(patrol.handovers[&id].confirmed_at_ms, Some(5));
+        let again = patrol.confirm_handover(at(BINH, 6), id);
+        assert_eq!(again, Err(Invalid::new("handover", Rule::Already)));
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     log::head::Epoch,
 };
 use ed25519_dalek::{SigningKey, VerifyingKey};
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 /// The type of a signed receipt.
 pub const TYP: &str = "kieumau-receipt+jws";
@@ -19,29 +19,41 @@ pub const TYP: &str = "kieumau-receipt+jws";
 /// The most heads and attachments, together, that one receipt names.
 pub const MAX_HASHES: usize = 512;
 
-/// The longest receipt that is read, bytes. More than other tokens may have: each hash costs 90 bytes of base64url.
-const MAX_BYTES: usize = 64 << 10;
+/// The longest receipt that is read, bytes. More than other tokens may have: each hash costs 46 bytes of base64url.
+const MAX_BYTES: usize = 32 << 10;
 
 /// What the server holds. `heads` and `attachments` ascend and name nothing twice.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// The token's payload is this as CBOR, not JSON: hashes stand in it as bytes, because every push brings a receipt. A number is
+/// never reused.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Receipt {
     /// The document.
+    #[n(0)]
     pub document: DocumentId,
     /// Its heads; held with their whole ancestry.
+    #[n(1)]
     pub heads: Vec<Sha256>,
     /// The SHA-256 of each file that is held whole.
+    #[n(2)]
     pub attachments: Vec<Sha256>,
     /// The log's epoch, which leaf and size count in.
+    #[n(3)]
     pub epoch: Epoch,
     /// The newest leaf that brought any of this.
+    #[n(4)]
     pub leaf_index: u64,
     /// The log's size when the receipt was given, above `leaf_index`.
+    #[n(5)]
     pub tree_size: u64,
     /// The root of the tree of that size.
+    #[n(6)]
     pub root: Sha256,
     /// When: Unix milliseconds, the server's clock.
+    #[n(7)]
     pub received_at_ms: i64,
     /// The phone that asked.
+    #[n(8)]
     pub phone: PhoneId,
 }
 
@@ -66,7 +78,31 @@ impl Receipt {
     /// `TooMany`, `Malformed`: what [`Receipt::verify`] would refuse is not signed.
     pub fn sign(&self, key: &SigningKey) -> Result<String, ReceiptError> {
         self.check()?;
-        Ok(jws::sign(key, TYP, &jws::kid(&key.verifying_key()), self))
+        let kid = jws::kid(&key.verifying_key());
+        Ok(jws::sign_payload(key, TYP, &kid, &self.payload()))
+    }
+
+    /// What is signed: its one encoding.
+    pub(crate) fn payload(&self) -> Vec<u8> {
+        minicbor::to_vec(self).expect("writing to memory does not fail")
+    }
+
+    /// One receipt per as many attachments as fit beside the heads: together they cover all of them. One without any for a
+    /// document that has none; no receipt at all when the heads alone are too many.
+    #[must_use]
+    pub fn parts(self) -> Vec<Self> {
+        let room = MAX_HASHES.saturating_sub(self.heads.len());
+        if room == 0 {
+            return Vec::new();
+        }
+        if self.attachments.is_empty() {
+            return vec![self];
+        }
+        let part = |attachments: &[Sha256]| Self {
+            attachments: attachments.to_vec(),
+            ..self.clone()
+        };
+        self.attachments.chunks(room).map(part).collect()
     }
 
     /// The receipt that `token` says, if the key that `key` finds under its name signed it.
@@ -77,7 +113,12 @@ impl Receipt {
         token: &str,
         key: impl FnOnce(&str) -> Option<VerifyingKey>,
     ) -> Result<Self, ReceiptError> {
-        let receipt: Self = jws::verify_up_to(MAX_BYTES, token, TYP, key)?;
+        let payload = jws::verify_payload(MAX_BYTES, token, TYP, key)?;
+        let receipt: Self =
+            minicbor::decode(&payload).map_err(|_| ReceiptError::Token(JwsError::Claims))?;
+        if receipt.payload() != payload {
+            return Err(ReceiptError::Malformed);
+        }
         receipt.check()?;
         Ok(receipt)
     }
@@ -157,7 +198,7 @@ mod tests {
         let other = SigningKey::from_bytes(&[2; 32]);
         let token = receipt().sign(&other).expect("well formed");
         assert_eq!(read(&token), Err(ReceiptError::Token(JwsError::Signature)));
-        let token = jws::sign(&key(), crate::log::head::TYP, "a", &receipt());
+        let token = jws::sign_payload(&key(), crate::log::head::TYP, "a", &receipt().payload());
         assert_eq!(read(&token), Err(ReceiptError::Token(JwsError::Type)));
     }
 
@@ -218,7 +259,7 @@ mod tests {
         ];
         for receipt in malformed {
             assert_eq!(receipt.sign(&key()), Err(ReceiptError::Malformed));
-            let token = jws::sign(&key(), TYP, "a", &receipt);
+            let token = jws::sign_payload(&key(), TYP, "a", &receipt.payload());
             assert_eq!(read(&token), Err(ReceiptError::Malformed));
         }
     }
@@ -245,5 +286,34 @@ mod tests {
             ..receipt()
         };
         assert_eq!(over.sign(&key()), Err(ReceiptError::TooMany));
+        let parts = over.clone().parts();
+        assert_eq!(parts.len(), 2);
+        assert!(parts.iter().all(|part| part.sign(&key()).is_ok()));
+        let covered: Vec<_> = parts.into_iter().flat_map(|p| p.attachments).collect();
+        assert_eq!(covered, over.attachments);
+    }
+
+    #[test]
+    fn a_receipt_for_one_head_is_short_and_has_one_spelling() {
+        let token = Receipt {
+            heads: vec![hash(1)],
+            attachments: vec![],
+            ..receipt()
+        }
+        .sign(&key())
+        .expect("well formed");
+        assert!(token.len() <= 365, "{}", token.len());
+        let mut payload = receipt().payload();
+        payload.push(0);
+        let longer = jws::sign_payload(&key(), TYP, "a", &payload);
+        assert_eq!(read(&longer), Err(ReceiptError::Malformed));
+    }
+
+    #[test]
+    fn a_document_with_more_heads_than_a_receipt_names_gets_none() {
+        let heads = (0..MAX_HASHES)
+            .map(|n| Sha256::of(&n.to_be_bytes()))
+            .collect();
+        assert_eq!(Receipt { heads, ..receipt() }.parts(), []);
     }
 }

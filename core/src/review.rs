@@ -118,7 +118,7 @@ impl Review {
     ///
     /// # Errors
     /// `Required` for a return without a remark or a decision without heads; `Unknown` for a withdrawal of nothing, or of
-    /// another person's decision; `Already` for one that is withdrawn.
+    /// another person's decision; `Already` for one that is withdrawn, or for the decision that stands, sent twice.
     pub fn decide(&mut self, stamp: Stamp, new: &NewDecision) -> Result<DecisionId, Invalid> {
         let remark = new.remark.as_deref().unwrap_or_default();
         invalid::text("remark", remark, REMARK_LIMIT)?;
@@ -134,18 +134,26 @@ impl Review {
             Verdict::Approved | Verdict::Returned => {}
         }
         let id = DecisionId::fresh(stamp.at_ms, stamp.random);
-        self.decisions.insert(
-            id,
+        let decision = Decision {
+            verdict: new.verdict.word().to_owned(),
+            heads: heads_text(&new.heads),
+            field: new.field.clone().filter(|field| !field.is_empty()),
+            remark: Some(remark.to_owned()).filter(|remark| !remark.is_empty()),
+            by: stamp.by,
+            at_ms: stamp.at_ms,
+            withdraws: new.withdraws,
+        };
+        let repeats = |stands: &Decision| {
+            let at_ms = decision.at_ms;
             Decision {
-                verdict: new.verdict.word().to_owned(),
-                heads: heads_text(&new.heads),
-                field: new.field.clone().filter(|field| !field.is_empty()),
-                remark: Some(remark.to_owned()).filter(|remark| !remark.is_empty()),
-                by: stamp.by,
-                at_ms: stamp.at_ms,
-                withdraws: new.withdraws,
-            },
-        );
+                at_ms,
+                ..stands.clone()
+            } == decision
+        };
+        if self.standing().is_some_and(|(_, stands)| repeats(stands)) {
+            return Err(Invalid::new("decision", Rule::Already));
+        }
+        self.decisions.insert(id, decision);
         Ok(id)
     }
 
@@ -235,6 +243,28 @@ mod tests {
             review.decide(stamp(4), &undo),
             Err(Invalid::new("withdraws", Rule::Already))
         );
+    }
+
+    #[test]
+    fn a_form_sent_twice_is_one_decision() {
+        let mut review = Review::default();
+        let returned = new(Verdict::Returned, "Thiếu ảnh");
+        review.decide(stamp(1), &returned).expect("returned");
+        assert_eq!(
+            review.decide(stamp(2), &returned),
+            Err(Invalid::new("decision", Rule::Already))
+        );
+        // Another remark, or what came since, is another decision.
+        assert!(
+            review
+                .decide(stamp(3), &new(Verdict::Returned, "Thiếu chữ ký"))
+                .is_ok()
+        );
+        let later = NewDecision {
+            heads: vec![Sha256::of(b"written since")],
+            ..new(Verdict::Returned, "Thiếu chữ ký")
+        };
+        assert!(review.decide(stamp(4), &later).is_ok());
     }
 
     #[test]

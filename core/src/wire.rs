@@ -11,6 +11,7 @@ use crate::{
     seal::Seal,
 };
 use minicbor::{Decode, Encode};
+use serde::Deserialize;
 
 /// The media type of a CBOR sequence (RFC 8742).
 pub const CBOR_SEQUENCE: &str = "application/cbor-seq";
@@ -18,6 +19,8 @@ pub const CBOR_SEQUENCE: &str = "application/cbor-seq";
 pub const CBOR: &str = "application/cbor";
 /// The largest push, bytes.
 pub const PUSH_LIMIT_BYTES: usize = 8 << 20;
+/// The longest page that a push's answer brings, bytes; a longer one is pulled, which compresses it.
+pub const PUSHED_PAGE_LIMIT_BYTES: usize = 64 << 10;
 /// The most changes in one push.
 pub const PUSH_LIMIT_CHANGES: usize = 10_000;
 /// Path of push.
@@ -68,6 +71,9 @@ pub struct Push {
     /// What the phone wants to hear that the server holds.
     #[n(1)]
     pub receipts: Vec<ReceiptRequest>,
+    /// Where the phone is in its feeds, when the answer shall bring the next page.
+    #[n(2)]
+    pub after: Option<After>,
 }
 
 /// New changes of one document.
@@ -125,6 +131,9 @@ pub struct Pushed {
     /// The server's time, Unix milliseconds.
     #[n(3)]
     pub server_time_ms: i64,
+    /// The feed's next page, as a pull would give it (a sequence of [`Pulled`]), if it was asked for and is short.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub page: Option<Vec<u8>>,
 }
 
 /// What became of one change.
@@ -170,6 +179,30 @@ impl ChangeOutcome {
     }
 }
 
+/// Where a phone is, in the query of a pull and inside a push.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Deserialize)]
+pub struct After {
+    /// The last cursor it was given; empty before the first.
+    #[n(0)]
+    pub cursor: String,
+    /// The random bytes of its present opening: it is not sent what it wrote in it. Hexadecimal in a query.
+    #[cbor(n(1), with = "opening")]
+    #[serde(default, deserialize_with = "opening::from_query")]
+    pub opening: Option<[u8; 8]>,
+}
+
+impl After {
+    /// As the query of [`PULL`].
+    #[must_use]
+    pub fn query(&self) -> String {
+        let cursor = &self.cursor;
+        match self.opening {
+            Some(opening) => format!("cursor={cursor}&opening={}", hex::encode(opening)),
+            None => format!("cursor={cursor}"),
+        }
+    }
+}
+
 /// One item of a pull's sequence. The last is always `Cursor`: a sequence without it was cut, and is applied up to the cut
 /// but not moved past.
 #[derive(Clone, PartialEq, Encode, Decode)]
@@ -200,6 +233,42 @@ impl std::fmt::Debug for Pulled {
             Self::Ungrant(document, _) => write!(f, "Ungrant({document})"),
             Self::Cursor(cursor, more) => write!(f, "Cursor({cursor}, {more})"),
         }
+    }
+}
+
+/// Eight bytes or nothing: as a byte string in CBOR, as digits in a query.
+mod opening {
+    use minicbor::{Decoder, Encoder, bytes::ByteSlice};
+    use serde::{Deserialize as _, Deserializer, de::Error as _};
+
+    pub(super) fn encode<C, W: minicbor::encode::Write>(
+        opening: &Option<[u8; 8]>,
+        e: &mut Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        let bytes: Option<&ByteSlice> = opening.as_ref().map(|bytes| bytes[..].into());
+        e.encode_with(bytes, context)?;
+        Ok(())
+    }
+
+    pub(super) fn decode<C>(
+        d: &mut Decoder<'_>,
+        context: &mut C,
+    ) -> Result<Option<[u8; 8]>, minicbor::decode::Error> {
+        let bytes: Option<&ByteSlice> = d.decode_with(context)?;
+        bytes
+            .map(|bytes| <[u8; 8]>::try_from(&bytes[..]))
+            .transpose()
+            .map_err(|_| minicbor::decode::Error::message("an opening has 8 bytes"))
+    }
+
+    pub(super) fn from_query<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<[u8; 8]>, D::Error> {
+        let mut bytes = [0; 8];
+        hex::decode_to_slice(String::deserialize(deserializer)?, &mut bytes)
+            .map_err(D::Error::custom)?;
+        Ok(Some(bytes))
     }
 }
 
@@ -247,6 +316,10 @@ mod tests {
                 seals: vec![],
             }],
             receipts: vec![],
+            after: Some(After {
+                cursor: "x".into(),
+                opening: Some([7; 8]),
+            }),
         };
         let bytes = minicbor::to_vec(&push).expect("encodes");
         assert_eq!(minicbor::decode::<Push>(&bytes).expect("decodes"), push);

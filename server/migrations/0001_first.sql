@@ -5,7 +5,7 @@
 --   unit unit_link person session sign_in_attempt enrolment_code phone assertion server_key setting
 --   feed document change seal entry leaf log_node quarantine attachment upload audit
 -- PROJECTION: computed from the documents by a pure function; `kieumau reproject` rebuilds every one.
---   patrol patrol_member patrol_count pause observation measure_taken visit track_segment
+--   patrol patrol_member patrol_count pause observation measure_taken visit handover track_segment
 --   evidence attachment_use decision clash checkpoint
 
 -- ── Units and people ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -88,7 +88,7 @@ create table assertion (
 );
 
 create table server_key (
-    purpose text primary key,          -- 'log', 'receipt', 'seal', 'token'
+    purpose text primary key,          -- 'log', 'receipt', 'seal', 'token', 'rescue'
     public_key bytea not null,
     wrapped_private_key bytea not null,
     created_at_ms bigint not null
@@ -117,9 +117,11 @@ create table document (
     heads text not null,               -- of its accepted changes: sorted hashes, space-separated
     checked_heads text not null,       -- of what the worker let through
     projected_heads text not null,     -- of what the rows below say
+    unchecked_from bigint,             -- number of its first accepted change that waits for the worker; null: none does
     unique (kind, unit_id, name)
 );
 create index document_unit on document (unit_id, kind);
+create index document_unchecked on document (unit_id, unchecked_from) where unchecked_from is not null;
 
 create table change (
     document_id text not null references document (document_id),
@@ -132,13 +134,12 @@ create table change (
     carrier_phone_id text,             -- who brought it; null: the server wrote it
     state text not null,               -- 'waiting' for an ancestor, 'accepted', 'checked', 'withheld'
     number bigint,                     -- in the unit's feed, once accepted
-    leaf bigint,                       -- in the log, once accepted
     withheld_for text,                 -- why the worker withheld it: a stable word
     bytes bytea not null,              -- the change under the document's key
     primary key (document_id, hash)
 );
 create unique index change_actor on change (document_id, actor, seq) where state <> 'waiting';
-create index change_state on change (state);
+create index change_waiting on change (document_id) where state = 'waiting';
 
 create table seal (
     document_id text not null references document (document_id),
@@ -157,14 +158,16 @@ create table entry (
     person_id text,
     primary key (unit_id, number)
 );
-create index entry_document on entry (document_id, number);
 
 create table leaf (
     epoch text not null,
     position bigint not null,
     content bytea not null,
+    document_id text,                  -- of a batch, with the number of its last change: a change stands in the first leaf
+    through_number bigint,             -- of its document that goes up to its number or beyond
     primary key (epoch, position)
 );
+create index leaf_document on leaf (document_id, through_number) where document_id is not null;
 
 create table log_node (
     epoch text not null,
@@ -248,7 +251,7 @@ create index patrol_unit on patrol (unit_id, started_at_ms);
 create table patrol_member (
     document_id text not null,
     person_id text not null,
-    since_ms bigint not null,
+    since_ms bigint,                   -- on the team since then; null: not on it, but the shift was handed over to them
     primary key (document_id, person_id)
 );
 create index patrol_member_person on patrol_member (person_id);
@@ -311,10 +314,22 @@ create table visit (
     primary key (document_id, visit_id)
 );
 
--- The track as it is drawn: unbroken pieces; between two of them a gap, drawn dashed.
+create table handover (
+    document_id text not null,
+    handover_id text not null,
+    from_person_id text not null,
+    to_person_id text not null,
+    at_ms bigint not null,
+    note text not null,
+    confirmed_at_ms bigint,            -- by the one who took over
+    primary key (document_id, handover_id)
+);
+
+-- The tracks as they are drawn: unbroken pieces, one recorder after another; between two pieces of one recorder a gap, drawn dashed.
 create table track_segment (
     document_id text not null,
     number bigint not null,
+    person_id text not null,           -- whose phone recorded it
     from_ms bigint not null,
     until_ms bigint not null,
     line text not null,                -- JSON array of [lon, lat] in degrees

@@ -67,9 +67,10 @@ impl App {
         let keys = Keys::open(&database, &vault).await?;
         let mut tx = database.begin().await?;
         let purposes = [
-            (KeyPurpose::Log, &keys.log),
-            (KeyPurpose::Receipt, &keys.receipt),
-            (KeyPurpose::Seal, &keys.seal),
+            (KeyPurpose::Log, keys.log.verifying_key().to_bytes()),
+            (KeyPurpose::Receipt, keys.receipt.verifying_key().to_bytes()),
+            (KeyPurpose::Seal, keys.seal.verifying_key().to_bytes()),
+            (KeyPurpose::Rescue, keys.rescue.public()),
         ];
         ledger::begin(&mut tx, Epoch(rand::random()), purposes, clock::now_ms()).await?;
         tx.commit().await?;

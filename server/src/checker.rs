@@ -8,9 +8,9 @@ use crate::{
     attachment::thumbnail,
     database::Tx,
     feed,
-    projection::{self, Rows},
+    projection::{self, Projected, Rows},
     row::parsed,
-    stored::{self, StoredDocument, parse_hashes},
+    stored::StoredDocument,
     worker::{Answer, Bytes, CheckJob, Checked, Job, WorkerError},
 };
 use kieumau_core::{
@@ -31,15 +31,46 @@ use tokio::sync::Notify;
 const LOOK: Duration = Duration::from_secs(1);
 /// Documents looked up at once.
 const PAGE: i64 = 64;
+/// Documents that go to a worker, and into a transaction, together.
+const TOGETHER: usize = 16;
+/// Bytes of changes that do: a large document goes alone.
+const TOGETHER_BYTES: i64 = 1 << 20;
+/// How long no push must have come before it checks. SQLite has one writer, and an answer to a phone comes before a page.
+const QUIET: Duration = Duration::from_millis(20);
+/// How long it waits for that at most: pages must not wait for the last phone of an evening.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// Wakes the checking task.
 #[derive(Clone, Debug, Default)]
 pub struct Checker(Arc<Notify>);
 
+/// A document as it was read to be checked.
+struct Looked {
+    id: DocumentId,
+    key: Key,
+    /// Heads of what passed before, as text.
+    checked_heads: String,
+    /// What passed before.
+    held: Vec<Bytes>,
+    /// What is to be checked.
+    fresh: Vec<Fresh>,
+    /// Whose the phones are that wrote in it.
+    people: Vec<(PhoneId, PersonId)>,
+}
+
 /// One change to be checked.
 struct Fresh {
     hash: Sha256,
-    bytes: Vec<u8>,
+    number: i64,
+    bytes: Bytes,
+}
+
+/// What the worker said about one document.
+struct Told {
+    /// Per fresh change: none if it passed, or the word of why not.
+    verdicts: Vec<Option<String>>,
+    /// The document without those that did not; none if no answer came that says.
+    checked: Option<Checked>,
 }
 
 impl Checker {
@@ -51,6 +82,7 @@ impl Checker {
     /// Checks until the server ends.
     pub async fn run(self, app: App) {
         loop {
+            self.quiet().await;
             match round(&app).await {
                 Ok(0) => {
                     // The time-out is the look that nobody asked for.
@@ -64,6 +96,13 @@ impl Checker {
             }
         }
     }
+
+    /// Waits until no push has come for [`QUIET`], at most for [`PATIENCE`].
+    async fn quiet(&self) {
+        let pushes =
+            async { while tokio::time::timeout(QUIET, self.0.notified()).await.is_ok() {} };
+        let _ = tokio::time::timeout(PATIENCE, pushes).await;
+    }
 }
 
 /// Checks what there is to check, and makes thumbnails that wait. How much was done.
@@ -73,28 +112,49 @@ impl Checker {
 pub async fn round(app: &App) -> Result<usize, sqlx::Error> {
     // In any order: documents that cannot be checked must not fill the page for ever.
     let rows = sqlx::query(
-        "select document_id from (select distinct document_id from change where state = 'accepted') as open \
-         order by random() limit $1",
+        "select document_id, size_bytes from document where unchecked_from is not null order by random() limit $1",
     )
     .bind(PAGE)
     .fetch_all(&app.database.read)
     .await?;
     let mut done = 0;
+    let mut together: Vec<DocumentId> = Vec::new();
+    let mut bytes = 0;
     for row in &rows {
-        let id = parsed(row, "document_id")?;
-        match check(app, id).await {
-            Ok(checked) => done += usize::from(checked),
-            // One document that cannot be read at rest must not keep the others waiting.
-            Err(error) => {
-                tracing::error!(document.id = %id, cause = %error, "a document could not be checked; it is tried again");
-            }
+        let size_bytes: i64 = row.get(1);
+        let full = together.len() == TOGETHER || bytes + size_bytes > TOGETHER_BYTES;
+        if full && !together.is_empty() {
+            done += check_together(app, &std::mem::take(&mut together)).await;
+            bytes = 0;
         }
+        together.push(parsed(row, "document_id")?);
+        bytes += size_bytes;
     }
+    done += check_together(app, &together).await;
     // One picture at a time: text does not wait for pictures.
     if let Some((unit, sha256)) = thumbnail::pending_thumbnails(app).await?.into_iter().next() {
         done += usize::from(picture(app, unit, sha256).await);
     }
     Ok(done)
+}
+
+/// Checks documents together, and one by one if that fails: one that cannot be read at rest must not keep the others waiting.
+async fn check_together(app: &App, ids: &[DocumentId]) -> usize {
+    if ids.len() > 1
+        && let Ok(done) = check(app, ids).await
+    {
+        return done;
+    }
+    let mut done = 0;
+    for id in ids {
+        match check(app, &[*id]).await {
+            Ok(checked) => done += checked,
+            Err(error) => {
+                tracing::error!(document.id = %id, cause = %error, "a document could not be checked; it is tried again");
+            }
+        }
+    }
+    done
 }
 
 /// Makes one thumbnail; false if it stays waiting, which the next look tries again.
@@ -121,61 +181,135 @@ async fn picture(app: &App, unit: UnitId, sha256: Sha256) -> bool {
     }
 }
 
-/// Checks the unchecked changes of one document; false if that settled nothing, because another process was faster.
+/// Checks the unchecked changes of these documents. How many documents that settled; none of which another process was faster.
 ///
 /// # Errors
-/// What the database says.
-pub async fn check(app: &App, id: DocumentId) -> Result<bool, sqlx::Error> {
-    let mut tx = app.database.begin().await?;
-    let Some(stored) = StoredDocument::hold(&mut tx, &app.vault, id).await? else {
-        return Ok(false);
-    };
-    let held = changes(&mut tx, &stored, id, "checked").await?;
-    let fresh = changes(&mut tx, &stored, id, "accepted").await?;
-    let people = people(&mut tx, id).await?;
-    // Not held over the worker's time: SQLite has one writer.
-    tx.rollback().await?;
-    let held: Vec<Bytes> = held.into_iter().map(|fresh| Bytes(fresh.bytes)).collect();
-    let (verdicts, checked) = ask(app, &stored.key, held, &fresh, people).await?;
-    let mut tx = app.database.begin().await?;
-    // The feed first, as everywhere: held before `advance` looks, no entry can come in between that it would not see.
-    feed::hold(&mut tx, &BTreeSet::from([stored.key.unit])).await?;
-    let now = StoredDocument::hold(&mut tx, &app.vault, id).await?;
-    if now.is_none_or(|now| now.checked_heads != stored.checked_heads) {
-        // Another process was faster.
-        tx.rollback().await?;
-        return Ok(false);
+/// What the database says; nothing was written then.
+pub async fn check(app: &App, ids: &[DocumentId]) -> Result<usize, sqlx::Error> {
+    // Only read, and not held over the worker's time: SQLite has one writer.
+    let mut tx = app.database.read.begin().await?;
+    let mut looked = Vec::with_capacity(ids.len());
+    for id in ids {
+        looked.extend(look(app, &mut tx, *id).await?);
     }
+    people(&mut tx, &mut looked).await?;
+    tx.rollback().await?;
+    if looked.is_empty() {
+        return Ok(0);
+    }
+    let told = ask_together(app, &looked).await?;
+    settle(app, &looked, told).await
+}
+
+/// Writes what the worker said.
+async fn settle(app: &App, looked: &[Looked], told: Vec<Told>) -> Result<usize, sqlx::Error> {
+    let mut tx = app.database.begin().await?;
+    // The feeds first, as everywhere: held before `advance` looks, no entry can come in between that it would not see.
+    let units: BTreeSet<UnitId> = looked.iter().map(|looked| looked.key.unit).collect();
+    feed::hold(&mut tx, &units).await?;
+    let ids = looked.iter().map(|looked| looked.id).collect();
+    let now = StoredDocument::hold_all(&mut tx, &app.vault, &ids).await?;
     let mut settled = 0;
-    for (fresh, verdict) in fresh.iter().zip(&verdicts) {
-        let state = if verdict.is_none() {
-            "checked"
-        } else {
-            "withheld"
-        };
-        let changed = sqlx::query(
-            "update change set state = $1, withheld_for = $2 \
-             where document_id = $3 and hash = $4 and state = 'accepted'",
-        )
-        .bind(state)
-        .bind(verdict)
-        .bind(id.to_string())
-        .bind(fresh.hash.to_string())
-        .execute(&mut *tx)
-        .await?;
-        settled += changed.rows_affected();
-        if let Some(word) = verdict {
-            tracing::warn!(document.id = %id, change.hash = %fresh.hash, reason = word, "change withheld");
+    let mut shown = Shown::default();
+    for (looked, told) in looked.iter().zip(told) {
+        let same = |now: &StoredDocument| now.checked_heads == looked.checked_heads;
+        // Else another process was faster.
+        if now.get(&looked.id).is_some_and(same) {
+            verdicts(&mut tx, looked, &told.verdicts).await?;
+            settled += usize::from(!looked.fresh.is_empty());
+            if let Some(checked) = told.checked {
+                let rows: Rows = serde_json::from_str(&checked.rows)
+                    .map_err(|error| sqlx::Error::Decode(error.into()))?;
+                let before = !looked.checked_heads.is_empty();
+                shown.add(&looked.key, checked.heads, rows, before);
+            }
         }
     }
-    if let Some(checked) = checked {
-        let rows: Rows = serde_json::from_str(&checked.rows)
-            .map_err(|error| sqlx::Error::Decode(error.into()))?;
-        write(&mut tx, &stored.key, &checked.heads, &rows).await?;
+    shown.store(&mut tx).await?;
+    for unit in units {
+        feed::advance(&mut tx, unit).await?;
     }
-    feed::advance(&mut tx, stored.key.unit).await?;
     tx.commit().await?;
-    Ok(settled > 0)
+    Ok(settled)
+}
+
+/// Writes the verdicts, and from where the document is unchecked now.
+///
+/// # Errors
+/// What the database says; `RowNotFound` if the document has unchecked changes that were not looked at: it is looked at anew.
+async fn verdicts(
+    tx: &mut Tx,
+    looked: &Looked,
+    verdicts: &[Option<String>],
+) -> Result<(), sqlx::Error> {
+    let Some(last) = looked.fresh.last() else {
+        return Ok(());
+    };
+    let id = looked.id.to_string();
+    let mut changed = 0;
+    for (fresh, verdict) in looked.fresh.iter().zip(verdicts) {
+        let Some(word) = verdict else { continue };
+        tracing::warn!(document.id = %id, change.hash = %fresh.hash, reason = word, "change withheld");
+        changed += sqlx::query(
+            "update change set state = 'withheld', withheld_for = $1 \
+             where document_id = $2 and hash = $3 and state = 'accepted'",
+        )
+        .bind(word)
+        .bind(&id)
+        .bind(fresh.hash.to_string())
+        .execute(&mut **tx)
+        .await?
+        .rows_affected();
+    }
+    changed += sqlx::query(
+        "update change set state = 'checked' where document_id = $1 and state = 'accepted' and number <= $2",
+    )
+    .bind(&id)
+    .bind(last.number)
+    .execute(&mut **tx)
+    .await?
+    .rows_affected();
+    if changed != looked.fresh.len() as u64 {
+        return Err(sqlx::Error::RowNotFound);
+    }
+    sqlx::query(
+        "update document set unchecked_from = \
+         (select min(number) from change where document_id = $1 and state = 'accepted') where document_id = $1",
+    )
+    .bind(&id)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Documents that were looked into, with their heads and rows.
+#[derive(Default)]
+struct Shown {
+    documents: Vec<(Key, Vec<Sha256>, Rows)>,
+    rows: Projected,
+}
+
+impl Shown {
+    /// One more; `before` says whether it may have been shown before.
+    fn add(&mut self, key: &Key, heads: Vec<Sha256>, rows: Rows, before: bool) {
+        self.rows.add(key, &rows, before);
+        self.documents.push((key.clone(), heads, rows));
+    }
+
+    /// Writes grants, rows and heads.
+    async fn store(self, tx: &mut Tx) -> Result<(), sqlx::Error> {
+        for (key, heads, rows) in &self.documents {
+            grants(tx, key, rows).await?;
+            sqlx::query(
+                "update document set checked_heads = $1, projected_heads = $1 where document_id = $2",
+            )
+            .bind(heads_text(heads))
+            .bind(key.document().to_string())
+            .execute(&mut **tx)
+            .await?;
+        }
+        self.rows.store(tx).await
+    }
 }
 
 /// Rows, heads and grants of a document that was looked into.
@@ -188,21 +322,14 @@ pub async fn write(
     heads: &[Sha256],
     rows: &Rows,
 ) -> Result<(), sqlx::Error> {
-    grants(tx, key, rows).await?;
-    projection::replace(tx, key, rows).await?;
-    sqlx::query(
-        "update document set checked_heads = $1, projected_heads = $1 where document_id = $2",
-    )
-    .bind(heads_text(heads))
-    .bind(key.document().to_string())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    let mut shown = Shown::default();
+    shown.add(key, heads.to_vec(), rows.clone(), true);
+    shown.store(tx).await
 }
 
 /// Who came onto the team is given the document whole, by an entry with a number of its own.
 async fn grants(tx: &mut Tx, key: &Key, rows: &Rows) -> Result<(), sqlx::Error> {
-    let members: BTreeSet<PersonId> = rows.members().into_iter().collect();
+    let members = rows.readers();
     let old = sqlx::query("select person_id from patrol_member where document_id = $1")
         .bind(key.document().to_string())
         .fetch_all(&mut **tx)
@@ -216,113 +343,142 @@ async fn grants(tx: &mut Tx, key: &Key, rows: &Rows) -> Result<(), sqlx::Error> 
     }
     let mut feeds = feed::hold(tx, &BTreeSet::from([key.unit])).await?;
     for person in members.difference(&old) {
-        feeds
-            .append(tx, key.unit, feed::Entry::Grant(key.document(), *person))
-            .await?;
+        feeds.append(key.unit, feed::Entry::Grant(key.document(), *person))?;
     }
     for person in old.difference(&members) {
-        feeds
-            .append(tx, key.unit, feed::Entry::Ungrant(key.document(), *person))
-            .await?;
+        feeds.append(key.unit, feed::Entry::Ungrant(key.document(), *person))?;
     }
-    feed::store(tx, &feeds).await
+    feed::store(tx, feeds).await
 }
 
-async fn changes(
-    tx: &mut Tx,
-    stored: &StoredDocument,
-    id: DocumentId,
-    state: &str,
-) -> Result<Vec<Fresh>, sqlx::Error> {
+/// Reads a document with its changes; none if there is no such document.
+async fn look(app: &App, tx: &mut Tx, id: DocumentId) -> Result<Option<Looked>, sqlx::Error> {
+    let Some(stored) = StoredDocument::read(tx, &app.vault, id).await? else {
+        return Ok(None);
+    };
     let rows = sqlx::query(
-        "select hash, bytes from change where document_id = $1 and state = $2 order by number",
+        "select hash, state, number, actor, bytes from change \
+         where document_id = $1 and (state = 'checked' or state = 'accepted') order by number",
     )
     .bind(id.to_string())
-    .bind(state)
     .fetch_all(&mut **tx)
     .await?;
-    rows.iter()
-        .map(|row| {
-            let hash = parse_hashes(&row.get::<String, _>(0))
-                .pop()
-                .ok_or_else(|| stored::damaged("a change's hash"))?;
-            Ok(Fresh {
+    let mut looked = Looked {
+        id,
+        key: stored.key.clone(),
+        checked_heads: stored.checked_heads.clone(),
+        held: Vec::new(),
+        fresh: Vec::new(),
+        people: Vec::new(),
+    };
+    let mut phones = BTreeSet::new();
+    for row in rows {
+        let hash = parsed(&row, "hash")?;
+        let bytes = Bytes(stored.open(hash, &row.get::<Vec<u8>, _>(4))?);
+        if row.get::<String, _>(1) == "accepted" {
+            let number = row.get(2);
+            looked.fresh.push(Fresh {
                 hash,
-                bytes: stored.open(hash, &row.get::<Vec<u8>, _>(1))?,
-            })
-        })
-        .collect()
+                number,
+                bytes,
+            });
+        } else {
+            looked.held.push(bytes);
+        }
+        let actor = hex::decode(row.get::<String, _>(3)).ok();
+        phones.extend(actor.and_then(|actor| Some(Actor::from_slice(&actor)?.phone)));
+    }
+    // Whose they are is filled in for all documents at once.
+    let nobody = PersonId::from_bytes([0; 16]);
+    looked.people = phones.into_iter().map(|phone| (phone, nobody)).collect();
+    Ok(Some(looked))
 }
 
-/// Whose the phones are that wrote in this document.
-async fn people(tx: &mut Tx, id: DocumentId) -> Result<Vec<(PhoneId, PersonId)>, sqlx::Error> {
-    let rows = sqlx::query("select distinct actor from change where document_id = $1")
-        .bind(id.to_string())
-        .fetch_all(&mut **tx)
-        .await?;
-    let mut phones = BTreeMap::new();
-    for row in rows {
-        let actor = hex::decode(row.get::<String, _>(0))
-            .ok()
-            .and_then(|actor| Actor::from_slice(&actor));
-        let Some(Actor { phone, .. }) = actor else {
-            continue;
-        };
+/// Fills in whose the phones are that wrote in these documents.
+async fn people(tx: &mut Tx, looked: &mut [Looked]) -> Result<(), sqlx::Error> {
+    let phones: BTreeSet<PhoneId> = looked
+        .iter()
+        .flat_map(|looked| looked.people.iter().map(|(phone, _)| *phone))
+        .collect();
+    let mut owners = BTreeMap::new();
+    for phone in phones {
         let row = sqlx::query("select person_id from phone where phone_id = $1")
             .bind(phone.to_string())
             .fetch_optional(&mut **tx)
             .await?;
         if let Some(row) = row {
-            phones.insert(phone, parsed(&row, "person_id")?);
+            owners.insert(phone, parsed(&row, "person_id")?);
         }
     }
-    Ok(phones.into_iter().collect())
+    for looked in looked {
+        looked.people = looked
+            .people
+            .iter()
+            .filter_map(|(phone, _)| Some((*phone, *owners.get(phone)?)))
+            .collect();
+    }
+    Ok(())
 }
 
-/// Asks a worker; if it dies over them, asks again one by one, so that only what kills it is withheld.
-async fn ask(
-    app: &App,
-    key: &Key,
-    mut held: Vec<Bytes>,
-    fresh: &[Fresh],
-    people: Vec<(PhoneId, PersonId)>,
-) -> Result<(Vec<Option<String>>, Option<Checked>), sqlx::Error> {
-    let json = serde_json::to_string(key).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let job = |held: Vec<Bytes>, fresh: Vec<Bytes>| CheckJob {
-        key: json.clone(),
-        held,
-        fresh,
-        people: people.clone(),
-    };
-    let all: Vec<Bytes> = fresh
-        .iter()
-        .map(|fresh| Bytes(fresh.bytes.clone()))
-        .collect();
-    match app
-        .workers
-        .run(&Job::Check(job(held.clone(), all.clone())))
-        .await
-    {
-        Ok(Answer::Checked(checked)) => return Ok((checked.verdicts.clone(), Some(checked))),
+/// Asks a worker about all of them; about those of which it does not answer, one by one.
+async fn ask_together(app: &App, looked: &[Looked]) -> Result<Vec<Told>, sqlx::Error> {
+    let mut jobs = Vec::with_capacity(looked.len());
+    for looked in looked {
+        jobs.push(Job::Check(looked.job(looked.fresh.iter())?));
+    }
+    let answers = match app.workers.run(&Job::All(jobs)).await {
+        Ok(Answer::All(answers)) if answers.len() == looked.len() => answers,
         Err(error @ WorkerError::NotStarted(_)) => {
             return Err(sqlx::Error::Io(std::io::Error::other(error)));
         }
-        Ok(_) | Err(_) => {}
+        Ok(_) | Err(_) => Vec::new(),
+    };
+    let mut answers = answers.into_iter();
+    let mut told = Vec::with_capacity(looked.len());
+    for looked in looked {
+        told.push(match answers.next() {
+            Some(Answer::Checked(checked)) if checked.verdicts.len() == looked.fresh.len() => {
+                Told {
+                    verdicts: checked.verdicts.clone(),
+                    checked: Some(checked),
+                }
+            }
+            _ => ask_one_by_one(app, looked).await?,
+        });
     }
-    let mut verdicts = Vec::with_capacity(all.len());
-    let mut last = None;
-    for one in all {
-        let verdict = match app
-            .workers
-            .run(&Job::Check(job(held.clone(), vec![one.clone()])))
-            .await
-        {
+    Ok(told)
+}
+
+impl Looked {
+    /// What a worker is asked about these of its fresh changes.
+    fn job<'a>(&self, fresh: impl Iterator<Item = &'a Fresh>) -> Result<CheckJob, sqlx::Error> {
+        Ok(CheckJob {
+            key: serde_json::to_string(&self.key)
+                .map_err(|error| sqlx::Error::Encode(error.into()))?,
+            held: self.held.clone(),
+            fresh: fresh.map(|fresh| fresh.bytes.clone()).collect(),
+            people: self.people.clone(),
+        })
+    }
+}
+
+/// Asks about one change after the other, so that only what kills a worker is withheld.
+async fn ask_one_by_one(app: &App, looked: &Looked) -> Result<Told, sqlx::Error> {
+    let mut passed = looked.job([].iter())?;
+    let mut told = Told {
+        verdicts: Vec::with_capacity(looked.fresh.len()),
+        checked: None,
+    };
+    for fresh in &looked.fresh {
+        let mut with = passed.clone();
+        with.fresh = vec![fresh.bytes.clone()];
+        let verdict = match app.workers.run(&Job::Check(with)).await {
             Ok(Answer::Checked(mut checked)) => {
                 let verdict = checked.verdicts.pop().flatten();
                 if verdict.is_none() {
-                    held.push(one);
+                    passed.held.push(fresh.bytes.clone());
                 }
-                last = Some(checked);
+                told.checked = Some(checked);
                 verdict
             }
             Ok(Answer::Failed(word)) => Some(word),
@@ -331,15 +487,15 @@ async fn ask(
             Err(error @ (WorkerError::Died | WorkerError::TooSlow)) => {
                 // A worker that fails without it too says nothing about this change: it is tried again later.
                 app.workers
-                    .run(&Job::Check(job(held.clone(), Vec::new())))
+                    .run(&Job::Check(passed.clone()))
                     .await
                     .map_err(std::io::Error::other)?;
                 Some(error.word().to_owned())
             }
         };
-        verdicts.push(verdict);
+        told.verdicts.push(verdict);
     }
-    Ok((verdicts, last))
+    Ok(told)
 }
 
 /// Rebuilds every projected row from the documents, one document at a time. How many there are.
@@ -371,22 +527,26 @@ pub async fn reproject(app: &App) -> Result<usize, sqlx::Error> {
 }
 
 async fn reproject_one(app: &App, id: DocumentId) -> Result<bool, sqlx::Error> {
-    let mut tx = app.database.begin().await?;
-    let Some(stored) = StoredDocument::hold(&mut tx, &app.vault, id).await? else {
+    let mut tx = app.database.read.begin().await?;
+    let looked = look(app, &mut tx, id).await?;
+    tx.rollback().await?;
+    let Some(looked) = looked else {
         return Ok(true);
     };
-    let held = changes(&mut tx, &stored, id, "checked").await?;
-    tx.rollback().await?;
-    let held = held.into_iter().map(|fresh| Bytes(fresh.bytes)).collect();
-    let (_, Some(checked)) = ask(app, &stored.key, held, &[], Vec::new()).await? else {
-        return Ok(false);
+    let job = Job::Check(looked.job([].iter())?);
+    let checked = match app.workers.run(&job).await {
+        Ok(Answer::Checked(checked)) => checked,
+        Err(WorkerError::NotStarted(error)) => return Err(sqlx::Error::Io(error)),
+        Ok(_) | Err(_) => return Ok(false),
     };
     let rows: Rows =
         serde_json::from_str(&checked.rows).map_err(|error| sqlx::Error::Decode(error.into()))?;
     let mut tx = app.database.begin().await?;
     let now = StoredDocument::hold(&mut tx, &app.vault, id).await?;
-    if now.is_some_and(|now| now.checked_heads == stored.checked_heads) {
-        projection::replace(&mut tx, &stored.key, &rows).await?;
+    if now.is_some_and(|now| now.checked_heads == looked.checked_heads) {
+        let mut projected = Projected::default();
+        projected.add(&looked.key, &rows, true);
+        projected.store(&mut tx).await?;
         sqlx::query("update document set projected_heads = $1 where document_id = $2")
             .bind(heads_text(&checked.heads))
             .bind(id.to_string())
@@ -409,7 +569,16 @@ pub async fn recheck(app: &App) -> Result<u64, sqlx::Error> {
     )
     .execute(&mut *tx)
     .await?;
+    sqlx::query(
+        "update document set unchecked_from = (select min(c.number) from change c \
+         where c.document_id = document.document_id and c.state = 'accepted')",
+    )
+    .execute(&mut *tx)
+    .await?;
     tx.commit().await?;
     while round(app).await? > 0 {}
     Ok(again.rows_affected())
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use crate::{
     app::{App, Config, OpenError},
     checker, clock, demo, enrolment,
     person::{self, FirstPassword, NewPerson},
-    phone, reference, serve,
+    phone, reference, rescue, serve,
     unit::{self, Level, NewUnit},
     worker,
 };
@@ -59,6 +59,9 @@ enum What {
     Reproject(Data),
     /// Looks again at every change that the worker withheld, after an upgrade or a bad day of the machine.
     Recheck(Data),
+    /// Rescue files (tệp cứu hộ): what a phone could not send itself.
+    #[command(subcommand)]
+    Rescue(Rescue),
     /// Says what the server stands on: version, database, its SQLite.
     Doctor(Data),
     /// Reads what changes say, for the server that started it.
@@ -226,6 +229,17 @@ enum Phone {
     },
 }
 
+#[derive(Subcommand)]
+enum Rescue {
+    /// Takes a rescue file. Twice is as good as once.
+    Take {
+        #[command(flatten)]
+        data: Data,
+        /// The file.
+        file: PathBuf,
+    },
+}
+
 impl Data {
     async fn open(self, public_url: String) -> Result<App, OpenError> {
         App::open(Config {
@@ -302,6 +316,7 @@ impl Command {
             }
             What::Export(export) => export.run().await,
             What::Verify { file, server_key } => say(&crate::export::verify(&file, server_key)?),
+            What::Rescue(Rescue::Take { data, file }) => take_rescue(data, file).await,
             What::Unit(unit) => unit.run().await,
             What::Person(person) => person.run().await,
             What::Phone(phone) => phone.run().await,
@@ -470,6 +485,15 @@ async fn code(data: Data, sign_in: &str, json: bool) -> Result<(), OpenError> {
         return say(&line.to_string());
     }
     say(&format!("{}\n{}", issued.code.grouped(), issued.qr_text))
+}
+
+async fn take_rescue(data: Data, file: PathBuf) -> Result<(), OpenError> {
+    let app = data.open(String::new()).await?;
+    let file = std::fs::File::open(file)?;
+    let taken = rescue::take(&app, rescue::Carrier::default(), file)
+        .await
+        .map_err(worded)?;
+    say(&serde_json::to_string(&taken)?)
 }
 
 /// A problem as a command's error.

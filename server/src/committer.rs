@@ -69,12 +69,8 @@ impl Committer {
                     }
                 }
                 Err(error) if group.len() == 1 => {
-                    for waiting in group.drain(..) {
-                        let _ = waiting
-                            .answer
-                            .send(Err(Problem::internal(std::io::Error::other(
-                                error.to_string(),
-                            ))));
+                    if let Some(waiting) = group.pop() {
+                        let _ = waiting.answer.send(Err(error.into()));
                     }
                 }
                 Err(_) => {
@@ -92,7 +88,11 @@ impl Committer {
     }
 }
 
-async fn commit(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, sqlx::Error> {
+/// Commits `pushes` in one transaction of their own, for who brings much at once and should not fill the queue.
+///
+/// # Errors
+/// What the database says; nothing was written then.
+pub async fn commit(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, sqlx::Error> {
     let mut tried = 1;
     loop {
         match intake::write(app, pushes).await {

@@ -4,12 +4,12 @@
 //! pool for both. What a transaction writes is one story: the record, its audit row, its log leaf.
 
 use sqlx::{
-    AnyPool, Row as _, Transaction,
+    AnyPool, Connection as _, Row as _, Transaction,
     any::{Any, AnyPoolOptions},
 };
 use std::path::Path;
 
-/// Which database it is. SQL that needs to know is a defect, but for how a transaction begins.
+/// Which database it is. SQL that needs to know is a defect, but for how a transaction begins and how it holds a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// SQLite in a file.
@@ -29,6 +29,16 @@ pub struct Database {
 
 /// A transaction on either database.
 pub type Tx = Transaction<'static, Any>;
+
+/// How a query ends that holds the rows it reads until the transaction ends. On SQLite a writing transaction holds the whole
+/// database already, and knows no such words.
+pub fn holding(tx: &Tx) -> &'static str {
+    if tx.backend_name() == "PostgreSQL" {
+        " for no key update"
+    } else {
+        ""
+    }
+}
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
@@ -62,6 +72,8 @@ impl Database {
         let pool = |connections| {
             AnyPoolOptions::new()
                 .max_connections(connections)
+                // A file does not hang up: asking each time whether it is there costs a hop between threads.
+                .test_before_acquire(false)
                 .after_connect(|connection, _| {
                     Box::pin(async move {
                         for pragma in [
@@ -69,6 +81,10 @@ impl Database {
                             "pragma synchronous = full",
                             "pragma foreign_keys = on",
                             "pragma busy_timeout = 10000",
+                            // Pages, not bytes: a checkpoint waits for the disk once more, so it comes seldom.
+                            "pragma wal_autocheckpoint = 4000",
+                            // Kibibytes: what a first upload touches of the indexes stays in memory.
+                            "pragma cache_size = -8000",
                         ] {
                             sqlx::query(pragma).execute(&mut *connection).await?;
                         }
@@ -76,7 +92,12 @@ impl Database {
                     })
                 })
         };
-        let write = pool(1).connect(&url).await?;
+        let write = pool(1).before_acquire(|connection, _| {
+            // When the disk is full SQLite ends the transaction by itself; the driver still counts it, and would never begin another.
+            let at_rest = !connection.is_in_transaction();
+            Box::pin(async move { Ok(at_rest) })
+        });
+        let write = write.connect(&url).await?;
         let read = pool(4).connect(&url).await?;
         Ok(Self {
             read,
@@ -119,5 +140,36 @@ impl Database {
             env!("CARGO_PKG_VERSION"),
             self.backend
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::Problem;
+
+    #[tokio::test]
+    async fn a_full_disk_is_said_and_does_not_take_the_writer_away() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = Database::open(None, folder.path()).await.expect("opens");
+        let mut tx = database.begin().await.expect("begins");
+        // This connection's disk is as full as the file is large.
+        sqlx::query("pragma max_page_count = 1")
+            .execute(&mut *tx)
+            .await
+            .expect("set");
+        let full = sqlx::query("insert into setting (name, value) values ('large', $1)")
+            .bind("x".repeat(1 << 20))
+            .execute(&mut *tx)
+            .await
+            .expect_err("no room");
+        assert_eq!(Problem::from(full).word(), "storage-full");
+        drop(tx);
+        let mut tx = database.begin().await.expect("begins again");
+        sqlx::query("insert into setting (name, value) values ('small', 'x')")
+            .execute(&mut *tx)
+            .await
+            .expect("room again");
+        tx.commit().await.expect("committed");
     }
 }

@@ -144,6 +144,7 @@ pub async fn issue(app: &App, by: Option<&SignedIn>, person: PersonId) -> Answer
         pin: None,
         log_key: app.keys.log.verifying_key().to_bytes(),
         receipt_key: app.keys.receipt.verifying_key().to_bytes(),
+        rescue_key: app.keys.rescue.public(),
         code: code.clone(),
     };
     Ok(IssuedCode {
@@ -384,6 +385,7 @@ impl Issued {
             log_key: app.keys.log.verifying_key().to_bytes(),
             receipt_key: app.keys.receipt.verifying_key().to_bytes(),
             seal_key: app.keys.seal.verifying_key().to_bytes(),
+            rescue_key: app.keys.rescue.public(),
             epoch: log_epoch(tx).await?,
             leaf,
             server_time_ms: now_ms,

@@ -1,7 +1,10 @@
 //! Feeds: a unit's ordered list of entries. An entry gets its number in the transaction that stores it, under the feed's row
 //! lock, so numbers appear in the order of commits and a reader can never skip one.
 
-use crate::database::Tx;
+use crate::{
+    database::{Tx, holding},
+    insert::{Insert, Value},
+};
 use kieumau_core::{
     hash::Sha256,
     id::{DocumentId, PersonId, UnitId},
@@ -19,36 +22,81 @@ pub enum Entry {
     Ungrant(DocumentId, PersonId),
 }
 
-/// Feeds held until the transaction ends, with their last numbers.
-pub struct Feeds(BTreeMap<UnitId, i64>);
+/// Feeds held until the transaction ends, with their last numbers and the entries that [`store`] writes.
+pub struct Feeds {
+    last: BTreeMap<UnitId, i64>,
+    entries: Vec<(UnitId, i64, Entry)>,
+}
 
 /// Holds the feeds of these units, in the order of their ids.
 ///
 /// # Errors
 /// What the database says; a unit that is not there is a foreign-key error.
 pub async fn hold(tx: &mut Tx, units: &BTreeSet<UnitId>) -> Result<Feeds, sqlx::Error> {
-    let mut feeds = BTreeMap::new();
+    let mut last = BTreeMap::new();
     for unit in units {
-        let row = sqlx::query(
-            "insert into feed (unit_id, last_number, checked_through) values ($1, 0, 0) \
-             on conflict (unit_id) do update set last_number = feed.last_number returning last_number",
-        )
-        .bind(unit.to_string())
-        .fetch_one(&mut **tx)
-        .await?;
-        feeds.insert(*unit, row.get(0));
+        let number = match held(tx, *unit).await? {
+            Some(number) => number,
+            None => {
+                sqlx::query(
+                    "insert into feed (unit_id, last_number, checked_through) values ($1, 0, 0) on conflict do nothing",
+                )
+                .bind(unit.to_string())
+                .execute(&mut **tx)
+                .await?;
+                held(tx, *unit).await?.ok_or(sqlx::Error::RowNotFound)?
+            }
+        };
+        last.insert(*unit, number);
     }
-    Ok(Feeds(feeds))
+    Ok(Feeds {
+        last,
+        entries: Vec::new(),
+    })
 }
 
-/// Writes the last numbers back.
+async fn held(tx: &mut Tx, unit: UnitId) -> Result<Option<i64>, sqlx::Error> {
+    let sql = format!(
+        "select last_number from feed where unit_id = $1{}",
+        holding(tx)
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(unit.to_string())
+        .fetch_optional(&mut **tx)
+        .await?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+/// Writes the new entries and the last numbers.
 ///
 /// # Errors
 /// What the database says.
-pub async fn store(tx: &mut Tx, feeds: &Feeds) -> Result<(), sqlx::Error> {
-    for (unit, last) in &feeds.0 {
+pub async fn store(tx: &mut Tx, feeds: Feeds) -> Result<(), sqlx::Error> {
+    let grown: BTreeSet<UnitId> = feeds.entries.iter().map(|(unit, _, _)| *unit).collect();
+    let mut rows = Insert::new(
+        "insert into entry (unit_id, number, type, document_id, change_hash, person_id) values",
+        6,
+        "",
+    );
+    for (unit, number, entry) in feeds.entries {
+        let (word, document, change, person) = match entry {
+            Entry::Change(document, hash) => ("change", document, Some(hash), None),
+            Entry::Grant(document, person) => ("grant", document, None, Some(person)),
+            Entry::Ungrant(document, person) => ("ungrant", document, None, Some(person)),
+        };
+        rows.push([
+            Value::text(unit),
+            number.into(),
+            word.into(),
+            Value::text(document),
+            Value::text_or_null(change),
+            Value::text_or_null(person),
+        ]);
+    }
+    rows.execute(tx).await?;
+    for unit in grown {
         sqlx::query("update feed set last_number = $1 where unit_id = $2")
-            .bind(last)
+            .bind(feeds.last[&unit])
             .bind(unit.to_string())
             .execute(&mut **tx)
             .await?;
@@ -62,9 +110,8 @@ pub async fn store(tx: &mut Tx, feeds: &Feeds) -> Result<(), sqlx::Error> {
 /// What the database says.
 pub async fn advance(tx: &mut Tx, unit: UnitId) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "update feed set checked_through = coalesce((select min(c.number) - 1 from change c \
-         join document d on d.document_id = c.document_id where d.unit_id = $1 and c.state = 'accepted'), last_number) \
-         where unit_id = $1",
+        "update feed set checked_through = coalesce((select min(unchecked_from) - 1 from document \
+         where unit_id = $1 and unchecked_from is not null), last_number) where unit_id = $1",
     )
     .bind(unit.to_string())
     .execute(&mut **tx)
@@ -73,37 +120,14 @@ pub async fn advance(tx: &mut Tx, unit: UnitId) -> Result<(), sqlx::Error> {
 }
 
 impl Feeds {
-    /// Appends an entry to the feed of `unit`, which must be held; its number.
+    /// Gives `entry` the next number of the feed of `unit`, which must be held; [`store`] writes it.
     ///
     /// # Errors
-    /// What the database says; `RowNotFound` if the feed is not held.
-    pub async fn append(
-        &mut self,
-        tx: &mut Tx,
-        unit: UnitId,
-        entry: Entry,
-    ) -> Result<i64, sqlx::Error> {
-        let last = self.0.get_mut(&unit).ok_or(sqlx::Error::RowNotFound)?;
+    /// `RowNotFound` if the feed is not held.
+    pub fn append(&mut self, unit: UnitId, entry: Entry) -> Result<i64, sqlx::Error> {
+        let last = self.last.get_mut(&unit).ok_or(sqlx::Error::RowNotFound)?;
         *last += 1;
-        let (word, document, change, person) = match entry {
-            Entry::Change(document, hash) => ("change", document, Some(hash.to_string()), None),
-            Entry::Grant(document, person) => ("grant", document, None, Some(person.to_string())),
-            Entry::Ungrant(document, person) => {
-                ("ungrant", document, None, Some(person.to_string()))
-            }
-        };
-        sqlx::query(
-            "insert into entry (unit_id, number, type, document_id, change_hash, person_id) \
-             values ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(unit.to_string())
-        .bind(*last)
-        .bind(word)
-        .bind(document.to_string())
-        .bind(change)
-        .bind(person)
-        .execute(&mut **tx)
-        .await?;
+        self.entries.push((unit, *last, entry));
         Ok(*last)
     }
 }

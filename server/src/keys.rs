@@ -1,11 +1,16 @@
-//! The server's own signing keys (Ed25519), one per purpose, wrapped by the master key in the database so that several
-//! server processes share them. Made at the first start and never replaced: phones hold their fingerprints.
+//! The server's own keys, one per purpose, wrapped by the master key in the database so that several server processes share
+//! them. Those it signs with are Ed25519, the one that phones encipher rescue files to is X25519. Made at the first start and never replaced: phones hold their fingerprints.
 
-use crate::{clock, database::Database, vault::Vault};
+use crate::{
+    clock,
+    database::Database,
+    vault::{Key, Vault},
+};
 use ed25519_dalek::SigningKey;
+use kieumau_core::rescue::sealed::RescueKey;
 use sqlx::Row as _;
 
-/// Every key the server signs with.
+/// Every key the server has.
 #[derive(Debug)]
 pub struct Keys {
     /// Signs tree heads.
@@ -16,11 +21,13 @@ pub struct Keys {
     pub seal: SigningKey,
     /// Signs access tokens.
     pub token: SigningKey,
+    /// Opens rescue files.
+    pub rescue: RescueKey,
 }
 
 impl Keys {
     /// The purposes, by the word in the table.
-    pub const PURPOSES: [&str; 4] = ["log", "receipt", "seal", "token"];
+    pub const PURPOSES: [&str; 5] = ["log", "receipt", "seal", "token", "rescue"];
 
     /// Loads the keys, making those that are missing.
     ///
@@ -31,19 +38,18 @@ impl Keys {
         for purpose in Self::PURPOSES {
             let mut secret = zeroize::Zeroizing::new([0; 32]);
             rand::fill(secret.as_mut_slice());
-            let key = SigningKey::from_bytes(&secret);
             sqlx::query(
                 "insert into server_key (purpose, public_key, wrapped_private_key, created_at_ms) \
                  values ($1, $2, $3, $4) on conflict do nothing",
             )
             .bind(purpose)
-            .bind(key.verifying_key().to_bytes().to_vec())
+            .bind(public_key(purpose, &secret).to_vec())
             .bind(vault.wrap(purpose, secret.as_ref()))
             .bind(clock::now_ms())
             .execute(&mut *tx)
             .await?;
         }
-        let mut keys = Vec::with_capacity(Self::PURPOSES.len());
+        let mut secrets = Vec::with_capacity(Self::PURPOSES.len());
         for purpose in Self::PURPOSES {
             let row = sqlx::query("select wrapped_private_key from server_key where purpose = $1")
                 .bind(purpose)
@@ -52,15 +58,25 @@ impl Keys {
             let secret = vault
                 .key(purpose, &row.get::<Vec<u8>, _>(0))
                 .map_err(|sealed| sqlx::Error::Decode(Box::new(sealed)))?;
-            keys.push(SigningKey::from_bytes(&secret));
+            secrets.push(secret);
         }
         tx.commit().await?;
-        let [log, receipt, seal, token] = keys.try_into().expect("one key per purpose");
+        let [log, receipt, seal, token, rescue]: [Key; 5] =
+            secrets.try_into().expect("one key per purpose");
         Ok(Self {
-            log,
-            receipt,
-            seal,
-            token,
+            log: SigningKey::from_bytes(&log),
+            receipt: SigningKey::from_bytes(&receipt),
+            seal: SigningKey::from_bytes(&seal),
+            token: SigningKey::from_bytes(&token),
+            rescue: RescueKey::from_bytes(&rescue),
         })
+    }
+}
+
+/// What is told of the key of these secret bytes.
+fn public_key(purpose: &str, secret: &Key) -> [u8; 32] {
+    match purpose {
+        "rescue" => RescueKey::from_bytes(secret).public(),
+        _ => SigningKey::from_bytes(secret).verifying_key().to_bytes(),
     }
 }

@@ -3,8 +3,10 @@
 //!
 //! The frontier is taken last in a transaction and once per group of pushes: on PostgreSQL its row is what commits wait for.
 
-use crate::database::Tx;
-use ed25519_dalek::SigningKey;
+use crate::{
+    database::{Tx, holding},
+    insert::{Insert, Value},
+};
 use kieumau_core::{
     hash::Sha256,
     log::{
@@ -30,50 +32,79 @@ impl Ledger {
     /// Takes the frontier. Another transaction that wants it waits.
     ///
     /// # Errors
-    /// What the database says; `Decode` if nodes are missing.
+    /// What the database says; `Decode` if the log's setting is damaged.
     pub async fn take(tx: &mut Tx) -> Result<Self, sqlx::Error> {
-        let held: String =
-            sqlx::query("update setting set value = value where name = 'log' returning value")
-                .fetch_one(&mut **tx)
-                .await?
-                .get(0);
-        let (epoch, size) = parse(&held)?;
-        let wanted = merkle::perfect_nodes(size);
-        let nodes = nodes(&mut **tx, epoch, &wanted).await?;
+        let sql = format!(
+            "select value from setting where name = 'log'{}",
+            holding(tx)
+        );
+        let held: String = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .fetch_one(&mut **tx)
+            .await?
+            .get(0);
+        let (epoch, size, roots) = parse(&held)?;
+        let nodes: HashMap<_, _> = merkle::perfect_nodes(size).into_iter().zip(roots).collect();
         let frontier = Frontier::load(size, |level, index| nodes.get(&(level, index)).copied())
             .map_err(|error| damaged(error.to_string()))?;
         Ok(Self { epoch, frontier })
     }
 
-    /// Appends one leaf; its position.
+    /// Appends leaves, each with the feed's number of its batch's last change, if it is a batch; the position of the first.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn append(&mut self, tx: &mut Tx, leaf: &Leaf) -> Result<u64, sqlx::Error> {
-        let content = leaf.encode();
-        let position = self.frontier.size();
-        sqlx::query("insert into leaf (epoch, position, content) values ($1, $2, $3)")
-            .bind(self.epoch.to_string())
-            .bind(signed(position))
-            .bind(content.clone())
-            .execute(&mut **tx)
-            .await?;
-        for node in self.frontier.push(leaf_hash(&content)) {
-            sqlx::query(
-                "insert into log_node (epoch, level, position, hash) values ($1, $2, $3, $4)",
-            )
-            .bind(self.epoch.to_string())
-            .bind(i64::from(node.level))
-            .bind(signed(node.index))
-            .bind(node.hash.as_bytes().to_vec())
-            .execute(&mut **tx)
-            .await?;
+    pub async fn append(
+        &mut self,
+        tx: &mut Tx,
+        leaves: &[(Leaf, Option<i64>)],
+    ) -> Result<u64, sqlx::Error> {
+        let first = self.frontier.size();
+        let mut contents = Insert::new(
+            "insert into leaf (epoch, position, content, document_id, through_number) values",
+            5,
+            "",
+        );
+        let mut nodes = Insert::new(
+            "insert into log_node (epoch, level, position, hash) values",
+            4,
+            "",
+        );
+        for (leaf, through) in leaves {
+            let document = match leaf {
+                Leaf::Batch { document, .. } => Some(document),
+                _ => None,
+            };
+            let content = leaf.encode();
+            let position = signed(self.frontier.size());
+            for node in self.frontier.push(leaf_hash(&content)) {
+                nodes.push([
+                    Value::text(self.epoch),
+                    i64::from(node.level).into(),
+                    signed(node.index).into(),
+                    node.hash.as_bytes().to_vec().into(),
+                ]);
+            }
+            contents.push([
+                Value::text(self.epoch),
+                position.into(),
+                content.into(),
+                Value::text_or_null(document),
+                (*through).into(),
+            ]);
+        }
+        contents.execute(tx).await?;
+        nodes.execute(tx).await?;
+        // The frontier itself is kept, so that taking it reads one row and no nodes.
+        let mut value = format!("{} {}", self.epoch, self.frontier.size());
+        for root in self.frontier.roots() {
+            value.push(' ');
+            value.push_str(&root.to_string());
         }
         sqlx::query("update setting set value = $1 where name = 'log'")
-            .bind(format!("{} {}", self.epoch, self.frontier.size()))
+            .bind(value)
             .execute(&mut **tx)
             .await?;
-        Ok(position)
+        Ok(first)
     }
 
     /// The log's head as it stands in this transaction.
@@ -92,18 +123,19 @@ impl Ledger {
 /// # Errors
 /// What the database says.
 pub async fn append(tx: &mut Tx, leaf: &Leaf) -> Result<i64, sqlx::Error> {
-    let mut ledger = Ledger::take(tx).await?;
-    ledger.append(tx, leaf).await.map(signed)
+    let leaves = [(leaf.clone(), None)];
+    let position = Ledger::take(tx).await?.append(tx, &leaves).await?;
+    Ok(signed(position))
 }
 
-/// Begins the log if there is none: its first leaf names the epoch, the next ones the keys that sign from here on.
+/// Begins the log if there is none: its first leaf names the epoch, the next ones the keys that the server has from here on.
 ///
 /// # Errors
 /// What the database says.
 pub async fn begin(
     tx: &mut Tx,
     epoch: Epoch,
-    keys: [(KeyPurpose, &SigningKey); 3],
+    keys: [(KeyPurpose, [u8; 32]); 4],
     at_ms: i64,
 ) -> Result<(), sqlx::Error> {
     let new =
@@ -114,29 +146,21 @@ pub async fn begin(
     if new.rows_affected() == 0 {
         return Ok(());
     }
-    let mut ledger = Ledger::take(tx).await?;
-    ledger
-        .append(
-            tx,
-            &Leaf::Epoch {
-                epoch,
-                previous: None,
-            },
-        )
-        .await?;
-    for (purpose, key) in keys {
-        let public_key = key.verifying_key().to_bytes();
-        ledger
-            .append(
-                tx,
-                &Leaf::ServerKey {
-                    purpose,
-                    public_key,
-                    at_ms,
-                },
-            )
-            .await?;
-    }
+    let first = Leaf::Epoch {
+        epoch,
+        previous: None,
+    };
+    let keys = keys.map(|(purpose, public_key)| Leaf::ServerKey {
+        purpose,
+        public_key,
+        at_ms,
+    });
+    let leaves: Vec<_> = [first]
+        .into_iter()
+        .chain(keys)
+        .map(|leaf| (leaf, None))
+        .collect();
+    Ledger::take(tx).await?.append(tx, &leaves).await?;
     Ok(())
 }
 
@@ -151,7 +175,8 @@ pub async fn size(
         .fetch_one(database)
         .await?
         .get(0);
-    parse(&value)
+    let (epoch, size, _) = parse(&value)?;
+    Ok((epoch, size))
 }
 
 /// These nodes of the tree, by level and position.
@@ -190,11 +215,16 @@ pub async fn nodes<'e>(
         .collect()
 }
 
-fn parse(value: &str) -> Result<(Epoch, u64), sqlx::Error> {
-    let parts = value
-        .split_once(' ')
-        .and_then(|(epoch, size)| Some((epoch.parse().ok()?, size.parse().ok()?)));
-    parts.ok_or_else(|| damaged("the log's setting is damaged"))
+/// `epoch size root root …`: the frontier is the roots of the perfect subtrees, the largest first.
+fn parse(value: &str) -> Result<(Epoch, u64, Vec<Sha256>), sqlx::Error> {
+    let log = || -> Option<_> {
+        let mut parts = value.split(' ');
+        let epoch = parts.next()?.parse().ok()?;
+        let size = parts.next()?.parse().ok()?;
+        let roots = parts.map(|root| root.parse().ok()).collect::<Option<_>>()?;
+        Some((epoch, size, roots))
+    };
+    log().ok_or_else(|| damaged("the log's setting is damaged"))
 }
 
 fn signed(number: u64) -> i64 {

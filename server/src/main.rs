@@ -1,7 +1,7 @@
 //! `kieumau`: the central server and its administration.
 //!
 //! In reading order: [`app`] is what all share. Towards phones: [`enrolment`], [`token`], [`sync`] with [`intake`] and
-//! [`committer`], [`attachment`]. What was stored is understood by [`checker`] with [`worker`] and shown through
+//! [`committer`], [`attachment`], and [`rescue`] where there was no line. What was stored is understood by [`checker`] with [`worker`] and shown through
 //! [`projection`]. The server writes by itself in [`own`], for [`review`] and [`reference`](mod@reference). Towards people:
 //! [`session`] and [`pages`]. Proof lies in [`ledger`] and [`audit`],
 //! and leaves the house by [`export`].
@@ -21,6 +21,7 @@ mod export;
 mod feed;
 #[cfg(test)]
 mod fixture;
+mod insert;
 mod intake;
 mod keys;
 mod ledger;
@@ -32,6 +33,7 @@ mod phone;
 mod problem;
 mod projection;
 mod reference;
+mod rescue;
 mod review;
 mod row;
 mod sample;

@@ -6,7 +6,8 @@ use crate::{
     audit::{self, Deed},
     checker, clock,
     database::Tx,
-    feed, ledger,
+    feed,
+    ledger::Ledger,
     problem::{Answer, Problem},
     projection::Rows,
     stored::{self, StoredDocument, parse_hashes},
@@ -96,9 +97,9 @@ pub async fn write(app: &App, tx: &mut Tx, change: &OwnChange, deed: Deed<'_>) -
     }
     let rows: Rows = serde_json::from_str(&edited.rows).map_err(Problem::internal)?;
     if let Some(Bytes(bytes)) = &edited.change {
-        let hash = put(app, tx, &mut feeds, &stored, bytes, now_ms).await?;
-        feed::store(tx, &feeds).await?;
-        seal(app, tx, key, hash, now_ms).await?;
+        let (hash, number) = put(app, tx, &mut feeds, &stored, bytes, now_ms).await?;
+        feed::store(tx, feeds).await?;
+        seal(app, tx, key, hash, number, now_ms).await?;
         let size = i64::try_from(bytes.len()).map_err(Problem::internal)?;
         sqlx::query(
             "update document set heads = $1, size_bytes = size_bytes + $2 where document_id = $3",
@@ -154,12 +155,10 @@ async fn put(
     stored: &StoredDocument,
     bytes: &[u8],
     now_ms: i64,
-) -> Answer<Sha256> {
+) -> Answer<(Sha256, i64)> {
     let header = header::read(bytes).map_err(Problem::internal)?;
     let id = stored.key.document();
-    let number = feeds
-        .append(tx, stored.key.unit, feed::Entry::Change(id, header.hash))
-        .await?;
+    let number = feeds.append(stored.key.unit, feed::Entry::Change(id, header.hash))?;
     let deps: Vec<String> = header.deps.iter().map(Sha256::to_string).collect();
     sqlx::query(
         "insert into change (document_id, hash, actor, seq, deps, written_at_s, received_at_ms, state, number, bytes) \
@@ -176,7 +175,7 @@ async fn put(
     .bind(stored.close(header.hash, bytes))
     .execute(&mut **tx)
     .await?;
-    Ok(header.hash)
+    Ok((header.hash, number))
 }
 
 /// Seals the change and says so in the log.
@@ -185,6 +184,7 @@ async fn seal(
     tx: &mut Tx,
     key: &Key,
     hash: Sha256,
+    number: i64,
     now_ms: i64,
 ) -> Result<(), sqlx::Error> {
     let name = jws::fingerprint(&app.keys.seal.verifying_key());
@@ -206,12 +206,9 @@ async fn seal(
         seals,
         received_at_ms: now_ms,
     };
-    let position = ledger::append(tx, &leaf).await?;
-    sqlx::query("update change set leaf = $1 where document_id = $2 and hash = $3")
-        .bind(position)
-        .bind(id.to_string())
-        .bind(hash.to_string())
-        .execute(&mut **tx)
+    Ledger::take(tx)
+        .await?
+        .append(tx, &[(leaf, Some(number))])
         .await?;
     Ok(())
 }

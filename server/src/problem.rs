@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use kieumau_core::{invalid::Invalid, problem};
+use std::io;
 
 /// An answer that is not what was asked for.
 #[derive(Debug)]
@@ -101,14 +102,30 @@ impl Problem {
         problem
     }
 
-    /// 500: our fault. `cause` is logged when the answer is made.
-    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    /// 507 with `Retry-After`: the disk takes no more; what was acknowledged is safe.
+    pub const fn storage_full() -> Self {
         let mut problem = Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "The server failed. Try again.",
+            StatusCode::INSUFFICIENT_STORAGE,
+            "storage-full",
+            "The server's storage is full. Try again later.",
         );
-        problem.cause = Some(cause.into());
+        problem.retry_after_s = Some(60);
+        problem
+    }
+
+    /// 500: our fault; 507 if the cause is a full disk. `cause` is logged when the answer is made.
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let cause = cause.into();
+        let mut problem = if is_full(cause.as_ref()) {
+            Self::storage_full()
+        } else {
+            Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "The server failed. Try again.",
+            )
+        };
+        problem.cause = Some(cause);
         problem
     }
 
@@ -140,6 +157,25 @@ impl Problem {
     pub const fn retry_after_s(&self) -> Option<u32> {
         self.retry_after_s
     }
+}
+
+/// Whether a disk without room is behind this error: the file system's word, SQLite's or PostgreSQL's.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let here = if let Some(error) = error.downcast_ref::<io::Error>() {
+        matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    } else if let Some(sqlx::Error::Database(error)) = error.downcast_ref() {
+        // SQLITE_FULL; SQLITE_IOERR_WRITE and SQLITE_IOERR_SHMSIZE, which some file systems give instead; disk_full.
+        matches!(
+            error.code().as_deref(),
+            Some("13" | "778" | "4874" | "53100")
+        )
+    } else {
+        false
+    };
+    here || error.source().is_some_and(is_full)
 }
 
 /// An error and its sources in one line.
@@ -189,5 +225,29 @@ impl From<sqlx::Error> for Problem {
 impl From<Invalid> for Problem {
     fn from(invalid: Invalid) -> Self {
         Self::invalid(invalid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_has_a_word_of_its_own_however_deep_it_lies() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let problem = Problem::from(sqlx::Error::Io(full()));
+        assert_eq!(
+            (problem.status(), problem.word()),
+            (StatusCode::INSUFFICIENT_STORAGE, "storage-full")
+        );
+        let deep = object_store::Error::Generic {
+            store: "folder",
+            source: Box::new(full()),
+        };
+        assert_eq!(Problem::internal(deep).word(), "storage-full");
+        assert_eq!(
+            Problem::internal(io::Error::other("else")).word(),
+            "internal"
+        );
     }
 }

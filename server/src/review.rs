@@ -11,46 +11,24 @@ use crate::{
 };
 use kieumau_core::{
     document::{Key, Kind},
-    hash::Sha256,
     id::{DecisionId, DocumentId},
-    review::{self, Verdict, heads_text},
+    review::{NewDecision, Verdict, heads_text},
 };
 use sqlx::Row as _;
 use std::collections::BTreeSet;
 
-/// What the decision form carries.
-#[derive(Clone, Debug)]
-pub struct NewDecision {
-    /// `approved` or `returned`.
-    pub decision: String,
-    /// The heads that were seen.
-    pub seen_heads: Vec<Sha256>,
-    /// The field that the remark is about.
-    pub field: Option<String>,
-    /// What the author should know or do.
-    pub remark: Option<String>,
-}
-
-/// Writes a decision about `reviewed`.
+/// Writes an approval or a return of `reviewed`.
 ///
 /// # Errors
 /// `forbidden` for who does not review, `not-found` for another unit's document, `changed-meanwhile` when what was seen is
-/// not what stands, `invalid` for a return without a remark.
+/// not what stands, `invalid` for a return without a remark, or at `decision` (`Already`) for the one that stands, sent twice.
 pub async fn decide(
     app: &App,
     by: &SignedIn,
     reviewed: DocumentId,
     new: NewDecision,
 ) -> Answer<()> {
-    let verdict: Verdict = new.decision.parse()?;
-    let decision = review::NewDecision {
-        verdict,
-        heads: new.seen_heads,
-        field: new.field,
-        remark: new.remark,
-        withdraws: None,
-    };
-    write(app, by, reviewed, decision, "decision-written").await
+    write(app, by, reviewed, new, "decision-written").await
 }
 
 /// Takes a decision of one's own back.
@@ -63,7 +41,7 @@ pub async fn withdraw(
     reviewed: DocumentId,
     decision: DecisionId,
 ) -> Answer<()> {
-    let new = review::NewDecision {
+    let new = NewDecision {
         verdict: Verdict::Withdrawn,
         heads: Vec::new(),
         field: None,
@@ -77,7 +55,7 @@ async fn write(
     app: &App,
     by: &SignedIn,
     reviewed: DocumentId,
-    mut new: review::NewDecision,
+    mut new: NewDecision,
     action: &str,
 ) -> Answer<()> {
     if !by.role.reviews() {

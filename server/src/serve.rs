@@ -2,9 +2,11 @@
 
 use crate::{
     app::{App, OpenError},
-    attachment, enrolment, pages, sync, token,
+    attachment, enrolment, pages,
+    problem::{Answer, Problem},
+    rescue, sync, token,
 };
-use axum::{Json, Router, extract::State, http::StatusCode, routing};
+use axum::{Json, Router, extract::State, routing};
 use sqlx::Row as _;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
@@ -35,6 +37,7 @@ pub fn router(app: App) -> Router {
         .merge(enrolment::router())
         .merge(token::router())
         .merge(attachment::router())
+        .merge(rescue::router())
         .route("/healthz", routing::get(async || "ok"))
         .route("/readyz", routing::get(ready))
         .route("/version", routing::get(version))
@@ -92,12 +95,21 @@ async fn ended() {
     }
 }
 
-/// Ready when the database answers.
-async fn ready(State(app): State<App>) -> StatusCode {
-    match sqlx::query("select 1").fetch_one(&app.database.read).await {
-        Ok(_) => StatusCode::OK,
-        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+/// With less room than this the server is not ready: four of the largest pushes.
+const ROOM_BYTES: u64 = 32 << 20;
+
+/// Ready when the database answers and there is room for what phones bring.
+async fn ready(State(app): State<App>) -> Answer<&'static str> {
+    sqlx::query("select 1")
+        .fetch_one(&app.database.read)
+        .await
+        .map_err(|_| Problem::busy(2))?;
+    let disk = rustix::fs::statvfs(&app.config.data)
+        .map_err(|error| Problem::internal(std::io::Error::from(error)))?;
+    if disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM_BYTES {
+        return Err(Problem::storage_full());
     }
+    Ok("ready")
 }
 
 /// Which server this is.

@@ -3,15 +3,14 @@
 //! Nothing here understands a change; it opens and closes envelopes.
 
 use crate::{
-    database::Tx,
+    database::{Tx, holding},
+    insert::{Insert, Value},
+    row::parsed,
     vault::{self, Key as VaultKey, Vault},
 };
-use kieumau_core::{
-    document::Key,
-    hash::Sha256,
-    id::{DocumentId, UnitId},
-};
-use sqlx::Row as _;
+use kieumau_core::{document::Key, hash::Sha256, id::DocumentId};
+use sqlx::{Row as _, any::AnyRow};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A document's row.
 pub struct StoredDocument {
@@ -25,6 +24,12 @@ pub struct StoredDocument {
     pub checked_heads: String,
     /// Bytes of its accepted changes.
     pub size_bytes: i64,
+    /// The feed's number of its first accepted change that waits for the worker.
+    pub unchecked_from: Option<i64>,
+    /// Whether changes wait for an ancestor.
+    pub waits: bool,
+    /// Its wrapped key, if it has no row yet.
+    wrapped_key: Option<Vec<u8>>,
 }
 
 /// What is stored does not fit together.
@@ -42,40 +47,101 @@ impl StoredDocument {
         vault: &Vault,
         id: DocumentId,
     ) -> Result<Option<Self>, sqlx::Error> {
-        // An update that changes nothing locks the row on PostgreSQL; SQLite holds the whole database already.
-        let row = sqlx::query(
-            "update document set size_bytes = size_bytes where document_id = $1 \
-             returning kind, unit_id, name, wrapped_key, heads, checked_heads, size_bytes",
-        )
-        .bind(id.to_string())
-        .fetch_optional(&mut **tx)
-        .await?;
-        row.map(|row| Self::of(vault, id, &row)).transpose()
+        let mut held = Self::hold_all(tx, vault, &BTreeSet::from([id])).await?;
+        Ok(held.remove(&id))
     }
 
-    fn of(vault: &Vault, id: DocumentId, row: &sqlx::any::AnyRow) -> Result<Self, sqlx::Error> {
-        let unit: UnitId = row
-            .get::<String, _>(1)
-            .parse()
-            .map_err(|_| damaged("a unit's id"))?;
-        let kind = row
-            .get::<String, _>(0)
-            .parse()
-            .map_err(|_| damaged("a document's kind"))?;
+    /// The rows of those of these documents that there are, held in the order of their ids until the transaction ends.
+    ///
+    /// # Errors
+    /// What the database says; `Decode` if a key does not open.
+    pub async fn hold_all(
+        tx: &mut Tx,
+        vault: &Vault,
+        ids: &BTreeSet<DocumentId>,
+    ) -> Result<BTreeMap<DocumentId, Self>, sqlx::Error> {
+        let holding = match holding(tx) {
+            "" => String::new(),
+            holding => format!("{holding} of d"),
+        };
+        Self::select(tx, vault, ids, &holding).await
+    }
+
+    /// The document's row as it is; another may change it meanwhile. None if there is no such document.
+    ///
+    /// # Errors
+    /// What the database says; `Decode` if its key does not open.
+    pub async fn read(
+        tx: &mut Tx,
+        vault: &Vault,
+        id: DocumentId,
+    ) -> Result<Option<Self>, sqlx::Error> {
+        let mut read = Self::select(tx, vault, &BTreeSet::from([id]), "").await?;
+        Ok(read.remove(&id))
+    }
+
+    async fn select(
+        tx: &mut Tx,
+        vault: &Vault,
+        ids: &BTreeSet<DocumentId>,
+        holding: &str,
+    ) -> Result<BTreeMap<DocumentId, Self>, sqlx::Error> {
+        let mut wanted = Insert::new(
+            "with wanted (document_id) as (values",
+            1,
+            format!(
+                ") select d.document_id, d.kind, d.unit_id, d.name, d.wrapped_key, d.heads, d.checked_heads, d.size_bytes, \
+                 d.unchecked_from, (select min(c.hash) from change c where c.document_id = d.document_id and c.state = 'waiting') \
+                 from document d where d.document_id in (select document_id from wanted) order by d.document_id{holding}"
+            ),
+        );
+        for id in ids {
+            wanted.push([Value::text(id)]);
+        }
+        let rows = wanted.fetch(tx).await?;
+        rows.iter().map(|row| Self::of(vault, row)).collect()
+    }
+
+    fn of(vault: &Vault, row: &AnyRow) -> Result<(DocumentId, Self), sqlx::Error> {
+        let name: String = row.get(0);
         let vault_key = vault
-            .key(&id.to_string(), &row.get::<Vec<u8>, _>(3))
+            .key(&name, &row.get::<Vec<u8>, _>(4))
             .map_err(|_| damaged("a document's key"))?;
-        Ok(Self {
+        let stored = Self {
             key: Key {
-                kind,
-                unit,
-                name: row.get(2),
+                kind: parsed(row, "kind")?,
+                unit: parsed(row, "unit_id")?,
+                name: row.get(3),
             },
             vault_key,
-            heads: row.get(4),
-            checked_heads: row.get(5),
-            size_bytes: row.get(6),
-        })
+            heads: row.get(5),
+            checked_heads: row.get(6),
+            size_bytes: row.get(7),
+            unchecked_from: row.get(8),
+            waits: row.get::<Option<String>, _>(9).is_some(),
+            wrapped_key: None,
+        };
+        Ok((parsed(row, "document_id")?, stored))
+    }
+
+    /// A new, empty document, which [`StoredDocument::store_all`] writes.
+    pub fn new(vault: &Vault, key: &Key) -> Self {
+        let (vault_key, wrapped) = vault.new_key(&key.document().to_string());
+        Self {
+            key: key.clone(),
+            vault_key,
+            heads: String::new(),
+            checked_heads: String::new(),
+            size_bytes: 0,
+            unchecked_from: None,
+            waits: false,
+            wrapped_key: Some(wrapped),
+        }
+    }
+
+    /// Whether it has no row yet.
+    pub const fn is_new(&self) -> bool {
+        self.wrapped_key.is_some()
     }
 
     /// A new, empty row for `key`, held until the transaction ends.
@@ -88,27 +154,58 @@ impl StoredDocument {
         key: &Key,
         at_ms: i64,
     ) -> Result<Self, sqlx::Error> {
-        let id = key.document().to_string();
-        let (vault_key, wrapped) = vault.new_key(&id);
-        sqlx::query(
-            "insert into document (document_id, kind, unit_id, name, wrapped_key, first_received_at_ms, size_bytes, \
-             heads, checked_heads, projected_heads) values ($1, $2, $3, $4, $5, $6, 0, '', '', '')",
-        )
-        .bind(id)
-        .bind(key.kind.word())
-        .bind(key.unit.to_string())
-        .bind(&key.name)
-        .bind(wrapped)
-        .bind(at_ms)
-        .execute(&mut **tx)
-        .await?;
+        let new = Self::new(vault, key);
+        Self::store_all(tx, std::slice::from_ref(&new), at_ms).await?;
         Ok(Self {
-            key: key.clone(),
-            vault_key,
-            heads: String::new(),
-            checked_heads: String::new(),
-            size_bytes: 0,
+            wrapped_key: None,
+            ..new
         })
+    }
+
+    /// Writes what became of these documents, whose rows are held: new rows, or heads, size and what is unchecked.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn store_all<'a>(
+        tx: &mut Tx,
+        documents: impl IntoIterator<Item = &'a Self>,
+        at_ms: i64,
+    ) -> Result<(), sqlx::Error> {
+        let mut new = Insert::new(
+            "insert into document (document_id, kind, unit_id, name, wrapped_key, first_received_at_ms, size_bytes, heads, \
+             unchecked_from, checked_heads, projected_heads) values",
+            11,
+            "",
+        );
+        let mut grown = Insert::new(
+            "with grown (document_id, size_bytes, heads, unchecked_from) as (values",
+            4,
+            ") update document set size_bytes = grown.size_bytes, heads = grown.heads, unchecked_from = grown.unchecked_from \
+             from grown where document.document_id = grown.document_id",
+        );
+        for document in documents {
+            let id = Value::text(document.key.document());
+            let (size_bytes, heads) = (document.size_bytes.into(), Value::text(&document.heads));
+            let unchecked_from = document.unchecked_from.into();
+            match &document.wrapped_key {
+                None => grown.push([id, size_bytes, heads, unchecked_from]),
+                Some(wrapped_key) => new.push([
+                    id,
+                    document.key.kind.word().into(),
+                    Value::text(document.key.unit),
+                    Value::text(&document.key.name),
+                    wrapped_key.clone().into(),
+                    at_ms.into(),
+                    size_bytes,
+                    heads,
+                    unchecked_from,
+                    "".into(),
+                    "".into(),
+                ]),
+            }
+        }
+        new.execute(tx).await?;
+        grown.execute(tx).await
     }
 
     /// A change's bytes as they lie at rest.

@@ -14,9 +14,9 @@ const full = async (page) => { await page.goto("/patrols"); return page.getByRol
 const pages = [
   [null, "/sign-in"],
   ["chief", "/patrols"], ["chief", "/patrols?state=approved&from=2001-01-01&to=2001-01-02"], ["chief", full],
-  ["chief", "/evidence"], ["chief", first("/evidence")], ["chief", "/phones"], ["chief", "/audit"],
+  ["chief", "/evidence"], ["chief", first("/evidence")], ["chief", "/phones"], ["chief", "/rescue"], ["chief", "/audit"],
   ["officer", "/patrols"], ["officer", full], ["officer", first("/evidence")],
-  ["admin", "/phones"], ["auditor", "/audit"], ["appraiser", "/"],
+  ["admin", "/phones"], ["admin", "/rescue"], ["auditor", "/audit"], ["appraiser", "/"],
 ];
 
 async function visit(page, path) {

@@ -45,6 +45,7 @@ class EnrolmentDesk:
                     "unit_name": "Công an phường Trường Vinh",
                     "log_key": key,
                     "receipt_key": key,
+                    "rescue_key": key,
                     "seal_key": key,
                     "epoch": "desk",
                     "leaf": 0,
@@ -179,7 +180,7 @@ class Offline(PhoneTest):
 
         phone = await self.open()
         view = await phone.patrol(patrol)
-        self.assertEqual((view.forces, len(view.fixes)), ({"militia": 4}, 1))
+        self.assertEqual((view.forces, [len(track.fixes) for track in view.tracks]), ({"militia": 4}, [1]))
         [seen] = await phone.observations(patrol)
         self.assertEqual((seen.content.note, seen.content.position), ("Lấn chiếm vỉa hè", place))
         self.assertEqual(seen.attachments, [photo])
@@ -205,6 +206,21 @@ class Offline(PhoneTest):
         self.assertTrue(any(event.is_STATE() for event in heard.events))
         [item] = await phone.items(ItemState.WAITING)
         self.assertGreater(item.unsent_changes, 0)
+
+
+    async def test_a_rescue_file_is_written_without_signal_and_no_recorded_word_is_in_it(self):
+        phone = await self.enrolled()
+        patrol = await phone.start_patrol(NewPatrol(title="Ca đêm"))
+        await phone.add_observation(patrol, sidewalk(note="Lấn chiếm vỉa hè"))
+        path = self.folder / "an.rescue"
+        report = await phone.export_rescue(str(path))
+        self.assertEqual((report.changes, report.fixes_left, report.files_left), (2, 0, 0))
+        written = path.read_bytes()
+        self.assertEqual(report.size_bytes, len(written))
+        for encoding in ("utf-8", "utf-16-le", "utf-16-be"):
+            self.assertNotIn("vỉa hè".encode(encoding), written)
+        with self.assertRaises(PhoneError.Offline):
+            await phone.deliver_rescue(str(path))
 
 
 @unittest.skipUnless(

@@ -1,7 +1,7 @@
 //! A lean client: an enrolled phone without a store. Benchmarks let it push what was made and sealed beforehand, so that what is
 //! timed is the server; tests let it say what no phone of ours would.
 
-use crate::server::Server;
+use crate::{server::Server, signal::Signal};
 use ed25519_dalek::SigningKey;
 use kieumau_core::{
     document::{self, Actor, Change, Key},
@@ -13,9 +13,9 @@ use kieumau_core::{
     seal::{Seal, Signer},
     stamp::Stamp,
     token::{ASSERTION_TYP, AccessToken, Assertion, GRANT_TYPE, TOKEN},
-    wire::{self, ChangeOutcome, Push, Pushed, PushedDocument, ReceiptRequest, WireKey},
+    wire::{self, ChangeOutcome, Pulled, Push, Pushed, PushedDocument, ReceiptRequest, WireKey},
 };
-use reqwest::{Client, StatusCode, header::CONTENT_TYPE};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header::CONTENT_TYPE};
 
 /// Changes of one patrol: the size of the project's *patrol document*.
 pub const CHANGES_PER_PATROL: usize = 32;
@@ -76,6 +76,13 @@ impl Driver {
         }
     }
 
+    /// The same phone, on this way to the server.
+    #[must_use]
+    pub fn through(mut self, signal: &Signal) -> Self {
+        self.url = signal.url();
+        self
+    }
+
     /// What its requests say in `Authorization`, for ten minutes.
     #[must_use]
     pub fn authorization(&self) -> String {
@@ -121,6 +128,7 @@ impl Driver {
             let change = change.expect("something was written");
             let signer = Signer::Phone(self.enrolled.phone);
             let push = Push {
+                after: None,
                 documents: vec![PushedDocument {
                     key: WireKey::from(&key),
                     seals: vec![key.seal(&self.key, signer, change.hash)],
@@ -171,17 +179,59 @@ impl Driver {
     /// # Panics
     /// When there is no answer.
     pub async fn send(&self, body: Vec<u8>) -> (StatusCode, Vec<u8>) {
+        self.try_send(body).await.expect("an answer")
+    }
+
+    /// Sends `body` to push; none if no answer came whole: the server may have written it or not.
+    pub async fn try_send(&self, body: Vec<u8>) -> Option<(StatusCode, Vec<u8>)> {
         let request = self
             .http
             .post(format!("{}{}", self.url, wire::PUSH))
             .bearer_auth(&self.token.access_token)
             .header(CONTENT_TYPE, wire::CBOR)
             .body(body);
-        let answer = request.send().await.expect("an answer");
-        (
-            answer.status(),
-            answer.bytes().await.expect("an answer whole").to_vec(),
-        )
+        whole(request).await
+    }
+
+    /// One page of what comes after `cursor`; none if no answer came whole.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn try_pull(&self, cursor: &str) -> Option<Vec<Pulled>> {
+        let request = self
+            .http
+            .get(format!("{}{}?cursor={cursor}", self.url, wire::PULL))
+            .bearer_auth(&self.token.access_token);
+        let (status, answer) = whole(request).await?;
+        assert!(status.is_success(), "{status}");
+        let mut decoder = minicbor::Decoder::new(&answer);
+        let mut items = Vec::new();
+        while decoder.position() < answer.len() {
+            items.push(decoder.decode().expect("an item"));
+        }
+        Some(items)
+    }
+
+    /// Sends any request as this phone.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(&self.token.access_token)
+            .body(body.to_vec());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.expect("an answer")
     }
 
     /// Pushes these changes of one document with these seals, and asks for no receipt.
@@ -201,6 +251,7 @@ impl Driver {
             seals,
         };
         let push = Push {
+            after: None,
             documents: vec![document],
             receipts: Vec::new(),
         };
@@ -234,6 +285,12 @@ fn noted(note: &str) -> NewObservation {
         note: Some(note.to_owned()),
         ..NewObservation::of("urban-order", 3, "case")
     }
+}
+
+async fn whole(request: RequestBuilder) -> Option<(StatusCode, Vec<u8>)> {
+    let answer = request.send().await.ok()?;
+    let status = answer.status();
+    Some((status, answer.bytes().await.ok()?.to_vec()))
 }
 
 async fn post(http: &Client, url: &str, media_type: &str, body: Vec<u8>) -> Vec<u8> {

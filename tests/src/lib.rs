@@ -5,8 +5,11 @@
 pub mod bench;
 pub mod built;
 pub mod desk;
+pub mod disk;
 pub mod driver;
+pub mod fault;
 pub mod process;
 pub mod server;
 pub mod signal;
+pub mod trial;
 pub mod world;

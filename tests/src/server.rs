@@ -55,7 +55,7 @@ pub struct Code {
     pub qr: String,
 }
 
-/// A server that runs until it is dropped or killed.
+/// A server that runs until it is dropped or killed, and can be started again where it was.
 pub struct Server {
     // Killed when dropped.
     child: Child,
@@ -121,14 +121,7 @@ impl Server {
             command.env("RUST_LOG", log);
         }
         set_database(&mut command, launch.database_url.as_deref());
-        let mut child = command.spawn().expect("the server starts");
-        let out = child.stdout.take().expect("its output is piped");
-        let line = BufReader::new(out)
-            .lines()
-            .next_line()
-            .await
-            .expect("reads")
-            .expect("the server says where it is");
+        let (child, line) = started(command).await;
         let ward = serde_json::from_str(&line).expect("one JSON line");
         Self {
             child,
@@ -136,6 +129,40 @@ impl Server {
             database_url: launch.database_url,
             ward,
         }
+    }
+
+    /// Ends it with `SIGKILL` and starts it again at once. Returns when it listens.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn kill_and_restart(&mut self) {
+        self.stop().await;
+        self.start_again().await;
+    }
+
+    /// Ends it with `SIGKILL`; [`Server::start_again`] goes on.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub async fn stop(&mut self) {
+        self.child.kill().await.expect("killed");
+    }
+
+    /// Starts a stopped server on what lies in its folder, at the same address.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_again(&mut self) {
+        let listen = self.ward.url.trim_start_matches("http://");
+        let mut command = Command::new(built::server());
+        command
+            .args(["serve", "--listen", listen, "--data"])
+            .arg(&self.data)
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        set_database(&mut command, self.database_url.as_deref());
+        (self.child, _) = started(command).await;
     }
 
     /// Waits until it ends by itself.
@@ -174,6 +201,12 @@ impl Server {
         serde_json::from_str(&out).expect("one JSON line")
     }
 
+    /// Where its data lies.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// Who signs in so.
     ///
     /// # Panics
@@ -194,6 +227,19 @@ impl Server {
     pub async fn kill(mut self) {
         self.child.kill().await.expect("killed");
     }
+}
+
+/// Starts a server; the process, and the first line it prints, which comes when it listens.
+async fn started(mut command: Command) -> (Child, String) {
+    let mut child = command.spawn().expect("the server starts");
+    let out = child.stdout.take().expect("its output is piped");
+    let line = BufReader::new(out)
+        .lines()
+        .next_line()
+        .await
+        .expect("reads")
+        .expect("the server says where it is");
+    (child, line)
 }
 
 fn set_database(command: &mut Command, url: Option<&str>) {

@@ -6,7 +6,7 @@ use kieumau_core::{
     id::DocumentId,
     observation::NewObservation,
     patrol::NewPatrol,
-    phone::{ItemState, Phone, PhoneConfig, SyncOptions, SyncReport},
+    phone::{ItemState, Phone, PhoneConfig, PhoneError, SyncOptions, SyncReport},
     position::{Fix, Position},
 };
 use std::{
@@ -56,8 +56,19 @@ impl World {
     /// # Panics
     /// When the server does not start.
     pub async fn new() -> Self {
+        match std::env::var("KIEUMAU_STORY_DATABASE").as_deref() {
+            Ok("postgres") => Self::on(Some(fresh_database(&postgres_url()).await)).await,
+            _ => Self::on(None).await,
+        }
+    }
+
+    /// The same on this PostgreSQL database; on SQLite if it is none.
+    ///
+    /// # Panics
+    /// When the server does not start.
+    pub async fn on(database_url: Option<String>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let server = Server::start(&folder.path().join("server"), database_url().await, 0).await;
+        let server = Server::start(&folder.path().join("server"), database_url, 0).await;
         Self { server, folder }
     }
 
@@ -132,14 +143,27 @@ pub async fn open(folder: &Path, skew_ms: &Arc<AtomicI64>) -> Phone {
 /// # Panics
 /// When it does not open.
 pub async fn open_with(folder: &Path, key: [u8; 32], skew_ms: &Arc<AtomicI64>) -> Phone {
+    Phone::open(config(folder, key, skew_ms))
+        .await
+        .expect("opens")
+}
+
+/// Opens a phone's database that may be damaged.
+///
+/// # Errors
+/// What the phone says.
+pub async fn try_open(folder: &Path, skew_ms: &Arc<AtomicI64>) -> Result<Phone, PhoneError> {
+    Phone::open(config(folder, KEY, skew_ms)).await
+}
+
+fn config(folder: &Path, key: [u8; 32], skew_ms: &Arc<AtomicI64>) -> PhoneConfig {
     let skew = Arc::clone(skew_ms);
-    let config = PhoneConfig {
+    PhoneConfig {
         folder: folder.to_owned(),
         key: key.into(),
         app_version: "story".to_owned(),
         clock: Arc::new(move || now_ms() + skew.load(Ordering::Relaxed)),
-    };
-    Phone::open(config).await.expect("opens")
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a phone's clock comes in here")]
@@ -155,15 +179,23 @@ fn unique() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-async fn database_url() -> Option<String> {
-    if std::env::var("KIEUMAU_STORY_DATABASE").ok()? != "postgres" {
-        return None;
-    }
-    let url = std::env::var("KIEUMAU_TEST_POSTGRES")
-        .expect("KIEUMAU_TEST_POSTGRES says where PostgreSQL is");
+/// Where PostgreSQL is.
+///
+/// # Panics
+/// When `KIEUMAU_TEST_POSTGRES` does not say it.
+#[must_use]
+pub fn postgres_url() -> String {
+    std::env::var("KIEUMAU_TEST_POSTGRES").expect("KIEUMAU_TEST_POSTGRES says where PostgreSQL is")
+}
+
+/// An empty database on the PostgreSQL at `url`; its URL.
+///
+/// # Panics
+/// When it could not be created.
+pub async fn fresh_database(url: &str) -> String {
     let name = format!("story_{}", uuid::Uuid::now_v7().simple());
     let created = tokio::process::Command::new("psql")
-        .args(["-q", "-d", &url, "-c", &format!("create database {name}")])
+        .args(["-q", "-d", url, "-c", &format!("create database {name}")])
         .status()
         .await
         .expect("psql starts");
@@ -171,11 +203,9 @@ async fn database_url() -> Option<String> {
         created.success(),
         "the database {name} could not be created"
     );
-    let (base, query) = url
-        .split_once('?')
-        .map_or((url.as_str(), ""), |(base, query)| (base, query));
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let base = base.rsplit_once('/').map_or(base, |(base, _)| base);
-    Some(format!("{base}/{name}?{query}"))
+    format!("{base}/{name}?{query}")
 }
 
 impl Handset {
@@ -225,10 +255,11 @@ impl Handset {
     ///
     /// # Errors
     /// What the phone says.
-    pub async fn try_sync(&self) -> Result<SyncReport, kieumau_core::phone::PhoneError> {
+    pub async fn try_sync(&self) -> Result<SyncReport, PhoneError> {
         self.sync(SyncOptions {
             tries: 1,
             attachments: true,
+            ..SyncOptions::default()
         })
         .await
     }
@@ -241,6 +272,7 @@ impl Handset {
         self.sync(SyncOptions {
             tries: 5,
             attachments: true,
+            ..SyncOptions::default()
         })
         .await
         .expect("syncs")

@@ -1,42 +1,17 @@
 //! F4, the phone's half: a disk that takes no more is a typed error, what was shown as saved is there, and work goes on after.
 
 use kieumau_core::phone::PhoneError;
-use kieumau_tests::world::{World, open};
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{Arc, atomic::AtomicI64},
+use kieumau_tests::{
+    disk::SmallDisk,
+    world::{World, open},
 };
-
-/// A disk of three megabytes, gone when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// None where the system lets nobody mount: the test then says so and is skipped.
-    fn mount(at: &Path) -> Option<Self> {
-        std::fs::create_dir_all(at).expect("a folder");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"])
-            .arg(at)
-            .status();
-        mounted
-            .is_ok_and(|status| status.success())
-            .then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Still mounted, it would only stay until the next start of the machine.
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
-}
+use std::sync::{Arc, atomic::AtomicI64};
 
 #[tokio::test]
 async fn a_full_disk_is_said_and_loses_nothing_that_was_saved() {
     let world = World::new().await;
     let folder = world.folder().join("small");
-    let Some(disk) = SmallDisk::mount(&folder) else {
+    let Some(disk) = SmallDisk::mount(&folder, 3) else {
         eprintln!(
             "SKIPPED: a_full_disk_is_said_and_loses_nothing_that_was_saved: no right to mount a small disk"
         );
@@ -54,12 +29,7 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_saved() {
         ..Default::default()
     };
     let patrol = phone.start_patrol(new).await.expect("starts");
-    // Something else takes the rest of the disk, but for a little.
-    let ballast = folder.join("ballast");
-    let mut size = 2_600_000;
-    while std::fs::write(&ballast, vec![1; size]).is_err() {
-        size -= 50_000;
-    }
+    let ballast = disk.fill(400_000);
     let mut saved = Vec::new();
     let refused = loop {
         let note = "x".repeat(1_500);
@@ -84,7 +54,7 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_saved() {
         here(phone.observations(patrol).await.expect("reads")),
         saved
     );
-    std::fs::remove_file(&ballast).expect("room again");
+    ballast.remove();
     let new = kieumau_core::observation::NewObservation::of("urban-order", 1, "case");
     saved.push(phone.add_observation(patrol, new).await.expect("goes on"));
     drop(phone);
@@ -94,5 +64,32 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_saved() {
         saved
     );
     drop(phone);
+    drop(disk);
+}
+
+#[tokio::test]
+async fn a_rescue_file_that_does_not_fit_is_said_and_no_part_of_it_stays() {
+    let world = World::new().await;
+    let folder = world.folder().join("stick");
+    let Some(disk) = SmallDisk::mount(&folder, 3) else {
+        eprintln!(
+            "SKIPPED: a_rescue_file_that_does_not_fit_is_said_and_no_part_of_it_stays: no right to mount a small disk"
+        );
+        return;
+    };
+    let an = world.phone("an").await;
+    let patrol = an.patrol_called("Ca có ảnh lớn").await;
+    let photo = [&[0xff, 0xd8, 0xff, 0xe0][..], &vec![7; 4 << 20]].concat();
+    let photo = world.file("lon.jpg", &photo);
+    an.attach(patrol, None, &photo).await.expect("attached");
+    let refused = an.export_rescue(&folder.join("an.rescue")).await;
+    assert!(
+        matches!(refused, Err(PhoneError::StorageFull)),
+        "{refused:?}"
+    );
+    assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 0);
+    let elsewhere = world.folder().join("an.rescue");
+    let report = an.export_rescue(&elsewhere).await.expect("written");
+    assert_eq!((report.changes, report.files), (2, 1));
     drop(disk);
 }

@@ -9,6 +9,7 @@ use kieumau_core::{
 };
 use kieumau_tests::{
     process::PhoneProcess,
+    trial,
     world::{World, eventually, open},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -112,21 +113,10 @@ async fn observations(folder: &Path, patrol: DocumentId) -> Vec<ObservationView>
     phone.observations(patrol).await.expect("reads")
 }
 
-fn number(variable: &str, otherwise: u64) -> u64 {
-    std::env::var(variable).map_or(otherwise, |text| text.parse().expect("a number"))
-}
-
-#[expect(clippy::print_stdout, reason = "a random test prints its seed")]
-fn seed() -> u64 {
-    let seed = number("KIEUMAU_SEED", rand::random());
-    println!("KIEUMAU_SEED={seed}");
-    seed
-}
-
 #[tokio::test]
 async fn a_phone_killed_while_it_records_loses_nothing_it_had_shown_as_saved() {
-    let mut rng = StdRng::seed_from_u64(seed());
-    let kills = number("KIEUMAU_KILLS", 50);
+    let mut rng = StdRng::seed_from_u64(trial::seed());
+    let kills = trial::size("KIEUMAU_KILLS", 50, 1_000);
     let world = World::new().await;
     let folder = enrolled(&world).await;
     let mut patrols: Vec<(DocumentId, Said)> = Vec::new();
@@ -201,7 +191,7 @@ async fn all_arrives(world: &World, folder: &Path, patrols: &[(DocumentId, Said)
 
 #[tokio::test]
 async fn the_same_kills_find_out_a_phone_that_says_saved_before_it_is() {
-    let mut rng = StdRng::seed_from_u64(seed());
+    let mut rng = StdRng::seed_from_u64(trial::seed());
     let world = World::new().await;
     let folder = enrolled(&world).await;
     let patrol = start_patrol(&folder, "Ca nói trước").await;

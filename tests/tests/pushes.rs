@@ -3,11 +3,12 @@
 use kieumau_core::{
     document::{self, Actor, Change, Key},
     hash::Sha256,
+    header,
     id::UnitId,
     patrol::{NewPatrol, PatrolLog},
     seal::Signer,
     stamp::Stamp,
-    wire::{ChangeOutcome, Push, PushedDocument, ReceiptRequest, WireKey},
+    wire::{After, ChangeOutcome, Pulled, Push, Pushed, PushedDocument, ReceiptRequest, WireKey},
 };
 use kieumau_tests::{
     driver::Driver,
@@ -44,6 +45,52 @@ async fn the_same_push_twice_is_held_and_counted_once() {
     .await;
     let (_, text) = chi.read(&page).await;
     assert_eq!(text.matches("Lấn chiếm vỉa hè, đã nhắc nhở").count(), 3);
+}
+
+/// The changes on the page that a push's answer brings to who stands at `after`.
+async fn page_of(phone: &Driver, after: After) -> Vec<Sha256> {
+    let push = Push {
+        after: Some(after),
+        ..Push::default()
+    };
+    let (status, answer) = phone.send(minicbor::to_vec(&push).expect("CBOR")).await;
+    assert_eq!(status, StatusCode::OK);
+    let pushed: Pushed = minicbor::decode(&answer).expect("CBOR");
+    let page = pushed.page.expect("a short page");
+    let mut decoder = minicbor::Decoder::new(&page);
+    let mut changes = Vec::new();
+    while decoder.position() < page.len() {
+        if let Pulled::Change(bytes) = decoder.decode().expect("an item") {
+            changes.push(header::read(&bytes).expect("a change").hash);
+        }
+    }
+    changes
+}
+
+#[tokio::test]
+async fn a_phone_is_not_sent_what_it_wrote_in_its_present_opening_and_a_restored_one_is() {
+    let world = World::new().await;
+    let an = Driver::enrol(&world.server, "an").await;
+    let (key, changes) = an.patrol(1);
+    let seals = vec![an.seal(&key, changes[1].hash)];
+    let header = header::read(&changes[1].bytes).expect("a change");
+    let opening = Actor::from_slice(header.actor).expect("a phone's").opening;
+    an.push_changes(&key, &changes, seals).await;
+    // The twin: a copy restored from a backup draws another opening, and gets what the phone wrote before.
+    let restored = || After {
+        cursor: String::new(),
+        opening: Some([0xee; 8]),
+    };
+    eventually("what was pushed is served", async || {
+        page_of(&an, restored()).await.contains(&changes[1].hash)
+    })
+    .await;
+    let same = After {
+        cursor: String::new(),
+        opening: Some(opening),
+    };
+    let page = page_of(&an, same).await;
+    assert!(changes.iter().all(|change| !page.contains(&change.hash)));
 }
 
 #[tokio::test]
@@ -244,6 +291,7 @@ async fn no_receipt_is_given_for_what_is_not_here() {
     let ask = |heads: Vec<Sha256>, attachments: Vec<Sha256>| {
         let signer = Signer::Phone(an.enrolled.phone);
         let push = Push {
+            after: None,
             documents: vec![PushedDocument {
                 key: WireKey::from(&key),
                 changes: vec![changes[0].bytes.clone()],

@@ -4,7 +4,7 @@ use kieumau_core::{
     criterion::CriterionNumber,
     evidence::NewEvidence,
     invalid::{Invalid, Rule},
-    phone::{ItemState, PhoneError},
+    phone::{ItemState, Part, PhoneError, SyncOptions, Why},
 };
 use kieumau_tests::world::{World, eventually};
 use reqwest::StatusCode;
@@ -67,14 +67,53 @@ async fn nothing_is_called_sent_before_text_and_photo_are_both_there() {
         &world.file("anh.jpg", PICTURE),
     )
     .await;
-    let text_only = kieumau_core::phone::SyncOptions {
+    let text_only = SyncOptions {
         tries: 1,
         attachments: false,
+        ..SyncOptions::default()
     };
     an.sync(text_only).await.expect("the text goes");
     assert_eq!(an.state(patrol).await, ItemState::Waiting);
     an.sync_well().await;
     assert_eq!(an.state(patrol).await, ItemState::Received);
+}
+
+#[tokio::test]
+async fn on_a_metered_line_text_goes_and_photos_wait_for_wifi_and_say_so() {
+    let world = World::new().await;
+    let an = world.phone("an").await;
+    let patrol = an.patrol_called("Ca trên mạng di động").await;
+    let observation = an.observe(patrol, "Có ảnh").await;
+    an.photograph(
+        patrol,
+        &observation.to_string(),
+        &world.file("anh.jpg", PICTURE),
+    )
+    .await;
+    let metered = SyncOptions {
+        wifi_only: true,
+        metered: true,
+        ..SyncOptions::default()
+    };
+    let report = an.sync(metered).await.expect("the text goes");
+    assert_eq!(report.sent_files, 0);
+    let [item] = &an.items(None).await.expect("reads")[..] else {
+        panic!("one patrol");
+    };
+    let [waiting] = &item.waiting[..] else {
+        panic!("only the photo waits: {:?}", item.waiting);
+    };
+    assert_eq!(
+        (waiting.part, &waiting.why, waiting.size_bytes),
+        (Part::File, &Why::NoWifi, PICTURE.len() as u64)
+    );
+    let wifi = SyncOptions {
+        metered: false,
+        ..metered
+    };
+    an.sync(wifi).await.expect("the photo goes");
+    assert_eq!(an.state(patrol).await, ItemState::Received);
+    assert!(an.items(None).await.expect("reads")[0].waiting.is_empty());
 }
 
 #[tokio::test]
@@ -91,9 +130,10 @@ async fn a_colleagues_photo_that_is_still_on_her_phone_keeps_the_patrol_unsent()
         &world.file("anh.jpg", PICTURE),
     )
     .await;
-    let text_only = kieumau_core::phone::SyncOptions {
+    let text_only = SyncOptions {
         tries: 1,
         attachments: false,
+        ..SyncOptions::default()
     };
     ha.sync(text_only).await.expect("the text goes");
     eventually("An's phone has Hà's observation", async || {
@@ -132,6 +172,35 @@ async fn an_and_ha_write_one_patrol_offline_and_both_are_kept() {
     eventually("the page shows both", async || {
         let (_, page) = chi.read(&format!("/patrols/{patrol}")).await;
         page.contains("An thấy") && page.contains("Hà thấy")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_shift_is_handed_over_and_confirmed_by_who_takes_it() {
+    let world = World::new().await;
+    let (an, ha) = (world.phone("an").await, world.phone("ha").await);
+    let patrol = an.patrol_called("Ca giao lúc 23 giờ").await;
+    let taker = ha.profile().await.expect("enrolled").person;
+    let handover = an
+        .hand_over(patrol, taker, "Còn một xe tạm giữ ở trụ sở")
+        .await
+        .expect("hands over");
+    an.sync_well().await;
+    // Hà was not on the team: being handed the shift lets her read it.
+    eventually("the patrol is on Hà's phone", async || {
+        ha.sync_well().await;
+        ha.patrol(patrol).await.is_ok()
+    })
+    .await;
+    ha.confirm_handover(patrol, handover)
+        .await
+        .expect("confirms");
+    ha.sync_well().await;
+    let chi = world.desk("chi").await;
+    eventually("Chi reads that it was confirmed", async || {
+        let (_, page) = chi.read(&format!("/patrols/{patrol}")).await;
+        page.contains("Còn một xe tạm giữ ở trụ sở") && !page.contains("Chưa xác nhận")
     })
     .await;
 }

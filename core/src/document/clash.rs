@@ -1,8 +1,13 @@
 //! Clashes of meaning: a field that two phones set apart holds both values; Automerge shows one and keeps the other.
-//! Here both are readable, with who wrote each, and a person picks.
+//! Here both are readable, with who wrote each, and a person picks. A value that lost is read by people too, so it is held to
+//! what any text is held to.
 
 use super::{Actor, Change, DocumentError, commit};
-use crate::id::PhoneId;
+use crate::{
+    id::PhoneId,
+    invalid::{self, Invalid, Rule},
+    review::REMARK_LIMIT,
+};
 use automerge::{Automerge, ObjId, ObjType, ROOT, ReadDoc as _, ScalarValue, Value};
 
 /// One field with more than one value.
@@ -23,6 +28,55 @@ pub struct ClashValue {
     pub phone: Option<PhoneId>,
 }
 
+/// Maps within maps that a document may hold. Ours are three deep.
+pub const DEPTH_LIMIT: usize = 64;
+/// Characters in a map's key: ids and codes.
+const KEY_LIMIT: usize = 100;
+
+impl Clash {
+    /// The path as one text: its keys joined by `/`, each escaped as in a JSON Pointer (RFC 6901), so that no two paths share one.
+    #[must_use]
+    pub fn pointer(&self) -> String {
+        let escaped = |key: &String| key.replace('~', "~0").replace('/', "~1");
+        self.path.iter().map(escaped).collect::<Vec<_>>().join("/")
+    }
+}
+
+/// The keys in a [`Clash::pointer`].
+#[must_use]
+pub fn path_of(pointer: &str) -> Vec<String> {
+    let plain = |key: &str| key.replace("~1", "/").replace("~0", "~");
+    pointer.split('/').map(plain).collect()
+}
+
+/// Whether the document is no deeper than [`DEPTH_LIMIT`], and every key and value of its clashes is a text people can be shown.
+///
+/// # Errors
+/// `TooLarge` at `depth`; `TooLong` or `ForbiddenCharacter` at the field.
+pub fn check(document: &Automerge) -> Result<(), Invalid> {
+    let mut waiting = vec![(ROOT, 0)];
+    while let Some((object, depth)) = waiting.pop() {
+        if depth > DEPTH_LIMIT {
+            return Err(Invalid::new("depth", Rule::TooLarge));
+        }
+        let values = document.map_range(&object, ..);
+        waiting.extend(values.filter_map(|item| {
+            let (value, child) = document.get(&object, item.key.as_ref()).ok()??;
+            matches!(value, Value::Object(_)).then_some((child, depth + 1))
+        }));
+    }
+    for clash in clashes(document) {
+        for key in &clash.path {
+            invalid::text("key", key, KEY_LIMIT)?;
+        }
+        let field = clash.path.last().map_or("", String::as_str);
+        for value in &clash.values {
+            invalid::text(field, &value.text, REMARK_LIMIT)?;
+        }
+    }
+    Ok(())
+}
+
 /// Who changed a record last is no matter of meaning, and nobody may choose another's name: the next edit ends it.
 const ATTRIBUTION: &str = "edited_by";
 
@@ -30,7 +84,6 @@ const ATTRIBUTION: &str = "edited_by";
 #[must_use]
 pub fn clashes(document: &Automerge) -> Vec<Clash> {
     let mut found = Vec::new();
-    // Documents are at most a few maps deep; the worker refuses deeper ones before they get here.
     let mut waiting = vec![(ROOT, Vec::new())];
     while let Some((object, path)) = waiting.pop() {
         for item in document.map_range(&object, ..) {

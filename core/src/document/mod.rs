@@ -1,6 +1,6 @@
 //! Automerge documents with a type: how they are named, born, loaded, edited and read.
 //!
-//! [`edit`] is the only writer. It hydrates the typed record, lets a closure change it, and writes *only what differs
+//! [`edit`] is the writer. It hydrates the typed record, lets a closure change it, and writes *only what differs
 //! from what was visible*: reconciling a whole record would put every unchanged field again, and in Automerge a put of the
 //! winning value silently ends a clash. A document is a pile of changes; nothing here reads a disk or a clock.
 
@@ -9,12 +9,14 @@ mod genesis;
 mod key;
 mod writer;
 
-pub use clash::{Clash, ClashValue, choose, clashes};
+pub use clash::{Clash, ClashValue, check, choose, clashes, path_of};
 pub use genesis::birth;
 pub use key::{Key, Kind};
 
 use crate::{hash::Sha256, id::PhoneId, invalid::Invalid};
-use automerge::{ActorId, Automerge, transaction::CommitOptions};
+use automerge::{
+    ActorId, Automerge, ObjType, ROOT, ReadDoc as _, Value, transaction::CommitOptions,
+};
 use autosurgeon::{Hydrate, Reconcile};
 
 /// The typed content of one kind of document.
@@ -196,11 +198,48 @@ pub fn edit<R: Record, T>(
     change: impl FnOnce(&mut R) -> Result<T, Invalid>,
 ) -> Result<(T, Option<Change>), DocumentError> {
     let mut record: R = read(document)?;
-    let answer = change(&mut record)?;
+    edit_read(document, &mut record, actor, at_ms, change)
+}
+
+/// As [`edit`], of a `record` that is what the document says now, and says it afterwards. After an error it may not.
+///
+/// # Errors
+/// As [`edit`].
+pub fn edit_read<R: Record, T>(
+    document: &mut Automerge,
+    record: &mut R,
+    actor: Actor,
+    at_ms: i64,
+    change: impl FnOnce(&mut R) -> Result<T, Invalid>,
+) -> Result<(T, Option<Change>), DocumentError> {
+    let answer = change(record)?;
     let change = commit(document, actor, at_ms, |writer| {
-        autosurgeon::reconcile(writer, &record).map_err(DocumentError::from)
+        autosurgeon::reconcile(writer, &*record).map_err(DocumentError::from)
     })?;
     Ok((answer, change))
+}
+
+/// Puts one fresh entry into one of the document's root maps and looks at nothing else: reconciling the whole of a patrol with
+/// 600 fixes to add 60 more took 2 ms (November 2026).
+///
+/// # Errors
+/// `Content` for a document without that map; `Write`, `Automerge`.
+pub fn add(
+    document: &mut Automerge,
+    actor: Actor,
+    at_ms: i64,
+    map: &str,
+    id: impl std::fmt::Display,
+    entry: &impl Reconcile,
+) -> Result<Option<Change>, DocumentError> {
+    let Some((Value::Object(ObjType::Map), map)) = document.get(ROOT, map)? else {
+        let missing = autosurgeon::HydrateError::unexpected("a root map", "nothing".to_owned());
+        return Err(missing.into());
+    };
+    commit(document, actor, at_ms, |writer| {
+        autosurgeon::reconcile_prop(writer, &map, id.to_string().as_str(), entry)
+            .map_err(DocumentError::from)
+    })
 }
 
 /// One transaction through the careful writer; rolled back when `write` fails.

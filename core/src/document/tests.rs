@@ -6,6 +6,7 @@ use crate::{
     criterion::CriterionNumber,
     evidence::{EvidenceFile, NewEvidence},
     id::{ObservationId, PersonId, UnitId},
+    invalid::Rule,
     observation::NewObservation,
     patrol::{NewPatrol, PatrolLog},
     stamp::Stamp,
@@ -306,4 +307,73 @@ fn an_edit_that_changes_nothing_writes_nothing() {
     let mut document = new(&patrol_key());
     let (_, change) = edit::<PatrolLog, ()>(&mut document, actor(1), 0, |_| Ok(())).expect("edits");
     assert_eq!(change, None);
+}
+
+#[test]
+fn a_path_is_one_text_and_no_two_paths_share_one() {
+    let clash = |path: &[&str]| Clash {
+        path: path.iter().map(|key| (*key).to_owned()).collect(),
+        values: Vec::new(),
+    };
+    let [slash, two, tilde] = [clash(&["a/b"]), clash(&["a", "b"]), clash(&["a~1b"])];
+    for clash in [&slash, &two, &tilde] {
+        assert_eq!(path_of(&clash.pointer()), clash.path);
+    }
+    assert_ne!(slash.pointer(), two.pointer());
+    assert_ne!(slash.pointer(), tilde.pointer());
+}
+
+#[test]
+fn a_value_that_lost_is_held_to_the_rules_of_text() {
+    let title = |document: &mut Automerge, phone: u8, title: &str| {
+        let (_, change) = edit(document, actor(phone), 1_000, |patrol: &mut PatrolLog| {
+            patrol.title = Some(title.to_owned());
+            Ok(())
+        })
+        .expect("edits");
+        change.expect("it differs")
+    };
+    let merged = |hostile: &str| {
+        let mut an = new(&patrol_key());
+        let mut ha = new(&patrol_key());
+        // The higher actor's value is the visible one.
+        title(&mut an, 2, "Ca đêm");
+        let from_ha = title(&mut ha, 1, hostile);
+        an.load_incremental(&from_ha.bytes).expect("merges");
+        an
+    };
+    let document = merged("Ca sáng");
+    assert_eq!(clashes(&document).len(), 1);
+    assert_eq!(check(&document), Ok(()));
+    let document = merged("Ca\0sáng");
+    let visible: PatrolLog = read(&document).expect("reads");
+    assert_eq!(
+        visible.title.as_deref(),
+        Some("Ca đêm"),
+        "the twin: what is visible keeps the rules"
+    );
+    let forbidden = Invalid::new("title", Rule::ForbiddenCharacter);
+    assert_eq!(check(&document), Err(forbidden));
+}
+
+#[test]
+fn a_document_deeper_than_the_limit_is_refused() {
+    use automerge::{ObjType, transaction::Transactable as _};
+    let nested = |depth: usize| {
+        let mut document = new(&patrol_key());
+        let mut tx = document.transaction();
+        let mut object = automerge::ROOT;
+        for _ in 0..depth {
+            object = tx
+                .put_object(&object, "within", ObjType::Map)
+                .expect("puts");
+        }
+        tx.commit();
+        document
+    };
+    assert_eq!(check(&nested(64)), Ok(()));
+    assert_eq!(
+        check(&nested(65)),
+        Err(Invalid::new("depth", Rule::TooLarge))
+    );
 }

@@ -21,7 +21,7 @@ use crate::{
     jws,
     log::head::{Epoch, TreeHead},
     period::Period,
-    receipt::{self, MAX_HASHES, Receipt},
+    receipt::{self, Receipt},
     seal::Seal,
     wire::WireKey,
 };
@@ -242,11 +242,11 @@ pub fn write(
     };
     write_with(collected, &mut |claims| match claims {
         Claims::Head(head) => head.sign(log),
-        Claims::Receipt(claims) => jws::sign(
+        Claims::Receipt(claims) => jws::sign_payload(
             receipt,
             receipt::TYP,
             &jws::kid(&receipt.verifying_key()),
-            claims,
+            &claims.payload(),
         ),
         Claims::Statement(statement) => sign(log, TYP, statement),
     })
@@ -358,26 +358,17 @@ fn heads<'a>(
     heads.difference(&below).copied().collect()
 }
 
-/// One receipt per as many attachments as fit beside the heads; one without any for a document that has none.
+/// The receipts that cover the document and its attachments.
 fn receipts_of(
     head: &TreeHead,
     phone: PhoneId,
     document: &CollectedDocument<'_>,
     heads: &[Sha256],
 ) -> Result<Vec<Receipt>, WriteError> {
-    let room = MAX_HASHES.checked_sub(heads.len()).filter(|room| *room > 0);
-    let room = room.ok_or(WriteError::Heads)?;
-    let attachments: Vec<Sha256> = document.attachments.iter().copied().collect();
-    let none: &[Sha256] = &[];
-    let parts = if attachments.is_empty() {
-        vec![none]
-    } else {
-        attachments.chunks(room).collect()
-    };
-    let receipt = |attachments: &[Sha256]| Receipt {
+    let receipt = Receipt {
         document: document.key.document(),
         heads: heads.to_vec(),
-        attachments: attachments.to_vec(),
+        attachments: document.attachments.iter().copied().collect(),
         epoch: head.epoch,
         leaf_index: document.newest_leaf,
         tree_size: head.size,
@@ -385,7 +376,12 @@ fn receipts_of(
         received_at_ms: head.at_ms,
         phone,
     };
-    Ok(parts.into_iter().map(receipt).collect())
+    let parts = receipt.parts();
+    if parts.is_empty() {
+        Err(WriteError::Heads)
+    } else {
+        Ok(parts)
+    }
 }
 
 #[cfg(test)]

@@ -58,6 +58,24 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every refusal.
+    pub const ALL: [Self; 8] = [
+        Self::Malformed,
+        Self::Unsealed,
+        Self::Sequence,
+        Self::ForgedBirth,
+        Self::NotAllowed,
+        Self::PhoneRevoked,
+        Self::DocumentFull,
+        Self::TooManyWaiting,
+    ];
+
+    /// The refusal of this word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|refusal| refusal.word() == word)
+    }
+
     /// The stable word.
     #[must_use]
     pub const fn word(self) -> &'static str {

@@ -12,7 +12,7 @@ use crate::{
 };
 use minicbor::{Decode, Encode};
 
-/// What a server's key signs.
+/// What a server's key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(index_only)]
 pub enum KeyPurpose {
@@ -25,6 +25,9 @@ pub enum KeyPurpose {
     /// Seals of the server's own changes.
     #[n(2)]
     Seal,
+    /// Rescue files: phones encipher to it, and nothing is signed with it.
+    #[n(3)]
+    Rescue,
 }
 
 /// One entry of the log. Times are Unix milliseconds of the server's clock.
@@ -75,13 +78,13 @@ pub enum Leaf {
         #[n(1)]
         at_ms: i64,
     },
-    /// The server signs with this key from here on.
+    /// The server has this key from here on.
     #[n(3)]
     ServerKey {
-        /// What it signs.
+        /// What it is for.
         #[n(0)]
         purpose: KeyPurpose,
-        /// The Ed25519 public key.
+        /// The public key: Ed25519, or X25519 for rescue files.
         #[cbor(n(1), with = "minicbor::bytes")]
         public_key: [u8; 32],
         /// When.

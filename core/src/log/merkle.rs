@@ -70,6 +70,12 @@ impl Frontier {
         self.size
     }
 
+    /// The roots of its perfect subtrees, in the order of [`perfect_nodes`].
+    #[must_use]
+    pub fn roots(&self) -> &[Sha256] {
+        &self.roots
+    }
+
     /// Appends a leaf; returns the nodes that are now complete (the leaf itself first), to be stored.
     pub fn push(&mut self, leaf_hash: Sha256) -> Vec<Node> {
         let mut node = Node {

@@ -1,11 +1,12 @@
 //! Photos and files: an encrypted file of our own, known by its SHA-256, on the disk before the document names it.
 //!
-//! They cross the border as paths, never as bytes. If the phone dies between the file and the row, an unnamed encrypted file
-//! is left over and the officer's original is untouched.
+//! They cross the border as paths, never as bytes. If the phone dies between the file and the row, an encrypted file that no row
+//! names is left over, the officer's original is untouched, and the next opening sweeps.
 
 use super::{
     Phone,
     error::PhoneError,
+    preview,
     sealed_file::{self, FileKey},
     store::Also,
 };
@@ -19,12 +20,16 @@ use crate::{
     patrol::PatrolLog,
 };
 use sha2::Digest as _;
-use sqlx::{Row as _, Sqlite, Transaction};
+use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
 use std::{
-    io::Read as _,
+    collections::BTreeSet,
+    io::Read,
     path::{Path, PathBuf},
 };
 use zeroize::Zeroizing;
+
+/// Random bytes of a sealed file's name.
+const NAME_BYTES: usize = 16;
 
 /// An attachment as the phone holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +42,10 @@ pub struct Attached {
     pub media_type: String,
     /// The server has it whole.
     pub received: bool,
+    /// This phone still has its copy: see [`Phone::let_go`].
+    pub on_phone: bool,
+    /// There is a small picture of it: see [`Phone::preview`].
+    pub preview: bool,
 }
 
 /// A sealed file that no document names yet.
@@ -46,9 +55,23 @@ pub(super) struct NewFile {
     media_type: MediaType,
     key: FileKey,
     name: String,
+    preview: Option<Preview>,
+}
+
+/// The small picture beside a sealed photo, sealed too.
+struct Preview {
+    size_bytes: u64,
+    key: FileKey,
+    name: String,
 }
 
 impl NewFile {
+    /// The names of what lies on the disk for it.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let preview = self.preview.as_ref().map(|preview| preview.name.as_str());
+        [self.name.as_str()].into_iter().chain(preview)
+    }
+
     /// Names the file in the transaction that makes a document name it.
     pub(super) async fn put(
         &self,
@@ -56,7 +79,8 @@ impl NewFile {
         document: DocumentId,
     ) -> Result<(), PhoneError> {
         sqlx::query(
-            "insert into attachment (sha256, size_bytes, media_type, file_key, file_name) values ($1, $2, $3, $4, $5) \
+            "insert into attachment (sha256, size_bytes, media_type, file_key, file_name, \
+             preview_key, preview_name, preview_size_bytes) values ($1, $2, $3, $4, $5, $6, $7, $8) \
              on conflict (sha256) do nothing",
         )
         .bind(self.sha256.to_string())
@@ -64,6 +88,9 @@ impl NewFile {
         .bind(self.media_type.word())
         .bind(self.key.to_vec())
         .bind(&self.name)
+        .bind(self.preview.as_ref().map(|preview| preview.key.to_vec()))
+        .bind(self.preview.as_ref().map(|preview| &preview.name))
+        .bind(self.preview.as_ref().map(|preview| preview.size_bytes.cast_signed()))
         .execute(&mut **tx)
         .await?;
         sqlx::query("insert into attachment_use (document_id, sha256) values ($1, $2) on conflict do nothing")
@@ -107,11 +134,14 @@ impl Phone {
     ) -> Result<Sha256, PhoneError> {
         let (from, to) = (path.to_owned(), self.files());
         let file = blocking(move || seal_into(&to, &from)).await?;
-        let (sha256, sealed) = (file.sha256, self.files().join(&file.name));
+        let sha256 = file.sha256;
+        let sealed: Vec<PathBuf> = file.names().map(|name| self.files().join(name)).collect();
         let attached = self.hang(document, item, file).await;
         // Only where a rule was broken is it certain that nothing names the sealed copy.
         if matches!(attached, Err(PhoneError::Invalid(_) | PhoneError::NotFound)) {
-            tokio::fs::remove_file(sealed).await?;
+            for sealed in sealed {
+                tokio::fs::remove_file(sealed).await?;
+            }
         }
         attached.map(|()| sha256)
     }
@@ -160,7 +190,8 @@ impl Phone {
     pub async fn attachment(&self, sha256: Sha256) -> Result<Attached, PhoneError> {
         let mut store = self.store().await;
         let row = sqlx::query(
-            "select size_bytes, media_type, received_at_ms from attachment where sha256 = $1",
+            "select size_bytes, media_type, received_at_ms is not null, let_go_at_ms is null, preview_name is not null \
+             from attachment where sha256 = $1",
         )
         .bind(sha256.to_string())
         .fetch_one(&mut store.connection)
@@ -169,14 +200,17 @@ impl Phone {
             sha256,
             size_bytes: row.get::<i64, _>(0).unsigned_abs(),
             media_type: row.get(1),
-            received: row.get::<Option<i64>, _>(2).is_some(),
+            received: row.get(2),
+            on_phone: row.get(3),
+            preview: row.get(4),
         })
     }
 
     /// A path where the file lies in the clear, to be shown now. Emptied at the next opening.
     ///
     /// # Errors
-    /// `NotFound` for one that was attached on another phone; `Internal` for one that was changed on the disk.
+    /// `NotFound` for one that was attached on another phone or that this phone let go; `Internal` for one that was changed on
+    /// the disk.
     pub async fn viewable(&self, sha256: Sha256) -> Result<PathBuf, PhoneError> {
         let row = {
             let mut store = self.store().await;
@@ -185,15 +219,34 @@ impl Phone {
                 .fetch_one(&mut store.connection)
                 .await?
         };
-        let file = unsent(&row, &self.files())?;
-        let ending = row
-            .get::<&str, _>(5)
-            .rsplit('/')
-            .next()
-            .unwrap_or("bin")
-            .to_owned();
+        let ending = row.get::<&str, _>(5).rsplit('/').next().unwrap_or("bin");
+        let name = format!("{sha256}.{ending}");
+        self.show(unsent(&row, &self.files())?, name).await
+    }
+
+    /// A path where the small picture of a photo lies in the clear, to be shown now: a labelled JPEG of at most 40 KB.
+    ///
+    /// # Errors
+    /// `NotFound` for what has none; `Internal` for one that was changed on the disk.
+    pub async fn preview(&self, sha256: Sha256) -> Result<PathBuf, PhoneError> {
+        let row = {
+            let mut store = self.store().await;
+            sqlx::query(
+                "select sha256, preview_size_bytes, preview_key, preview_name, null from attachment \
+                 where sha256 = $1 and preview_name is not null",
+            )
+            .bind(sha256.to_string())
+            .fetch_one(&mut store.connection)
+            .await?
+        };
+        let name = format!("{sha256}.preview.jpeg");
+        self.show(unsent(&row, &self.files())?, name).await
+    }
+
+    /// Lays the file in the clear under `name`.
+    async fn show(&self, file: Unsent, name: String) -> Result<PathBuf, PhoneError> {
         let folder = self.config.folder.join("viewable");
-        let path = folder.join(format!("{sha256}.{ending}"));
+        let path = folder.join(name);
         let shown = path.clone();
         blocking(move || {
             std::fs::create_dir_all(&folder)?;
@@ -211,15 +264,15 @@ impl Phone {
     pub(super) async fn unsent_files(&self) -> Result<Vec<Unsent>, PhoneError> {
         let mut store = self.store().await;
         let rows = sqlx::query(
-            "select sha256, size_bytes, file_key, file_name, upload_url from attachment where received_at_ms is null \
-             order by sha256",
+            "select sha256, size_bytes, file_key, file_name, upload_url from attachment \
+             where received_at_ms is null and let_go_at_ms is null order by sha256",
         )
         .fetch_all(&mut store.connection)
         .await?;
         rows.iter().map(|row| unsent(row, &self.files())).collect()
     }
 
-    fn files(&self) -> PathBuf {
+    pub(super) fn files(&self) -> PathBuf {
         self.config.folder.join("files")
     }
 }
@@ -249,32 +302,97 @@ pub(super) fn forget_viewable(folder: &Path) -> Result<(), PhoneError> {
     }
 }
 
+/// Removes sealed files that are certainly nobody's. The database is open and so locked, and no [`Phone`] uses it yet: whoever
+/// wrote a file that is here now and that no row names died before its row, or was dropped and will never write one.
+///
+/// # Errors
+/// `Internal` when the folder or the database cannot be read. A file that cannot be removed harms nobody and stays.
+pub(super) async fn sweep(
+    folder: &Path,
+    connection: &mut SqliteConnection,
+) -> Result<(), PhoneError> {
+    let files = folder.join("files");
+    let here: Vec<String> = match std::fs::read_dir(&files) {
+        Ok(entries) => entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| is_ours(name))
+            .collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let named: BTreeSet<String> = sqlx::query(
+        "select file_name from attachment where let_go_at_ms is null \
+         union all select preview_name from attachment where preview_name is not null",
+    )
+    .fetch_all(connection)
+    .await?
+    .iter()
+    .map(|row| row.get(0))
+    .collect();
+    for name in orphans(here, &named) {
+        std::fs::remove_file(files.join(name)).ok();
+    }
+    Ok(())
+}
+
+/// A name as [`seal`] draws it. What is called otherwise was not put there by us.
+fn is_ours(name: &str) -> bool {
+    name.len() == 2 * NAME_BYTES && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn orphans(here: Vec<String>, named: &BTreeSet<String>) -> impl Iterator<Item = String> {
+    here.into_iter().filter(|name| !named.contains(name))
+}
+
+/// Writes everything of `from` to a sealed file of its own in `files`: its key and its name.
+fn seal(
+    files: &Path,
+    from: impl Read,
+    saw: impl FnMut(&[u8]),
+) -> Result<(FileKey, String), PhoneError> {
+    let key: FileKey = Zeroizing::new(rand::random());
+    let name = hex::encode(rand::random::<[u8; NAME_BYTES]>());
+    sealed_file::write(from, &files.join(&name), &key, saw)?;
+    Ok((key, name))
+}
+
 /// Copies the file at `from` into a sealed file in `files`, and looks at what it is on the way.
 fn seal_into(files: &Path, from: &Path) -> Result<NewFile, PhoneError> {
     std::fs::create_dir_all(files)?;
     let mut head = [0; MediaType::SNIFFED_BYTES];
     let source = std::fs::File::open(from)?;
     let size_bytes = source.metadata()?.len();
-    let sniffed = std::io::Read::read(&mut &source, &mut head)?;
+    let sniffed = Read::read(&mut &source, &mut head)?;
     let media_type = MediaType::of(&head[..sniffed], size_bytes)?;
-    let key: FileKey = Zeroizing::new(rand::random());
-    let name = hex::encode(rand::random::<[u8; 16]>());
     let mut hasher = sha2::Sha256::new();
     let mut seen = 0;
     let whole = head[..sniffed].chain(source.take(SIZE_LIMIT_BYTES + 1));
-    sealed_file::write(whole, &files.join(&name), &key, |chunk| {
+    let (key, name) = seal(files, whole, |chunk| {
         hasher.update(chunk);
         seen += chunk.len() as u64;
     })?;
+    let sha256 = Sha256(hasher.finalize().into());
+    let preview = preview::make(from, sha256)
+        .map(|jpeg| {
+            let (key, name) = seal(files, jpeg.as_slice(), |_| {})?;
+            let size_bytes = jpeg.len() as u64;
+            Ok::<_, PhoneError>(Preview {
+                size_bytes,
+                key,
+                name,
+            })
+        })
+        .transpose()?;
     std::fs::File::open(files)?.sync_all()?;
     // The file may have grown while it was read: what was sealed is what counts.
     MediaType::of(&head[..sniffed], seen)?;
     Ok(NewFile {
-        sha256: Sha256(hasher.finalize().into()),
+        sha256,
         size_bytes: seen,
         media_type,
         key,
         name,
+        preview,
     })
 }
 
@@ -285,3 +403,6 @@ async fn blocking<T: Send + 'static>(
         .await
         .map_err(PhoneError::internal)?
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,22 +9,24 @@ use crate::{
     id::PhoneId,
     jws,
     problem::{PROBLEM_JSON, Problem},
+    rescue::{RESCUE, Taken},
     token::{ASSERTION_TYP, AccessToken, Assertion, TOKEN},
-    wire::{self, Pulled, Push, Pushed},
+    wire::{self, After, Pulled, Push, Pushed},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::SigningKey;
 use reqwest::{
-    Method, RequestBuilder, Response, StatusCode,
-    header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    Body, Method, RequestBuilder, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use std::time::Duration;
+use tokio_util::io::ReaderStream;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long nothing may arrive in the middle of an answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of a file in one request: a cut costs at most this much.
+/// Bytes of a file in one request at most.
 pub(super) const UPLOAD_CHUNK: usize = 1 << 20;
 /// The largest answer that is read, bytes.
 const ANSWER_LIMIT: usize = 64 << 20;
@@ -40,9 +42,14 @@ impl Client {
     /// # Errors
     /// `Invalid` is not checked here; `Internal` if no client can be built.
     pub(super) fn new(server_url: &str) -> Result<Self, PhoneError> {
+        Self::that_waits(server_url, READ_TIMEOUT)
+    }
+
+    /// A client that bears so long a silence: a server that takes a large rescue file says nothing until it is done.
+    pub(super) fn that_waits(server_url: &str, silence: Duration) -> Result<Self, PhoneError> {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
+            .read_timeout(silence)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(PhoneError::internal)?;
@@ -96,39 +103,52 @@ impl Client {
         serde_json::from_slice(&body_of(answer, "application/json").await?).map_err(|_| not_ours())
     }
 
-    /// Pushes, and answers what the server has on its disk.
+    /// Pushes; what the server has on its disk, and how many bytes were sent.
     pub(super) async fn push(
         &self,
         token: &AccessToken,
         push: &Push,
-    ) -> Result<Pushed, PhoneError> {
+    ) -> Result<(Pushed, usize), PhoneError> {
         let body = minicbor::to_vec(push).map_err(PhoneError::internal)?;
+        let size = body.len();
         let request = self
             .request(Method::POST, wire::PUSH, Some(token))
             .header(CONTENT_TYPE, wire::CBOR)
             .body(body);
         let answer = body_of(send(request).await?, wire::CBOR).await?;
-        minicbor::decode(&answer).map_err(|_| not_ours())
+        let pushed = minicbor::decode(&answer).map_err(|_| not_ours())?;
+        Ok((pushed, size))
     }
 
-    /// Fetches what comes after `cursor`.
+    /// Fetches what comes after a cursor.
     pub(super) async fn pull(
         &self,
         token: &AccessToken,
-        cursor: &str,
+        after: &After,
     ) -> Result<Vec<Pulled>, PhoneError> {
-        let path = format!("{}?cursor={cursor}", wire::PULL);
+        let path = format!("{}?{}", wire::PULL, after.query());
         let answer = body_of(
             send(self.request(Method::GET, &path, Some(token))).await?,
             wire::CBOR_SEQUENCE,
         )
         .await?;
-        let mut decoder = minicbor::Decoder::new(&answer);
-        let mut items = Vec::new();
-        while decoder.position() < answer.len() {
-            items.push(decoder.decode::<Pulled>().map_err(|_| not_ours())?);
-        }
-        Ok(items)
+        sequence(&answer)
+    }
+
+    /// Hands in a rescue file; what became of it.
+    pub(super) async fn rescue(
+        &self,
+        token: &AccessToken,
+        file: tokio::fs::File,
+    ) -> Result<Taken, PhoneError> {
+        let size_bytes = file.metadata().await?.len();
+        let request = self
+            .request(Method::POST, RESCUE, Some(token))
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, size_bytes)
+            .body(Body::wrap_stream(ReaderStream::new(file)));
+        let answer = send(request).await?;
+        serde_json::from_slice(&body_of(answer, "application/json").await?).map_err(|_| not_ours())
     }
 
     /// Creates an upload (tus 1.0) and returns where it is.
@@ -195,6 +215,16 @@ fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
         .and_then(|value| value.to_str().ok())
 }
 
+/// The items of a page; one that is cut is as good as none.
+pub(super) fn sequence(page: &[u8]) -> Result<Vec<Pulled>, PhoneError> {
+    let mut decoder = minicbor::Decoder::new(page);
+    let mut items = Vec::new();
+    while decoder.position() < page.len() {
+        items.push(decoder.decode::<Pulled>().map_err(|_| not_ours())?);
+    }
+    Ok(items)
+}
+
 /// An answer that is not our server's is as good as none.
 fn not_ours() -> PhoneError {
     PhoneError::Offline {
@@ -223,8 +253,11 @@ async fn refused(answer: Response) -> PhoneError {
         _ => None,
     };
     match problem {
-        _ if status == StatusCode::SERVICE_UNAVAILABLE
-            || status == StatusCode::TOO_MANY_REQUESTS =>
+        // Locked: an earlier request of this phone, broken off here, is still being read there.
+        _ if matches!(
+            status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS | StatusCode::LOCKED
+        ) =>
         {
             PhoneError::Offline { retry_after_s }
         }
@@ -245,7 +278,19 @@ async fn refused(answer: Response) -> PhoneError {
                 word: problem.word().to_owned(),
             }
         }
+        // The answer to a HEAD has no body and so no word; its status is one of ours all the same.
+        None if is_problem => match status {
+            StatusCode::UNAUTHORIZED => signed_out("token-refused"),
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => signed_out("not-found"),
+            _ => PhoneError::Offline { retry_after_s },
+        },
         _ => PhoneError::Offline { retry_after_s },
+    }
+}
+
+fn signed_out(word: &str) -> PhoneError {
+    PhoneError::SignedOut {
+        word: word.to_owned(),
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Profile {
     pub receipt_key: [u8; 32],
     /// Seals the server's own changes.
     pub seal_key: [u8; 32],
+    /// Opens rescue files (X25519).
+    pub rescue_key: [u8; 32],
     /// The server said that this phone was revoked.
     pub revoked: bool,
 }
@@ -64,6 +66,7 @@ impl Profile {
             log_key: key("log_key")?,
             receipt_key: key("receipt_key")?,
             seal_key: key("seal_key")?,
+            rescue_key: key("rescue_key")?,
             revoked: row.get::<Option<i64>, _>("revoked_at_ms").is_some(),
         }))
     }
@@ -71,7 +74,8 @@ impl Profile {
     async fn save(&self, connection: &mut SqliteConnection, now_ms: i64) -> Result<(), PhoneError> {
         sqlx::query(
             "insert into profile (phone_id, person_id, unit_id, role, person_name, unit_name, server_url, \
-             log_key, receipt_key, seal_key, enrolled_at_ms) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             log_key, receipt_key, seal_key, rescue_key, enrolled_at_ms) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         )
         .bind(self.phone.to_string())
         .bind(self.person.to_string())
@@ -83,6 +87,7 @@ impl Profile {
         .bind(self.log_key.to_vec())
         .bind(self.receipt_key.to_vec())
         .bind(self.seal_key.to_vec())
+        .bind(self.rescue_key.to_vec())
         .bind(now_ms)
         .execute(connection)
         .await?;
@@ -113,7 +118,11 @@ impl Phone {
         self.enrol_with(
             &invitation.url,
             &invitation.code,
-            Some((invitation.log_key, invitation.receipt_key)),
+            Some([
+                invitation.log_key,
+                invitation.receipt_key,
+                invitation.rescue_key,
+            ]),
         )
         .await
     }
@@ -122,7 +131,7 @@ impl Phone {
         &self,
         server_url: &str,
         code: &str,
-        keys: Option<([u8; 32], [u8; 32])>,
+        keys: Option<[[u8; 32]; 3]>,
     ) -> Result<Profile, PhoneError> {
         let signing_key = {
             let store = self.store().await;
@@ -146,9 +155,10 @@ impl Phone {
 fn believed(
     server_url: &str,
     enrolled: Enrolled,
-    keys: Option<([u8; 32], [u8; 32])>,
+    keys: Option<[[u8; 32]; 3]>,
 ) -> Result<Profile, PhoneError> {
-    if keys.is_some_and(|keys| keys != (enrolled.log_key, enrolled.receipt_key)) {
+    let told = [enrolled.log_key, enrolled.receipt_key, enrolled.rescue_key];
+    if keys.is_some_and(|keys| keys != told) {
         return Err(PhoneError::SignedOut {
             word: "another-server".to_owned(),
         });
@@ -164,6 +174,7 @@ fn believed(
         log_key: enrolled.log_key,
         receipt_key: enrolled.receipt_key,
         seal_key: enrolled.seal_key,
+        rescue_key: enrolled.rescue_key,
         revoked: false,
     })
 }

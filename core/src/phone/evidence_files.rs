@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     criterion::CriterionNumber,
-    document::{self, Key, Kind},
+    document::{Key, Kind},
     evidence::{Evidence, EvidenceFile, NewEvidence},
     hash::Sha256,
     id::{DocumentId, EvidenceId},
@@ -31,6 +31,8 @@ pub struct EvidenceFileView {
     pub missing: Vec<String>,
     /// Where it is on its way to the server and back.
     pub state: ItemState,
+    /// When this phone heard that its person may no longer read it, Unix milliseconds. What is here stays readable.
+    pub ungranted_at_ms: Option<i64>,
 }
 
 /// One piece of evidence.
@@ -43,6 +45,12 @@ pub struct EvidenceView {
     /// SHA-256 of its files.
     pub attachments: Vec<Sha256>,
 }
+
+const LIST: &str = concat!(
+    "select ",
+    items::state_columns!(),
+    ", document_id, ungranted_at_ms from standing where kind = 'evidence-file'"
+);
 
 impl Phone {
     /// Files evidence of one's unit for a criterion in a period. Returns the document and the piece.
@@ -114,19 +122,15 @@ impl Phone {
     /// `Internal` when the database fails.
     pub async fn evidence(&self) -> Result<Vec<EvidenceFileView>, PhoneError> {
         let mut store = self.store().await;
-        let states = items::states(&mut store.connection, self.syncing.sending()).await?;
-        let rows = sqlx::query("select document_id from document where kind = 'evidence-file'")
-            .fetch_all(&mut store.connection)
-            .await?;
+        let sending = self.syncing.sending();
+        let rows = sqlx::query(LIST).fetch_all(&mut store.connection).await?;
         let mut files = Vec::with_capacity(rows.len());
         for row in rows {
             let id: DocumentId = row
-                .get::<&str, _>(0)
+                .get::<&str, _>(3)
                 .parse()
                 .map_err(PhoneError::internal)?;
-            let (key, file) = store
-                .inspect(id, |doc| Ok(document::read::<EvidenceFile>(doc)?))
-                .await?;
+            let (key, file) = store.read::<EvidenceFile>(id).await?;
             let Some((criterion, period)) = key.evidence_of() else {
                 continue;
             };
@@ -136,7 +140,8 @@ impl Phone {
                 period,
                 missing: file.missing(criterion),
                 items: views(file),
-                state: states.get(&id).map_or(ItemState::Saved, |item| item.state),
+                state: items::state_in(&row, 0, sending)?,
+                ungranted_at_ms: row.get(4),
             });
         }
         files.sort_by_key(|file| (file.period.to_string(), file.criterion));

@@ -1,23 +1,21 @@
 //! Where each item is on its way to the server and back. Derived from what is on the disk at each look, never stored: a stored
 //! "sent" could be wrong, a derived one is as true as the receipt it is derived from.
 
-use super::{Phone, error::PhoneError, patrols, store::parse_hashes};
+use super::{
+    Phone,
+    error::PhoneError,
+    queue::{self, Part, Waiting},
+};
 use crate::{
-    attachment::Attachment,
-    document::{self, Key, Kind},
-    evidence::EvidenceFile,
-    hash::Sha256,
-    id::{AttachmentId, DocumentId, PersonId},
-    patrol::PatrolLog,
+    document::{Key, Kind},
+    id::{DocumentId, PersonId},
     receipt::Receipt,
     reference::Reference,
     review::{Review, Verdict},
 };
-use automerge::Automerge;
 use ed25519_dalek::VerifyingKey;
-use serde::{Deserialize, Serialize};
-use sqlx::{Row as _, SqliteConnection};
-use std::collections::{BTreeMap, BTreeSet};
+use sqlx::{Row as _, sqlite::SqliteRow};
+use std::collections::BTreeMap;
 
 /// The item states of the dictionary (Nháp is the app's own: what is not saved yet).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,14 +47,16 @@ pub struct Item {
     pub unsent_changes: u32,
     /// Attachments that the server is not known to hold.
     pub unsent_attachments: u32,
-    /// What the server refused to take, by the refusal's word. Kept on the phone.
-    pub refused: Vec<String>,
+    /// What of it waits, and why.
+    pub waiting: Vec<Waiting>,
     /// The decision that stands about it, whether about its present heads or older ones.
     pub decided: Option<Decided>,
+    /// When this phone heard that its person may no longer read it, Unix milliseconds. What is here stays readable.
+    pub ungranted_at_ms: Option<i64>,
 }
 
 /// A supervisor's decision as the officer sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided {
     /// Approved or returned.
     pub verdict: Verdict,
@@ -72,233 +72,100 @@ pub struct Decided {
     pub at_ms: i64,
 }
 
-/// What lists need of a document, as JSON beside it, and the files that it names. Computed at each write from the document alone.
-pub(super) fn summary(
-    kind: Kind,
-    document: &Automerge,
-) -> Result<(String, BTreeSet<Sha256>), PhoneError> {
-    let files = |attachments: &BTreeMap<AttachmentId, Attachment>| {
-        attachments
-            .values()
-            .map(|attachment| attachment.sha256)
-            .collect()
-    };
-    let (json, named) = match kind {
-        Kind::PatrolLog => {
-            let log: PatrolLog = document::read(document)?;
-            (
-                serde_json::to_string(&patrols::Summary::of(&log)),
-                files(&log.attachments),
-            )
-        }
-        Kind::EvidenceFile => {
-            let file: EvidenceFile = document::read(document)?;
-            (Ok("null".to_owned()), files(&file.attachments))
-        }
-        Kind::Review => {
-            let review: Review = document::read(document)?;
-            (serde_json::to_string(&standing(&review)), BTreeSet::new())
-        }
-        Kind::Reference => {
-            let _: Reference = document::read(document)?;
-            (Ok("null".to_owned()), BTreeSet::new())
-        }
-    };
-    Ok((json.map_err(PhoneError::internal)?, named))
-}
-
-fn standing(review: &Review) -> Option<Decided> {
-    let (_, decision) = review.standing()?;
-    Some(Decided {
-        verdict: decision.verdict.parse().ok()?,
-        heads: decision.heads.clone(),
-        field: decision.field.clone(),
-        remark: decision.remark.clone(),
-        by: decision.by,
-        at_ms: decision.at_ms,
-    })
-}
-
-/// Every patrol and evidence file on the phone with its state.
-pub(super) async fn states(
-    connection: &mut SqliteConnection,
-    sending: bool,
-) -> Result<BTreeMap<DocumentId, Item>, PhoneError> {
-    let mut items = documents(connection).await?;
-    count_changes(connection, &mut items).await?;
-    let attachments = count_attachments(connection, &mut items).await?;
-    let loose: BTreeSet<String> = texts(connection, "select distinct document_id from fix")
-        .await?
-        .into_iter()
-        .collect();
-    let receipts = receipts(connection).await?;
-    for (id, found) in &mut items {
-        let covered = receipts.get(id).is_some_and(|(heads, files)| {
-            let files: BTreeSet<_> = parse_hashes(files).into_iter().collect();
-            *heads == found.heads && attachments.get(id).is_none_or(|all| all.is_subset(&files))
-        });
-        // What others wrote came from the server: there is nothing of one's own in it to be signed for.
-        let whole = (covered || !found.own)
-            && found.item.unsent_changes == 0
-            && !loose.contains(&id.to_string());
-        let about_these_heads = found
-            .item
-            .decided
-            .as_ref()
-            .filter(|decided| decided.heads == found.heads);
-        found.item.state = match about_these_heads.map(|decided| decided.verdict) {
-            Some(Verdict::Approved) if whole => ItemState::Approved,
-            Some(Verdict::Returned) if whole => ItemState::Returned,
-            _ if whole => ItemState::Received,
-            _ if sending => ItemState::Sending,
-            _ if found.tried => ItemState::Waiting,
-            _ => ItemState::Saved,
-        };
-    }
-    Ok(items
-        .into_iter()
-        .map(|(id, found)| (id, found.item))
-        .collect())
-}
-
-struct Found {
-    item: Item,
-    /// Something in it was written on this phone.
-    own: bool,
-    heads: String,
-    tried: bool,
-}
-
-async fn documents(
-    connection: &mut SqliteConnection,
-) -> Result<BTreeMap<DocumentId, Found>, PhoneError> {
-    let mut decided: BTreeMap<String, Option<Decided>> = BTreeMap::new();
-    let mut found = BTreeMap::new();
-    let rows = sqlx::query("select document_id, kind, unit_id, name, heads, summary, \
-         exists (select 1 from change c where c.document_id = document.document_id and c.own = 1) from document")
-        .fetch_all(connection)
-        .await?;
-    for row in &rows {
-        let kind: Kind = row.get::<&str, _>(1).parse()?;
-        match kind {
-            Kind::Review => {
-                let standing = serde_json::from_str(row.get(5)).map_err(PhoneError::internal)?;
-                decided.insert(row.get(3), standing);
-            }
-            Kind::Reference => {}
-            Kind::PatrolLog | Kind::EvidenceFile => {
-                let key = Key {
-                    kind,
-                    unit: row
-                        .get::<&str, _>(2)
-                        .parse()
-                        .map_err(PhoneError::internal)?,
-                    name: row.get(3),
-                };
-                let item = Item {
-                    document: key.document(),
-                    kind,
-                    state: ItemState::Saved,
-                    unsent_changes: 0,
-                    unsent_attachments: 0,
-                    refused: Vec::new(),
-                    decided: None,
-                };
-                found.insert(
-                    key.document(),
-                    Found {
-                        item,
-                        own: row.get(6),
-                        heads: row.get(4),
-                        tried: true,
-                    },
-                );
-            }
-        }
-    }
-    for (id, found) in &mut found {
-        found.item.decided = decided.remove(&id.to_string()).flatten();
-    }
-    Ok(found)
-}
-
-async fn count_changes(
-    connection: &mut SqliteConnection,
-    items: &mut BTreeMap<DocumentId, Found>,
-) -> Result<(), PhoneError> {
-    let rows = sqlx::query(
-        "select document_id, server, count(*), max(position) > (select tried_through from sync) \
-         from change where server is null or server <> 'held' group by document_id, server",
-    )
-    .fetch_all(connection)
-    .await?;
-    for row in rows {
-        let Ok(id) = row.get::<&str, _>(0).parse::<DocumentId>() else {
-            continue;
-        };
-        let Some(found) = items.get_mut(&id) else {
-            continue;
-        };
-        found.item.unsent_changes += row.get::<u32, _>(2);
-        match row.get::<Option<&str>, _>(1) {
-            None if row.get::<bool, _>(3) => found.tried = false,
-            None | Some("waiting") => {}
-            Some(refusal) => found.item.refused.push(refusal.to_owned()),
-        }
-    }
-    Ok(())
-}
-
-async fn count_attachments(
-    connection: &mut SqliteConnection,
-    items: &mut BTreeMap<DocumentId, Found>,
-) -> Result<BTreeMap<DocumentId, BTreeSet<Sha256>>, PhoneError> {
-    let rows = sqlx::query(
-        "select u.document_id, u.sha256, a.sha256 is not null and a.received_at_ms is null \
-         from attachment_use u left join attachment a on a.sha256 = u.sha256",
-    )
-    .fetch_all(connection)
-    .await?;
-    let mut all: BTreeMap<DocumentId, BTreeSet<_>> = BTreeMap::new();
-    for row in rows {
-        let Ok(id) = row.get::<&str, _>(0).parse::<DocumentId>() else {
-            continue;
-        };
-        all.entry(id).or_default().extend(parse_hashes(row.get(1)));
-        if let Some(found) = items.get_mut(&id).filter(|_| row.get::<bool, _>(2)) {
-            found.item.unsent_attachments += 1;
-        }
-    }
-    Ok(all)
-}
-
-async fn receipts(
-    connection: &mut SqliteConnection,
-) -> Result<BTreeMap<DocumentId, (String, String)>, PhoneError> {
-    let rows = sqlx::query("select document_id, heads, attachments from receipt")
-        .fetch_all(connection)
-        .await?;
-    Ok(rows
-        .iter()
-        .filter_map(|row| {
-            Some((
-                row.get::<&str, _>(0).parse().ok()?,
-                (row.get(1), row.get(2)),
-            ))
+impl Decided {
+    /// The decision of `review` that stands.
+    pub(super) fn standing(review: &Review) -> Option<Self> {
+        let (_, decision) = review.standing()?;
+        Some(Self {
+            verdict: decision.verdict.parse().ok()?,
+            heads: decision.heads.clone(),
+            field: decision.field.clone(),
+            remark: decision.remark.clone(),
+            by: decision.by,
+            at_ms: decision.at_ms,
         })
-        .collect())
+    }
+
+    /// In the columns that [`ITEM`] ends with.
+    fn in_row(row: &SqliteRow) -> Result<Option<Self>, PhoneError> {
+        let Some(verdict) = row.get::<Option<&str>, _>("verdict") else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            verdict: verdict.parse()?,
+            heads: row.get("decided_heads"),
+            field: row.get("field"),
+            remark: row.get("remark"),
+            by: row
+                .get::<&str, _>("decided_by")
+                .parse()
+                .map_err(PhoneError::internal)?,
+            at_ms: row.get("decided_at_ms"),
+        }))
+    }
 }
 
-async fn texts(
-    connection: &mut SqliteConnection,
-    sql: &'static str,
-) -> Result<Vec<String>, PhoneError> {
-    Ok(sqlx::query(sql)
-        .fetch_all(connection)
-        .await?
-        .iter()
-        .map(|row| row.get(0))
-        .collect())
+/// The state that follows from the facts. `whole`: the server signed for all of it; `decided`: what stands about these heads.
+const fn state(whole: bool, tried: bool, sending: bool, decided: Option<Verdict>) -> ItemState {
+    match decided {
+        Some(Verdict::Approved) if whole => ItemState::Approved,
+        Some(Verdict::Returned) if whole => ItemState::Returned,
+        _ if whole => ItemState::Received,
+        _ if sending => ItemState::Sending,
+        _ if tried => ItemState::Waiting,
+        _ => ItemState::Saved,
+    }
+}
+
+/// The columns that [`state_in`] reads, of a row of `standing`. What others wrote came from the server: there is nothing of one's
+/// own in it to be signed for.
+macro_rules! state_columns {
+    () => {
+        "(covered or not own) and not unsettled and not loose, tried, case when decided_about_this then verdict end"
+    };
+}
+pub(super) use state_columns;
+
+/// The state in a row that has [`state_columns`] from column `at` on.
+pub(super) fn state_in(row: &SqliteRow, at: usize, sending: bool) -> Result<ItemState, PhoneError> {
+    let verdict = row
+        .get::<Option<&str>, _>(at + 2)
+        .map(str::parse)
+        .transpose()?;
+    Ok(state(row.get(at), row.get(at + 1), sending, verdict))
+}
+
+const ITEM: &str = concat!(
+    "select ",
+    state_columns!(),
+    ", document_id, kind, ungranted_at_ms, verdict, decided_heads, field, remark, decided_by, decided_at_ms \
+     from standing where kind in ('patrol-log', 'evidence-file') order by document_id"
+);
+
+fn item(
+    row: &SqliteRow,
+    sending: bool,
+    queue: &mut BTreeMap<DocumentId, Vec<Waiting>>,
+) -> Result<Item, PhoneError> {
+    let document = row
+        .get::<&str, _>("document_id")
+        .parse()
+        .map_err(PhoneError::internal)?;
+    let waiting = queue.remove(&document).unwrap_or_default();
+    let count = |part: Part| {
+        let of_part = waiting.iter().filter(|waiting| waiting.part == part);
+        of_part.map(|waiting| waiting.count).sum()
+    };
+    Ok(Item {
+        document,
+        kind: row.get::<&str, _>("kind").parse()?,
+        state: state_in(row, 0, sending)?,
+        unsent_changes: count(Part::Text),
+        unsent_attachments: count(Part::File),
+        waiting,
+        decided: Decided::in_row(row)?,
+        ungranted_at_ms: row.get("ungranted_at_ms"),
+    })
 }
 
 impl Phone {
@@ -308,11 +175,17 @@ impl Phone {
     /// `Internal` when the database fails.
     pub async fn items(&self, state: Option<ItemState>) -> Result<Vec<Item>, PhoneError> {
         let mut store = self.store().await;
-        let items = states(&mut store.connection, self.syncing.sending()).await?;
-        Ok(items
-            .into_values()
-            .filter(|item| state.is_none_or(|state| item.state == state))
-            .collect())
+        let sending = self.syncing.sending();
+        let way = self.syncing.in_the_way().await;
+        let mut queue = queue::waiting(&mut store.connection, &way).await?;
+        let rows = sqlx::query(ITEM).fetch_all(&mut store.connection).await?;
+        let items = rows.iter().map(|row| item(row, sending, &mut queue));
+        items
+            .filter(|item| {
+                let state_of = |item: &Item| item.state;
+                state.is_none_or(|state| item.as_ref().map(state_of).ok() == Some(state))
+            })
+            .collect()
     }
 
     /// The decisions that stand about documents on this phone.
@@ -340,8 +213,17 @@ impl Phone {
             .bind(document.to_string())
             .fetch_optional(&mut store.connection)
             .await?;
-        row.map(|row| Receipt::verify(row.get(0), |_| Some(key)).map_err(PhoneError::internal))
-            .transpose()
+        let Some(row) = row else { return Ok(None) };
+        // A document with more files than one receipt names has several, which differ in the files only.
+        let mut whole: Option<Receipt> = None;
+        for token in row.get::<&str, _>(0).split(' ') {
+            let receipt = Receipt::verify(token, |_| Some(key)).map_err(PhoneError::internal)?;
+            match &mut whole {
+                Some(whole) => whole.attachments.extend(receipt.attachments),
+                None => whole = Some(receipt),
+            }
+        }
+        Ok(whole)
     }
 
     /// The people of one's unit, as the server published them; empty before the first sync.

@@ -1,8 +1,8 @@
 //! The phone's half: everything recorded is a change in an encrypted file first, and reaches the server when it can.
 //!
 //! [`Phone`] is what the bindings show to an app. Each call that records returns after one SQLite transaction is on the disk;
-//! no call that records touches the network. In reading order: `database` opens the file, `store` loads and edits documents,
-//! `patrols`, `evidence_files`, `attachments` and `items` are the use cases, `client` talks to the server.
+//! no call that records touches the network. In reading order: `database` opens the file, `store` loads and edits documents
+//! (`opened` keeps some in memory, `rows` keeps what lists show), `patrols`, `evidence_files`, `attachments`, `items`, `queue` and `retention` are the use cases, `client` talks to the server.
 
 mod attachments;
 mod client;
@@ -11,7 +11,13 @@ mod enrolment;
 mod error;
 mod evidence_files;
 mod items;
+mod opened;
 mod patrols;
+mod preview;
+mod queue;
+mod rescue;
+mod retention;
+mod rows;
 mod sealed_file;
 mod store;
 mod sync;
@@ -23,6 +29,8 @@ pub use error::PhoneError;
 pub use evidence_files::{EvidenceFileView, EvidenceView};
 pub use items::{Decided, Item, ItemState};
 pub use patrols::{ClashView, ObservationView, PatrolSummary, PatrolView};
+pub use queue::{Part, Waiting, Why};
+pub use rescue::RescueReport;
 pub use sync::{Event, Listener, SyncOptions, SyncReport};
 pub use tracks::TrackImport;
 
@@ -74,8 +82,9 @@ impl Phone {
     /// `Invalid` at `key` for a wrong key; `StorageFull`, `Internal`.
     pub async fn open(config: PhoneConfig) -> Result<Self, PhoneError> {
         attachments::forget_viewable(&config.folder)?;
-        let connection = database::open(&config.folder, &config.key).await?;
-        let store = Store::open(connection).await?;
+        let mut connection = database::open(&config.folder, &config.key).await?;
+        attachments::sweep(&config.folder, &mut connection).await?;
+        let store = Store::open(connection, &config.app_version).await?;
         Ok(Self {
             config,
             store: Mutex::new(store),
@@ -90,6 +99,11 @@ impl Phone {
 
     fn now_ms(&self) -> i64 {
         (self.config.clock)()
+    }
+
+    /// The server's time, as far as this phone knows it.
+    fn server_ms(&self) -> i64 {
+        self.now_ms() + self.syncing.skew_ms()
     }
 
     fn stamp(&self, by: PersonId) -> Stamp {

@@ -1,33 +1,39 @@
-//! Documents in the encrypted file: loaded from their changes, edited in one transaction, cached while they are in use.
+//! Documents in the encrypted file: loaded from their changes, edited in one transaction, kept open while they are in use.
 //!
-//! A document leaves the cache before it is edited and comes back after the commit. So whatever ends an edit half-way
-//! (an error, a dropped future, a full disk), the next one starts from what is on the disk.
+//! A document is taken out of `opened` before it is edited and comes back after the commit. So whatever ends an edit half-way
+//! (an error, a dropped future, a full disk), the next one starts from what is on the disk. An edit starts from what the
+//! document itself says, never from a row: a row may have been written by an app that knew fewer fields.
 
-use super::{enrolment::Profile, error::PhoneError, items, tracks::Walk};
+use super::{
+    enrolment::Profile,
+    error::PhoneError,
+    opened::{Open, Opened},
+    rows::{self, By, Projected},
+    tracks::Walk,
+};
 use crate::{
-    document::{self, Actor, Change, Key, Kind, Record},
+    document::{self, Actor, Change, DocumentError, Key, Kind},
     hash::Sha256,
     id::{DocumentId, UnitId},
     invalid::Invalid,
     patrol::PatrolLog,
-    review::heads_text,
+    position::Fix,
     seal::Seal,
+    stamp::Stamp,
 };
 use automerge::Automerge;
 use ed25519_dalek::SigningKey;
 use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection, Transaction};
-use std::collections::BTreeMap;
-
-/// Documents kept open. A patrol's log takes about 0.3 MB in memory.
-const OPEN_LIMIT: usize = 16;
 
 /// See the module.
 pub(super) struct Store {
     pub(super) connection: SqliteConnection,
     pub(super) profile: Option<Profile>,
     pub(super) signing_key: SigningKey,
-    opening: [u8; 8],
-    opened: BTreeMap<DocumentId, Automerge>,
+    /// Drawn at this opening: part of the actor of everything that is written in it.
+    pub(super) opening: [u8; 8],
+    app_version: String,
+    opened: Opened,
     /// The patrol being walked; forgotten with every write.
     walk: Option<(DocumentId, Walk)>,
 }
@@ -55,7 +61,10 @@ pub(super) enum Also {
 
 impl Store {
     /// Reads who this phone is, and draws this opening's eight bytes.
-    pub(super) async fn open(mut connection: SqliteConnection) -> Result<Self, PhoneError> {
+    pub(super) async fn open(
+        mut connection: SqliteConnection,
+        app_version: &str,
+    ) -> Result<Self, PhoneError> {
         let fresh = SigningKey::from_bytes(&rand::random());
         sqlx::query(
             "insert into secret (name, value) values ('signing-key', $1) on conflict do nothing",
@@ -77,7 +86,8 @@ impl Store {
             profile,
             signing_key: SigningKey::from_bytes(&seed),
             opening,
-            opened: BTreeMap::new(),
+            app_version: app_version.to_owned(),
+            opened: Opened::default(),
             walk: None,
         })
     }
@@ -95,20 +105,42 @@ impl Store {
     /// Edits the document of `key` (born here if it is not on this phone yet), and commits it with `also`.
     ///
     /// # Errors
-    /// The rule that the edit broke; `StorageFull`; `Internal`. The document is then as before.
-    pub(super) async fn edit<R: Record, T>(
+    /// The rule that the edit broke; `NotFound` for a document of another kind; `StorageFull`; `Internal`. The document is then
+    /// as before.
+    pub(super) async fn edit<R: Projected, T>(
         &mut self,
         key: &Key,
         at_ms: i64,
         also: Also,
         change: impl FnOnce(&mut R) -> Result<T, Invalid>,
     ) -> Result<T, PhoneError> {
-        let actor = Actor {
-            phone: self.profile()?.phone,
-            opening: self.opening,
-        };
-        self.write(key, also, |document| {
-            document::edit(document, actor, at_ms, change)
+        let actor = self.actor()?;
+        self.write(key, also, |document, record| {
+            document::edit_read(document, record, actor, at_ms, change)
+        })
+        .await
+    }
+
+    /// Folds rows of fixes, the last of them `through`, into a chunk of the patrol's track.
+    ///
+    /// # Errors
+    /// See [`PatrolLog::add_track`].
+    pub(super) async fn fold(
+        &mut self,
+        key: &Key,
+        stamp: Stamp,
+        fixes: &[Fix],
+        through: i64,
+    ) -> Result<(), PhoneError> {
+        let actor = self.actor()?;
+        let also = Also::FoldedFixes { through };
+        self.write(key, also, |document, log: &mut PatrolLog| {
+            let Some(id) = log.add_track(stamp, fixes)? else {
+                return Ok(((), None));
+            };
+            let chunk = &log.track[&id];
+            let change = document::add(document, actor, stamp.at_ms, "track", id, chunk)?;
+            Ok(((), change))
         })
         .await
     }
@@ -121,54 +153,108 @@ impl Store {
         path: &[String],
         index: usize,
     ) -> Result<bool, PhoneError> {
-        let actor = Actor {
-            phone: self.profile()?.phone,
-            opening: self.opening,
+        let actor = self.actor()?;
+        let mut open = self.take(key).await?;
+        let Some(change) = document::choose(&mut open.document, actor, at_ms, path, index)? else {
+            self.opened.keep(key.document(), open);
+            return Ok(false);
         };
-        self.write(key, Also::Nothing, |document| {
-            let change = document::choose(document, actor, at_ms, path, index)?;
-            Ok((change.is_some(), change))
-        })
-        .await
+        self.walk = None;
+        let heads = document::heads(&open.document);
+        let rows = rows::of(key.kind, &open.document)?;
+        let mut tx = self.connection.begin().await?;
+        rows::put(&mut tx, key, &heads, By::Us, &rows).await?;
+        put_change(&mut tx, key.document(), &change, true).await?;
+        tx.commit().await?;
+        self.keep(
+            key.document(),
+            open.document,
+            open.change_bytes + change.bytes.len(),
+        );
+        Ok(true)
     }
 
-    async fn write<T>(
+    /// Writes with the record at hand, and everything that has to be on the disk with it in one transaction.
+    async fn write<R: Projected, T>(
         &mut self,
         key: &Key,
         also: Also,
-        write: impl FnOnce(&mut Automerge) -> Result<(T, Option<Change>), document::DocumentError>,
+        write: impl FnOnce(&mut Automerge, &mut R) -> Result<(T, Option<Change>), DocumentError>,
     ) -> Result<T, PhoneError> {
+        if key.kind != R::KIND {
+            return Err(PhoneError::NotFound);
+        }
         self.walk = None;
-        let mut document = self.take(key).await?;
-        let (answer, change) = write(&mut document)?;
+        let id = key.document();
+        let mut open = self.take(key).await?;
+        let mut record: R = match open.take_record() {
+            Some(record) => record,
+            None => document::read(&open.document)?,
+        };
+        let (answer, change) = write(&mut open.document, &mut record)?;
+        let heads = document::heads(&open.document);
         let mut tx = self.connection.begin().await?;
-        put_document(&mut tx, key, &document).await?;
+        rows::put(&mut tx, key, &heads, By::Us, &record.rows()).await?;
+        rows::put_record(&mut tx, id, &heads, &self.app_version, &record).await?;
         if let Some(change) = &change {
-            put_change(&mut tx, key.document(), change, true).await?;
+            put_change(&mut tx, id, change, true).await?;
+            open.change_bytes += change.bytes.len();
         }
         match also {
             Also::Nothing => {}
             Also::FoldedFixes { through } => {
                 sqlx::query("delete from fix where document_id = $1 and fix_id <= $2")
-                    .bind(key.document().to_string())
+                    .bind(id.to_string())
                     .bind(through)
                     .execute(&mut *tx)
                     .await?;
             }
-            Also::Attachment(file) => file.put(&mut tx, key.document()).await?,
+            Also::Attachment(file) => file.put(&mut tx, id).await?,
         }
         tx.commit().await?;
-        self.keep(key.document(), document);
+        open.says(record);
+        self.opened.keep(id, open);
         Ok(answer)
     }
 
-    /// What the document says now.
+    fn actor(&self) -> Result<Actor, PhoneError> {
+        Ok(Actor {
+            phone: self.profile()?.phone,
+            opening: self.opening,
+        })
+    }
+
+    /// What the document says now: from memory, from its row, or from its changes, which then get a row.
     ///
     /// # Errors
-    /// `NotFound` if it is not on this phone.
-    pub(super) async fn read<R: Record>(&mut self, id: DocumentId) -> Result<(Key, R), PhoneError> {
-        self.inspect(id, |document| Ok(document::read(document)?))
-            .await
+    /// `NotFound` if it is not on this phone, or of another kind.
+    pub(super) async fn read<R: Projected>(
+        &mut self,
+        id: DocumentId,
+    ) -> Result<(Key, R), PhoneError> {
+        let key = self.key(id).await?;
+        if key.kind != R::KIND {
+            return Err(PhoneError::NotFound);
+        }
+        if let Some(record) = self.opened.record::<R>(id) {
+            return Ok((key, record.clone()));
+        }
+        if let Some(record) = rows::record(&mut self.connection, id, &self.app_version).await? {
+            return Ok((key, record));
+        }
+        let mut open = self.take(&key).await?;
+        let record: R = document::read(&open.document)?;
+        let heads = document::heads(&open.document);
+        let written =
+            rows::put_record(&mut self.connection, id, &heads, &self.app_version, &record).await;
+        match written {
+            // A full disk hides nothing: without the row the changes are read again next time.
+            Ok(()) | Err(PhoneError::StorageFull) => {}
+            Err(error) => return Err(error),
+        }
+        open.says(record.clone());
+        self.opened.keep(id, open);
+        Ok((key, record))
     }
 
     /// Looks into the document itself.
@@ -181,9 +267,9 @@ impl Store {
         look: impl FnOnce(&Automerge) -> Result<T, PhoneError>,
     ) -> Result<(Key, T), PhoneError> {
         let key = self.key(id).await?;
-        let document = self.take(&key).await?;
-        let seen = look(&document);
-        self.keep(id, document);
+        let open = self.take(&key).await?;
+        let seen = look(&open.document);
+        self.opened.keep(id, open);
         Ok((key, seen?))
     }
 
@@ -197,8 +283,10 @@ impl Store {
             return Ok(walk);
         }
         let person = self.profile()?.person;
-        let (_, log) = self.read::<PatrolLog>(patrol).await?;
-        let walk = Walk::of(&log, person);
+        let walk = match self.opened.record(patrol) {
+            Some(log) => Walk::of(log, person),
+            None => Walk::of(&self.read(patrol).await?.1, person),
+        };
         self.walk = Some((patrol, walk));
         Ok(walk)
     }
@@ -233,7 +321,11 @@ impl Store {
         seals: &[Seal],
     ) -> Result<Merged, PhoneError> {
         self.walk = None;
-        let mut document = self.take(key).await?;
+        let Open {
+            mut document,
+            mut change_bytes,
+            ..
+        } = self.take(key).await?;
         let mut tx = self.connection.begin().await?;
         let mut new = Vec::new();
         for change in changes {
@@ -248,7 +340,8 @@ impl Store {
                 new.push(change);
             }
         }
-        put_document(&mut tx, key, &document).await?;
+        let rows = rows::of(key.kind, &document)?;
+        rows::put(&mut tx, key, &document::heads(&document), By::Others, &rows).await?;
         // A change whose ancestor is not here is not kept: stored, it would make the pile incomplete for ever. The caller reads
         // the feed from its beginning instead.
         let (whole, lacking): (Vec<&Change>, Vec<&Change>) = new.into_iter().partition(|change| {
@@ -258,13 +351,14 @@ impl Store {
         });
         for change in &whole {
             put_change(&mut tx, key.document(), change, false).await?;
+            change_bytes += change.bytes.len();
         }
         for seal in seals {
             put_seal(&mut tx, key.document(), seal).await?;
         }
         tx.commit().await?;
         if lacking.is_empty() {
-            self.keep(key.document(), document);
+            self.keep(key.document(), document, change_bytes);
         }
         Ok(Merged {
             new: whole.len(),
@@ -272,56 +366,24 @@ impl Store {
         })
     }
 
-    /// Takes the document out of the cache, or loads it from its changes.
-    async fn take(&mut self, key: &Key) -> Result<Automerge, PhoneError> {
-        if let Some(document) = self.opened.remove(&key.document()) {
-            return Ok(document);
+    /// Takes the document out of those kept open, or loads it from its changes.
+    async fn take(&mut self, key: &Key) -> Result<Open, PhoneError> {
+        if let Some(open) = self.opened.take(key.document()) {
+            return Ok(open);
         }
         let rows = sqlx::query("select bytes from change where document_id = $1 order by position")
             .bind(key.document().to_string())
             .fetch_all(&mut self.connection)
             .await?;
-        Ok(document::load(
-            key,
-            rows.iter().map(|row| row.get::<&[u8], _>(0)),
-        )?)
+        let changes = || rows.iter().map(|row| row.get::<&[u8], _>(0));
+        let document = document::load(key, changes())?;
+        Ok(Open::new(document, changes().map(<[u8]>::len).sum()))
     }
 
-    fn keep(&mut self, id: DocumentId, document: Automerge) {
-        if self.opened.len() >= OPEN_LIMIT {
-            self.opened.pop_first();
-        }
-        self.opened.insert(id, document);
+    /// Keeps a document open of which it is not known what it says now.
+    fn keep(&mut self, id: DocumentId, document: Automerge, change_bytes: usize) {
+        self.opened.keep(id, Open::new(document, change_bytes));
     }
-}
-
-async fn put_document(
-    tx: &mut Transaction<'_, Sqlite>,
-    key: &Key,
-    document: &Automerge,
-) -> Result<(), PhoneError> {
-    let (summary, attachments) = items::summary(key.kind, document)?;
-    sqlx::query(
-        "insert into document (document_id, kind, unit_id, name, heads, summary) values ($1, $2, $3, $4, $5, $6) \
-         on conflict (document_id) do update set heads = excluded.heads, summary = excluded.summary",
-    )
-    .bind(key.document().to_string())
-    .bind(key.kind.word())
-    .bind(key.unit.to_string())
-    .bind(&key.name)
-    .bind(heads_text(&document::heads(document)))
-    .bind(summary)
-    .execute(&mut **tx)
-    .await?;
-    // Colleagues' files among them: nothing is called sent before the server has every file that the document names.
-    for sha256 in attachments {
-        sqlx::query("insert into attachment_use (document_id, sha256) values ($1, $2) on conflict do nothing")
-            .bind(key.document().to_string())
-            .bind(sha256.to_string())
-            .execute(&mut **tx)
-            .await?;
-    }
-    Ok(())
 }
 
 async fn put_change(
@@ -364,3 +426,6 @@ pub(super) fn parse_hashes(text: &str) -> Vec<Sha256> {
         .filter_map(|hash| hash.parse().ok())
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

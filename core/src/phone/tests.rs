@@ -11,14 +11,16 @@ use crate::{
 };
 use std::path::Path;
 
+/// The clock of every phone here, Unix milliseconds.
+pub(super) const NOW_MS: i64 = 1_700_000_000_000;
 const UNIT: UnitId = UnitId::from_bytes([3; 16]);
 
-fn config(folder: &Path, key: u8) -> PhoneConfig {
+pub(super) fn config(folder: &Path, key: u8) -> PhoneConfig {
     PhoneConfig {
         folder: folder.to_owned(),
         key: [key; 32].into(),
         app_version: "test".to_owned(),
-        clock: Arc::new(|| 1_700_000_000_000),
+        clock: Arc::new(|| NOW_MS),
     }
 }
 
@@ -36,6 +38,7 @@ pub(super) async fn phone(folder: &Path) -> Phone {
         log_key: [0; 32],
         receipt_key: [0; 32],
         seal_key: [0; 32],
+        rescue_key: [9; 32],
         revoked: false,
     });
     phone

@@ -133,12 +133,7 @@ impl Phone {
             let fixes: Vec<Fix> = rows.iter().map(|(_, fix)| *fix).collect();
             let stamp = self.stamp(person);
             let key = store.key(patrol).await?;
-            let also = Also::FoldedFixes { through: *through };
-            store
-                .edit(&key, stamp.at_ms, also, |log: &mut PatrolLog| {
-                    log.add_track(stamp, &fixes)
-                })
-                .await?;
+            store.fold(&key, stamp, &fixes, *through).await?;
         }
         Ok(())
     }
@@ -264,7 +259,14 @@ mod tests {
             let again = fix((fixes - 1) * 10, (fixes - 1) as f64 * 10.0);
             let dropped = phone.add_fix(patrol, again).await.expect("looked at");
             assert_eq!(dropped, Some(Dropped::OutOfOrder), "after {fixes}");
-            let seen = phone.patrol(patrol).await.expect("is here").fixes.len();
+            let seen = phone
+                .patrol(patrol)
+                .await
+                .expect("is here")
+                .tracks
+                .values()
+                .flatten()
+                .count();
             assert_eq!(seen as i64, fixes);
         }
     }

@@ -9,9 +9,10 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 const line = (coordinates) => ({ type: "Feature", properties: {}, geometry: { type: "LineString", coordinates } });
 const collection = (features) => ({ type: "FeatureCollection", features });
 
-function style(segments) {
-  const gaps = segments.slice(1).map((segment, index) => line([segments[index].at(-1), segment[0]]));
-  const drawn = segments.map((segment) => line(segment.length > 1 ? segment : [segment[0], segment[0]]));
+// A gap lies between two pieces of one recorder: between two recorders there is none.
+function style(tracks) {
+  const gaps = tracks.flatMap((segments) => segments.slice(1).map((segment, index) => line([segments[index].at(-1), segment[0]])));
+  const drawn = tracks.flat().map((segment) => line(segment.length > 1 ? segment : [segment[0], segment[0]]));
   return {
     version: 8,
     sources: {
@@ -48,13 +49,13 @@ function button(text, label, kind) {
 }
 
 function draw(place) {
-  const { segments, observations, words } = JSON.parse(place.dataset.map);
+  const { tracks, observations, words } = JSON.parse(place.dataset.map);
   const bounds = new LngLatBounds();
-  for (const point of segments.flat()) bounds.extend(point);
+  for (const point of tracks.flat(2)) bounds.extend(point);
   for (const observation of observations) bounds.extend(observation.at);
   if (bounds.isEmpty()) return;
   const map = new MapView({
-    container: place, style: style(segments), bounds, fitBoundsOptions: { padding: 48, maxZoom: 17 },
+    container: place, style: style(tracks), bounds, fitBoundsOptions: { padding: 48, maxZoom: 17 },
     attributionControl: false, dragRotate: false, pitchWithRotate: false, fadeDuration: 0,
     locale: { "NavigationControl.ZoomIn": words.zoom_in, "NavigationControl.ZoomOut": words.zoom_out, "Map.Title": words.map, "Popup.Close": words.close },
   });
@@ -66,7 +67,7 @@ function draw(place) {
   }
   const paint = () => { place.dataset.night = night.matches; };
   paint();
-  night.addEventListener("change", () => { map.setStyle(style(segments), { diff: true }); paint(); });
+  night.addEventListener("change", () => { map.setStyle(style(tracks), { diff: true }); paint(); });
   map.once("idle", () => { place.dataset.drawn = "true"; });
 }
 

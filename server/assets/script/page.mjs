@@ -50,6 +50,33 @@ document.addEventListener("submit", (event) => {
   if (question && !window.confirm(question)) event.preventDefault();
 });
 
+// A large file: how far it is, and the answer in the page's place. Without this the browser sends the form by itself.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!("upload" in form.dataset) || event.defaultPrevented) return;
+  event.preventDefault();
+  const [bar, says] = [form.querySelector("progress"), form.querySelector("[role=status]")];
+  const request = new XMLHttpRequest();
+  const tell = (text) => { says.textContent = text; };
+  const lost = () => { tell(form.dataset.lost); bar.hidden = true; form.querySelector("button").disabled = false; };
+  request.upload.onprogress = ({ loaded, total }) => {
+    bar.value = loaded / total;
+    tell(loaded < total ? `${form.dataset.sending} ${Math.floor((100 * loaded) / total)} %` : form.dataset.reading);
+  };
+  request.onerror = lost;
+  request.onload = () => {
+    const main = new DOMParser().parseFromString(request.responseText, "text/html").querySelector("main");
+    if (!main) return lost();
+    document.querySelector("main").replaceWith(main);
+    (main.querySelector("[data-answer]") ?? main).focus();
+  };
+  request.open("POST", form.action);
+  request.setRequestHeader("Accept", "text/html");
+  bar.hidden = false;
+  form.querySelector("button").disabled = true;
+  request.send(new FormData(form));
+});
+
 for (const time of document.querySelectorAll("[data-until-ms]")) {
   const until = Number(time.dataset.untilMs) - Number(time.dataset.nowMs) + performance.now();
   const tick = () => {

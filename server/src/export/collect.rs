@@ -189,7 +189,9 @@ impl Gathered {
     ) -> Answer<BTreeMap<Sha256, PhoneId>> {
         let id = row.key.document();
         let rows = sqlx::query(
-            "select hash, state, leaf, bytes from change where document_id = $1 and leaf is not null order by number",
+            "select c.hash, c.state, (select l.position from leaf l where l.document_id = c.document_id \
+             and l.through_number >= c.number order by l.through_number limit 1), c.bytes \
+             from change c where c.document_id = $1 and c.number is not null order by c.number",
         )
         .bind(id.to_string())
         .fetch_all(&app.database.read)

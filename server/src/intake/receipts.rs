@@ -5,17 +5,21 @@ use crate::{app::App, database::Tx, ledger::Ledger};
 use kieumau_core::{
     hash::Sha256,
     id::{DocumentId, UnitId},
-    receipt::{MAX_HASHES, Receipt},
+    receipt::Receipt,
     wire::Pushed,
 };
 use sqlx::Row as _;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// In which leaf the changes stand that this transaction accepted: nobody needs to look them up.
+pub(super) type Placed = BTreeMap<(UnitId, DocumentId, Sha256), u64>;
 
 /// Signs a receipt for every asked document that is held whole; names the attachments that are not.
 pub(super) async fn sign(
     app: &App,
     tx: &mut Tx,
     ledger: &Ledger,
+    placed: &Placed,
     push: &PreparedPush,
     answer: &mut Pushed,
     now_ms: i64,
@@ -26,10 +30,13 @@ pub(super) async fn sign(
     let head = ledger.head(now_ms);
     for asked in &push.receipts {
         let mut newest = 0;
-        let mut whole =
-            !asked.heads.is_empty() && asked.heads.len() + asked.attachments.len() <= MAX_HASHES;
+        let mut whole = !asked.heads.is_empty();
         for hash in &asked.heads {
-            match leaf_of(tx, push.unit, asked.document, *hash).await? {
+            let leaf = match placed.get(&(push.unit, asked.document, *hash)) {
+                Some(leaf) => Some(*leaf),
+                None => leaf_of(tx, push.unit, asked.document, *hash).await?,
+            };
+            match leaf {
                 Some(leaf) => newest = newest.max(leaf),
                 None => whole = false,
             }
@@ -70,9 +77,11 @@ pub(super) async fn sign(
             received_at_ms: now_ms,
             phone,
         };
-        if let Ok(receipt) = receipt.sign(&app.keys.receipt) {
-            answer.receipts.push(receipt);
-        }
+        let parts = receipt.parts();
+        let signed = parts
+            .iter()
+            .filter_map(|part| part.sign(&app.keys.receipt).ok());
+        answer.receipts.extend(signed);
     }
     Ok(())
 }
@@ -85,8 +94,9 @@ async fn leaf_of(
     hash: Sha256,
 ) -> Result<Option<u64>, sqlx::Error> {
     let row = sqlx::query(
-        "select c.leaf from change c join document d on d.document_id = c.document_id \
-         where c.document_id = $1 and c.hash = $2 and d.unit_id = $3 and c.leaf is not null",
+        "select l.position from change c join document d on d.document_id = c.document_id \
+         join leaf l on l.document_id = c.document_id and l.through_number >= c.number \
+         where c.document_id = $1 and c.hash = $2 and d.unit_id = $3 order by l.through_number limit 1",
     )
     .bind(document.to_string())
     .bind(hash.to_string())

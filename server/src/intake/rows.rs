@@ -1,160 +1,83 @@
-//! What intake decided, as rows: changes with their numbers, seals, quarantine, and in which leaf each change stands.
+//! What intake decided, as rows: documents, changes with their numbers, seals, quarantine.
 
-use super::{PreparedChange, PreparedDocument, RefusedChange};
-use crate::{app::App, database::Tx, feed, stored::StoredDocument};
-use kieumau_core::{
-    hash::Sha256,
-    id::{DocumentId, PhoneId},
-    log::admission::{Admitted, Candidate, Outcome},
-    seal::{Seal, Signer},
+use super::{
+    RefusedChange,
+    opened::{Opened, signer},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use crate::{
+    app::App,
+    database::Tx,
+    insert::{Insert, Value},
+    stored::StoredDocument,
+};
+use kieumau_core::{hash::Sha256, id::PhoneId};
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one row's columns come from all of these"
-)]
-pub(super) async fn put_changes(
-    app: &App,
+/// Writes what became of these documents.
+///
+/// # Errors
+/// What the database says.
+pub(super) async fn store<'a>(
     tx: &mut Tx,
-    feeds: &mut feed::Feeds,
-    carrier: Option<PhoneId>,
-    stored: &StoredDocument,
-    arrived: &PreparedDocument,
-    admitted: &Admitted,
-    waited: &[Candidate],
+    documents: impl Iterator<Item = &'a Opened<'a>> + Clone,
     now_ms: i64,
 ) -> Result<(), sqlx::Error> {
-    let id = arrived.key.document();
-    let mut numbers: BTreeMap<Sha256, i64> = BTreeMap::new();
-    for hash in &admitted.accepted {
-        numbers.insert(
-            *hash,
-            feeds
-                .append(tx, arrived.key.unit, feed::Entry::Change(id, *hash))
-                .await?,
-        );
-    }
-    let waited: BTreeSet<Sha256> = waited.iter().map(|candidate| candidate.hash).collect();
-    for hash in waited.iter().filter(|hash| numbers.contains_key(hash)) {
-        sqlx::query("update change set state = 'accepted', number = $1 where document_id = $2 and hash = $3")
-            .bind(numbers[hash])
-            .bind(id.to_string())
-            .bind(hash.to_string())
-            .execute(&mut **tx)
-            .await?;
-    }
-    let mut seen = BTreeSet::new();
-    for change in arrived
-        .changes
-        .iter()
-        .filter(|change| !waited.contains(&change.candidate.hash))
-    {
-        let hash = change.candidate.hash;
-        if !seen.insert(hash) {
-            continue;
-        }
-        match admitted.outcomes.get(&hash) {
-            Some(Outcome::Accepted) => {
-                put_change(
-                    tx,
-                    stored,
-                    id,
-                    carrier,
-                    change,
-                    "accepted",
-                    Some(numbers[&hash]),
-                    now_ms,
-                )
-                .await?;
-            }
-            Some(Outcome::Waiting) => {
-                put_change(tx, stored, id, carrier, change, "waiting", None, now_ms).await?
-            }
-            Some(Outcome::Refused(refusal)) => {
-                let document = Some(arrived.key.clone());
-                let refused = RefusedChange {
-                    document,
-                    hash,
-                    refusal: *refusal,
-                    bytes: change.bytes.clone(),
-                };
-                quarantine(app, tx, carrier, &refused, now_ms).await?;
-            }
-            Some(Outcome::Held) | None => {}
-        }
-    }
-    Ok(())
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one row's columns come from all of these"
-)]
-async fn put_change(
-    tx: &mut Tx,
-    stored: &StoredDocument,
-    id: DocumentId,
-    carrier: Option<PhoneId>,
-    change: &PreparedChange,
-    state: &str,
-    number: Option<i64>,
-    now_ms: i64,
-) -> Result<(), sqlx::Error> {
-    let candidate = &change.candidate;
-    let deps: Vec<String> = candidate.deps.iter().map(Sha256::to_string).collect();
-    sqlx::query(
+    let grown = documents.clone().filter(|opened| opened.grown);
+    StoredDocument::store_all(tx, grown.map(|opened| &opened.stored), now_ms).await?;
+    let mut changes = Insert::new(
         "insert into change (document_id, hash, actor, seq, deps, written_at_s, received_at_ms, carrier_phone_id, state, \
-         number, bytes) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-    )
-    .bind(id.to_string())
-    .bind(candidate.hash.to_string())
-    .bind(String::from_utf8_lossy(&candidate.actor).into_owned())
-    .bind(i64::try_from(candidate.seq).unwrap_or(i64::MAX))
-    .bind(deps.join(" "))
-    .bind(change.written_at_s)
-    .bind(now_ms)
-    .bind(carrier.map(|phone| phone.to_string()))
-    .bind(state)
-    .bind(number)
-    .bind(stored.close(candidate.hash, &change.bytes))
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// Keeps the seals whose change is here.
-pub(super) async fn put_seals(
-    tx: &mut Tx,
-    id: DocumentId,
-    seals: &[Seal],
-    admitted: &Admitted,
-) -> Result<(), sqlx::Error> {
-    for seal in seals {
-        let lands = !matches!(
-            admitted.outcomes.get(&seal.change),
-            None | Some(Outcome::Refused(_))
-        );
-        // A seal whose own change did not land may still be what covers an earlier one that did.
-        if !lands && admitted.accepted.is_empty() {
-            continue;
+         number, bytes) values",
+        11,
+        "",
+    );
+    let mut seals = Insert::new(
+        "insert into seal (document_id, change_hash, signer, signature) values",
+        4,
+        "on conflict do nothing",
+    );
+    for opened in documents {
+        let id = opened.stored.key.document();
+        for (hash, number) in &opened.ended {
+            sqlx::query("update change set state = 'accepted', number = $1 where document_id = $2 and hash = $3")
+                .bind(*number)
+                .bind(id.to_string())
+                .bind(hash.to_string())
+                .execute(&mut **tx)
+                .await?;
         }
-        let signer = match seal.signer {
-            Signer::Phone(phone) => phone.to_string(),
-            Signer::Server(fingerprint) => fingerprint.to_string(),
-        };
-        sqlx::query(
-            "insert into seal (document_id, change_hash, signer, signature) values ($1, $2, $3, $4) \
-             on conflict do nothing",
-        )
-        .bind(id.to_string())
-        .bind(seal.change.to_string())
-        .bind(signer)
-        .bind(seal.signature.to_vec())
-        .execute(&mut **tx)
-        .await?;
+        for row in opened.rows.values() {
+            let candidate = &row.change.candidate;
+            let deps: Vec<String> = candidate.deps.iter().map(Sha256::to_string).collect();
+            let accepted = row.number.is_some();
+            changes.push([
+                Value::text(id),
+                Value::text(candidate.hash),
+                String::from_utf8_lossy(&candidate.actor)
+                    .into_owned()
+                    .into(),
+                i64::try_from(candidate.seq).unwrap_or(i64::MAX).into(),
+                deps.join(" ").into(),
+                row.change.written_at_s.into(),
+                now_ms.into(),
+                Value::text_or_null(row.carrier),
+                if accepted { "accepted" } else { "waiting" }.into(),
+                row.number.into(),
+                opened
+                    .stored
+                    .close(candidate.hash, &row.change.bytes)
+                    .into(),
+            ]);
+        }
+        for seal in &opened.seals {
+            seals.push([
+                Value::text(id),
+                Value::text(seal.change),
+                signer(seal).into(),
+                seal.signature.to_vec().into(),
+            ]);
+        }
     }
-    Ok(())
+    changes.execute(tx).await?;
+    seals.execute(tx).await
 }
 
 /// Keeps refused bytes with their reason, under a key of their own. Never dropped.
@@ -183,23 +106,5 @@ pub(super) async fn quarantine(
     .bind(crate::vault::seal(&key, &nonce, refused.hash.as_bytes(), &refused.bytes))
     .execute(&mut **tx)
     .await?;
-    Ok(())
-}
-
-/// Writes down in which leaf the changes stand.
-pub(super) async fn place(
-    tx: &mut Tx,
-    id: DocumentId,
-    accepted: &[Sha256],
-    position: u64,
-) -> Result<(), sqlx::Error> {
-    for hash in accepted {
-        sqlx::query("update change set leaf = $1 where document_id = $2 and hash = $3")
-            .bind(i64::try_from(position).unwrap_or(i64::MAX))
-            .bind(id.to_string())
-            .bind(hash.to_string())
-            .execute(&mut **tx)
-            .await?;
-    }
     Ok(())
 }

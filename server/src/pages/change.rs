@@ -69,7 +69,9 @@ pub async fn read(app: &App, document: DocumentId) -> Answer<Vec<Change>> {
     // The first half of an actor is the phone's id, without its hyphens.
     let changes = sqlx::query_as(
         "select change.hash, change.actor, change.deps, change.written_at_s, change.received_at_ms, change.state, \
-                change.leaf, person.name as person, phone.model as model \
+                (select leaf.position from leaf where leaf.document_id = change.document_id \
+                 and leaf.through_number >= change.number order by leaf.through_number limit 1) as leaf, \
+                person.name as person, phone.model as model \
          from change \
          left join phone on phone.phone_id = substr(change.actor, 1, 8) || '-' || substr(change.actor, 9, 4) || '-' || \
               substr(change.actor, 13, 4) || '-' || substr(change.actor, 17, 4) || '-' || substr(change.actor, 21, 12) \

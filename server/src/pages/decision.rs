@@ -13,7 +13,7 @@ use crate::{
     app::App,
     clock,
     problem::{Answer, Problem},
-    review::{self, NewDecision},
+    review,
 };
 use axum::{
     Form, Router,
@@ -26,6 +26,7 @@ use kieumau_core::{
     hash::Sha256,
     id::{DecisionId, DocumentId},
     invalid::{Invalid, Rule},
+    review::{NewDecision, Verdict},
 };
 
 /// A decision of the past.
@@ -216,18 +217,19 @@ fn given(text: &str) -> Option<String> {
 
 impl DecisionForm {
     fn decision(&self) -> Result<NewDecision, Invalid> {
-        let decision = match self.decision.as_str() {
-            "approved" => "approved",
-            "returned" => "returned",
-            _ => return Err(Invalid::new("decision", Rule::Unknown)),
-        };
+        let verdict = self.decision.parse()?;
         // An approval has nothing to mend: what was typed before changing one's mind is not sent along.
-        let returned = decision == "returned";
+        let (field, remark) = match verdict {
+            Verdict::Approved => (None, None),
+            Verdict::Returned => (given(&self.field), given(&self.remark)),
+            Verdict::Withdrawn => return Err(Invalid::new("decision", Rule::Unknown)),
+        };
         Ok(NewDecision {
-            decision: decision.to_owned(),
-            seen_heads: heads(&self.seen_heads)?,
-            field: given(&self.field).filter(|_| returned),
-            remark: given(&self.remark).filter(|_| returned),
+            verdict,
+            heads: heads(&self.seen_heads)?,
+            field,
+            remark,
+            withdraws: None,
         })
     }
 }
@@ -281,6 +283,10 @@ async fn decide(
     };
     let problem = match written {
         Ok(()) => return Ok(Redirect::to(&path).into_response()),
+        // The same form twice: it is written, and the page says so.
+        Err(problem) if problem.broken() == Some(&Invalid::new("decision", Rule::Already)) => {
+            return Ok(Redirect::to(&path).into_response());
+        }
         Err(problem) => problem,
     };
     let status = problem.status();
@@ -340,6 +346,9 @@ mod tests {
         assert_eq!((approved.field, approved.remark), (None, None));
         let returned = form("returned").decision().expect("a decision");
         assert_eq!(returned.remark.as_deref(), Some("thiếu ảnh"));
-        assert!(form("burnt").decision().is_err());
+        for none in ["burnt", "withdrawn"] {
+            let unknown = Invalid::new("decision", Rule::Unknown);
+            assert_eq!(form(none).decision(), Err(unknown));
+        }
     }
 }

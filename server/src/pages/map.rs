@@ -16,11 +16,14 @@ pub struct Segment {
     pub when: String,
     /// How long.
     pub lasted: String,
+    /// Whose phone recorded it.
+    pub who: String,
 }
 
 #[derive(Serialize)]
 struct Drawing<'a> {
-    segments: Vec<serde_json::Value>,
+    /// Per recorder, the unbroken pieces of the way: gaps are drawn between pieces of one recorder only.
+    tracks: Vec<Vec<serde_json::Value>>,
     observations: Vec<Mark<'a>>,
     words: MapWords,
 }
@@ -52,33 +55,33 @@ pub async fn read(
     observations: &[ObservationRow],
     language: Language,
 ) -> Answer<(Option<String>, Vec<Segment>)> {
-    let rows: Vec<(i64, i64, String)> = sqlx::query_as(
-        "select from_ms, until_ms, line from track_segment where document_id = $1 order by number",
+    let rows: Vec<(String, String, i64, i64, String)> = sqlx::query_as(
+        "select s.person_id, coalesce(person.name, ''), s.from_ms, s.until_ms, s.line from track_segment s \
+         left join person on person.person_id = s.person_id where s.document_id = $1 order by s.number",
     )
     .bind(document.to_string())
     .fetch_all(&app.database.read)
     .await?;
-    let mut lines = Vec::with_capacity(rows.len());
-    for (_, _, line) in &rows {
-        let line: serde_json::Value = serde_json::from_str(line).map_err(Problem::internal)?;
-        if line.as_array().is_some_and(|points| !points.is_empty()) {
-            lines.push(line);
-        }
+    let mut tracks = Vec::new();
+    for pieces in rows.chunk_by(|a, b| a.0 == b.0) {
+        let lines = pieces.iter().map(|piece| serde_json::from_str(&piece.4));
+        tracks.push(lines.collect::<Result<_, _>>().map_err(Problem::internal)?);
     }
-    let pieces = rows.iter().map(|(from_ms, until_ms, _)| Segment {
+    let pieces = rows.iter().map(|(_, who, from_ms, until_ms, _)| Segment {
         when: format!(
             "{} – {}",
             clock::vietnamese(*from_ms),
             clock::vietnamese(*until_ms)
         ),
         lasted: language.span(until_ms - from_ms),
+        who: who.clone(),
     });
     let drawing = Drawing {
-        segments: lines,
+        tracks,
         observations: marks(observations),
         words: map_words(language),
     };
-    let nothing = drawing.segments.is_empty() && drawing.observations.is_empty();
+    let nothing = drawing.tracks.is_empty() && drawing.observations.is_empty();
     let json = if nothing {
         None
     } else {

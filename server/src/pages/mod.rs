@@ -23,6 +23,7 @@ mod phones;
 mod photo;
 mod problem_page;
 mod reader;
+mod rescue;
 mod shell;
 mod sign_in;
 mod standing;
@@ -47,6 +48,7 @@ pub fn router() -> Router<App> {
         .merge(evidence::router())
         .merge(decision::router())
         .merge(phones::router())
+        .merge(rescue::router())
         .merge(audit_page::router())
         .fallback(async || Problem::not_found());
     let pages = headers::protect(pages.layer(middleware::from_fn(problem_page::for_browsers)));

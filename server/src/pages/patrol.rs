@@ -61,6 +61,23 @@ struct Visit {
     proof: &'static str,
 }
 
+#[derive(sqlx::FromRow)]
+struct HandoverRow {
+    at_ms: i64,
+    giver: Option<String>,
+    taker: Option<String>,
+    note: String,
+    confirmed_at_ms: Option<i64>,
+}
+
+struct Handover {
+    at: String,
+    from: String,
+    to: String,
+    note: String,
+    confirmed: Option<String>,
+}
+
 struct Facts {
     unit: String,
     started: String,
@@ -77,6 +94,7 @@ struct Facts {
     accuracy_unknown: bool,
     pauses: Vec<Pause>,
     visits: Vec<Visit>,
+    handovers: Vec<Handover>,
 }
 
 #[derive(Template)]
@@ -185,7 +203,7 @@ fn places(observations: &[ObservationRow], language: Language) -> Vec<(String, S
 async fn facts(app: &App, patrol: DocumentId, row: Row, language: Language) -> Answer<Facts> {
     let team = sqlx::query_scalar(
         "select coalesce(person.name, '') from patrol_member m left join person on person.person_id = m.person_id \
-         where m.document_id = $1 order by m.since_ms, person.name",
+         where m.document_id = $1 and m.since_ms is not null order by m.since_ms, person.name",
     )
     .bind(patrol.to_string())
     .fetch_all(&app.database.read)
@@ -208,6 +226,7 @@ async fn facts(app: &App, patrol: DocumentId, row: Row, language: Language) -> A
         accuracy_unknown: row.accuracy_unknown == 1,
         pauses: pauses(app, patrol, language).await?,
         visits: visits(app, patrol, language).await?,
+        handovers: handovers(app, patrol).await?,
     })
 }
 
@@ -268,6 +287,26 @@ async fn visits(app: &App, patrol: DocumentId, language: Language) -> Answer<Vec
         at: clock::vietnamese(at_ms),
         who: who.unwrap_or_default(),
         proof: language.words().proof(&proof),
+    };
+    Ok(rows.into_iter().map(in_words).collect())
+}
+
+async fn handovers(app: &App, patrol: DocumentId) -> Answer<Vec<Handover>> {
+    let rows: Vec<HandoverRow> = sqlx::query_as(
+        "select handover.at_ms, giver.name as giver, taker.name as taker, handover.note, handover.confirmed_at_ms \
+         from handover left join person giver on giver.person_id = handover.from_person_id \
+         left join person taker on taker.person_id = handover.to_person_id \
+         where handover.document_id = $1 order by handover.at_ms",
+    )
+    .bind(patrol.to_string())
+    .fetch_all(&app.database.read)
+    .await?;
+    let in_words = |row: HandoverRow| Handover {
+        at: clock::vietnamese(row.at_ms),
+        from: row.giver.unwrap_or_default(),
+        to: row.taker.unwrap_or_default(),
+        note: row.note,
+        confirmed: row.confirmed_at_ms.map(clock::vietnamese),
     };
     Ok(rows.into_iter().map(in_words).collect())
 }

@@ -66,6 +66,11 @@ words! {
     photos: "Ảnh, tệp", "Photos, files";
     photos_short: "Ảnh", "Photos";
     visits: "Điểm chốt", "Checkpoints";
+    handovers: "Bàn giao ca", "Handovers";
+    handed_over_by: "Người giao", "Handed over by";
+    taken_over_by: "Người nhận", "Taken over by";
+    confirmed_at: "Đã xác nhận", "Confirmed";
+    not_confirmed: "Chưa xác nhận", "Not confirmed";
     review: "Duyệt", "Review";
     going_on: "Đang đi", "Going on";
     ended: "Đã kết thúc", "Ended";
@@ -213,6 +218,48 @@ words! {
         "The code works once and is only on this page. It cannot be seen again.";
     valid_until: "đến", "until";
 
+    rescue: "Nộp tệp cứu hộ", "Hand in a rescue file";
+    rescue_says: "Tệp cứu hộ chứa những gì một điện thoại đã ghi mà máy chủ chưa nhận, khi máy hỏng, bị thu hồi hay không có mạng. Chỉ máy chủ này đọc được tệp. Nộp hai lần không ghi trùng.",
+        "A rescue file holds what a phone recorded and the server has not received, when the phone is broken, revoked or without a line. Only this server can read it. Handing it in twice doubles nothing.";
+    rescue_file: "Tệp cứu hộ, tối đa 2 GiB", "Rescue file, at most 2 GiB";
+    rescue_send: "Nộp tệp", "Hand in";
+    rescue_sending: "Đang nộp", "Sending";
+    rescue_reading: "Máy chủ đang đọc tệp…", "The server is reading the file…";
+    rescue_line_lost: "Mất kết nối khi đang nộp. Tệp vẫn còn nguyên: nộp lại.", "The line broke. The file is intact: hand it in again.";
+    rescue_done: "Đã đọc hết tệp", "The file was read to its end";
+    rescue_nothing_new: "Không có gì mới: máy chủ đã giữ mọi thứ trong tệp.", "Nothing new: the server held all of it.";
+    rescue_refused: "Không nhận tệp này", "The file is not taken";
+    rescue_taken: "Thay đổi mới nhận", "Changes taken";
+    rescue_held: "Thay đổi đã có từ trước", "Changes held before";
+    rescue_waiting: "Thay đổi chờ phần trước đó", "Changes that wait for an earlier one";
+    rescue_files_taken: "Ảnh, tệp mới nhận", "Attachments taken";
+    rescue_files_held: "Ảnh, tệp đã có từ trước", "Attachments held before";
+    rescue_quarantined: "Cách ly, chờ xem xét", "In quarantine";
+    rescue_quarantined_says: "Không có gì bị bỏ đi: các thay đổi này được giữ nguyên cùng lý do.", "Nothing is thrown away: these changes are kept with their reason.";
+    rescue_files_refused: "Ảnh, tệp không nhận", "Attachments not taken";
+    rescue_reason: "Lý do", "Reason";
+    rescue_count: "Số lượng", "Number";
+    rescue_next: "Nội dung mới nhận hiện ở các trang của đơn vị đó sau ít giây.", "What was taken is on that unit's pages within seconds.";
+    rescue_not_a_file: "Đây không phải tệp cứu hộ. Chọn tệp do ứng dụng Kiểu Mẫu xuất ra.", "This is not a rescue file. Choose the one that the app wrote.";
+    rescue_version: "Tệp do ứng dụng mới hơn ghi. Giữ tệp và báo quản trị nâng cấp máy chủ.", "A newer app wrote it. Keep it and ask the administrator to upgrade the server.";
+    rescue_another_server: "Tệp dành cho một máy chủ khác. Nộp ở máy chủ mà điện thoại đó đã đăng ký.", "It is for another server. Hand it in where that phone is enrolled.";
+    rescue_damaged: "Tệp bị cắt hoặc bị thay đổi. Chép lại hoặc xuất lại từ điện thoại.", "It was cut or changed. Copy it again, or write it again on the phone.";
+    rescue_malformed: "Tệp mở được nhưng nội dung sai quy cách. Giữ tệp và báo quản trị.", "It opens, and breaks the format. Keep it and tell the administrator.";
+    rescue_unknown_phone: "Điện thoại ghi tệp này không đăng ký ở đây.", "The phone that wrote it is not enrolled here.";
+    rescue_too_large: "Tệp lớn hơn mức nhận.", "It is larger than is taken.";
+    refused_malformed: "bản ghi hỏng", "a broken record";
+    refused_unsealed: "không có chữ ký hợp lệ", "no valid seal";
+    refused_sequence: "số thứ tự không khớp", "its number does not follow";
+    refused_forged_birth: "giả mạo bản khởi tạo", "a forged beginning";
+    refused_not_allowed: "không thuộc đơn vị của điện thoại", "not of the phone's unit";
+    refused_phone_revoked: "điện thoại đã bị thu hồi trước khi gửi", "the phone was revoked before it was sent";
+    refused_document_full: "hồ sơ đã đầy", "the document is full";
+    refused_too_many_waiting: "quá nhiều thay đổi chờ phần trước", "too many wait for an earlier one";
+    refused_wrong_kind: "không phải ảnh hay PDF", "neither a picture nor a PDF";
+    refused_hash_mismatch: "không đúng như đã ghi", "not the file that was recorded";
+    refused_incomplete: "thiếu phần cuối", "lacks its end";
+    refused_otherwise: "lý do khác", "another reason";
+
     audit: "Nhật ký truy cập", "Access log";
     day: "Ngày", "Day";
     everybody: "Mọi người", "Everybody";
@@ -286,6 +333,9 @@ words! {
     deed_enrolment_refused: "Mã thiết bị bị từ chối", "A code was refused";
     deed_phone_enrolled: "Thêm thiết bị", "Enrolled a phone";
     deed_phone_revoked: "Thu hồi thiết bị", "Revoked a phone";
+    deed_rescue_opened: "Mở tệp cứu hộ", "Opened a rescue file";
+    deed_rescue_taken: "Nhận tệp cứu hộ", "Took a rescue file";
+    deed_rescue_refused: "Từ chối tệp cứu hộ", "Refused a rescue file";
     deed_person_added: "Thêm cán bộ", "Added a person";
     deed_person_disabled: "Khóa tài khoản", "Disabled a person";
     deed_password_changed: "Đổi mật khẩu", "Changed a password";
@@ -343,6 +393,9 @@ impl Words {
             "enrolment-refused" => self.deed_enrolment_refused,
             "phone-enrolled" => self.deed_phone_enrolled,
             "phone-revoked" => self.deed_phone_revoked,
+            "rescue-opened" => self.deed_rescue_opened,
+            "rescue-taken" => self.deed_rescue_taken,
+            "rescue-refused" => self.deed_rescue_refused,
             "person-added" => self.deed_person_added,
             "person-disabled" => self.deed_person_disabled,
             "password-changed" => self.deed_password_changed,

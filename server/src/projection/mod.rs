@@ -5,20 +5,21 @@
 
 mod store;
 
-pub use store::{drop_strays, replace};
+pub use store::{Projected, drop_strays};
 
 use kieumau_core::{
     attachment::Attachment,
     document::{self, DocumentError, Key, Kind},
     evidence::EvidenceFile,
     id::{CheckpointId, DocumentId, PersonId},
-    patrol::PatrolLog,
+    patrol::{self, PatrolLog},
+    position::Fix,
     reference::{Checkpoint, Reference},
     review::Review,
     track,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that rows say about one document.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -52,19 +53,21 @@ pub enum Content {
 pub struct PatrolRows {
     /// The log; its track is empty here.
     pub log: PatrolLog,
-    /// Length without the gaps, metres.
+    /// Length as [`kieumau_core::patrol::length_m`] counts it, metres.
     pub length_m: f64,
     /// Fixes kept.
     pub fix_count: usize,
     /// Some fix does not say how exact it is.
     pub accuracy_unknown: bool,
-    /// Unbroken pieces.
+    /// Unbroken pieces, one recorder after another.
     pub segments: Vec<Segment>,
 }
 
 /// An unbroken piece of a track.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Segment {
+    /// Whose phone recorded it.
+    pub by: PersonId,
     /// From, Unix milliseconds.
     pub from_ms: i64,
     /// Until, Unix milliseconds.
@@ -76,7 +79,7 @@ pub struct Segment {
 /// One value of a field in a clash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClashRow {
-    /// Map keys, joined by `/`.
+    /// [`document::Clash::pointer`].
     pub path: String,
     /// The values, with the phone that wrote each; the visible one last.
     pub values: Vec<(String, Option<String>)>,
@@ -90,7 +93,7 @@ pub fn project(key: &Key, document: &automerge::Automerge) -> Result<Rows, Docum
     let clashes = document::clashes(document)
         .into_iter()
         .map(|clash| ClashRow {
-            path: clash.path.join("/"),
+            path: clash.pointer(),
             values: clash
                 .values
                 .into_iter()
@@ -102,7 +105,7 @@ pub fn project(key: &Key, document: &automerge::Automerge) -> Result<Rows, Docum
         Kind::PatrolLog => {
             let mut log: PatrolLog = document::read(document)?;
             let attachments = std::mem::take(&mut log.attachments);
-            (Content::Patrol(Box::new(patrol(log))), attachments)
+            (Content::Patrol(Box::new(patrol_rows(log))), attachments)
         }
         Kind::EvidenceFile => {
             let mut file: EvidenceFile = document::read(document)?;
@@ -135,39 +138,45 @@ pub fn project(key: &Key, document: &automerge::Automerge) -> Result<Rows, Docum
     })
 }
 
-fn patrol(mut log: PatrolLog) -> PatrolRows {
-    let fixes = log.fixes();
+fn patrol_rows(mut log: PatrolLog) -> PatrolRows {
+    let tracks = log.tracks();
     log.track.clear();
-    let segments = track::segments(&fixes)
-        .into_iter()
-        .filter_map(|segment| {
-            let (first, last) = segment.first().zip(segment.last())?;
-            let line = segment
-                .iter()
-                .map(|fix| (fix.position.lon_e7, fix.position.lat_e7))
-                .collect();
-            Some(Segment {
-                from_ms: first.at_ms,
-                until_ms: last.at_ms,
-                line,
-            })
-        })
-        .collect();
+    let fixes = || tracks.values().flatten();
     PatrolRows {
-        length_m: track::length_m(&fixes),
-        fix_count: fixes.len(),
-        accuracy_unknown: fixes.iter().any(|fix| fix.accuracy_dm.is_none()),
-        segments,
+        length_m: patrol::length_m(tracks.values()),
+        fix_count: fixes().count(),
+        accuracy_unknown: fixes().any(|fix| fix.accuracy_dm.is_none()),
+        segments: tracks
+            .iter()
+            .flat_map(|(by, fixes)| {
+                track::segments(fixes)
+                    .into_iter()
+                    .filter_map(|run| segment(*by, run))
+            })
+            .collect(),
         log,
     }
 }
 
+fn segment(by: PersonId, run: &[Fix]) -> Option<Segment> {
+    let (first, last) = run.first().zip(run.last())?;
+    Some(Segment {
+        by,
+        from_ms: first.at_ms,
+        until_ms: last.at_ms,
+        line: run
+            .iter()
+            .map(|fix| (fix.position.lon_e7, fix.position.lat_e7))
+            .collect(),
+    })
+}
+
 impl Rows {
-    /// Who may read the document because they are on its team.
-    pub fn members(&self) -> Vec<PersonId> {
+    /// Who may read the document besides the unit's chiefs: see [`PatrolLog::readers`].
+    pub fn readers(&self) -> BTreeSet<PersonId> {
         match &self.content {
-            Content::Patrol(patrol) => patrol.log.team.keys().copied().collect(),
-            _ => Vec::new(),
+            Content::Patrol(patrol) => patrol.log.readers(),
+            _ => BTreeSet::new(),
         }
     }
 }

@@ -1,32 +1,94 @@
-//! Writes a document's rows: the old ones go, the new ones come, in the caller's transaction.
+//! Writes documents' rows: the old ones go, the new ones come, in the caller's transaction, for many documents at once and in
+//! as few statements as there are tables.
 
 use super::{Content, PatrolRows, Rows};
-use crate::database::Tx;
-use kieumau_core::{
-    document::Key,
-    evidence::EvidenceFile,
-    id::{CheckpointId, DocumentId},
-    observation::Observation,
-    reference::Checkpoint,
-    review::Review,
+use crate::{
+    database::Tx,
+    insert::{Insert, Value},
 };
-use std::collections::BTreeMap;
+use kieumau_core::{
+    document::Key, evidence::EvidenceFile, id::DocumentId, observation::Observation, review::Review,
+};
 
-/// Every table of the projection.
-const TABLES: [&str; 13] = [
-    "patrol",
-    "patrol_member",
-    "patrol_count",
-    "pause",
-    "observation",
-    "measure_taken",
-    "visit",
-    "track_segment",
-    "evidence",
-    "attachment_use",
-    "decision",
-    "clash",
-    "checkpoint",
+/// Every table of the projection, with its columns behind `document_id` and how many columns it has.
+const TABLES: [(&str, &str, usize); 14] = [
+    (
+        "patrol",
+        "insert into patrol (document_id, unit_id, title, started_at_ms, started_by, leader, ended_at_ms, \
+         imported_at_ms, length_m, fix_count, accuracy_unknown, observation_count, attachment_count, visit_count) values",
+        14,
+    ),
+    (
+        "patrol_member",
+        "insert into patrol_member (document_id, person_id, since_ms) values",
+        3,
+    ),
+    (
+        "handover",
+        "insert into handover (document_id, handover_id, from_person_id, to_person_id, at_ms, note, confirmed_at_ms) values",
+        7,
+    ),
+    (
+        "patrol_count",
+        "insert into patrol_count (document_id, what, code, count) values",
+        4,
+    ),
+    (
+        "pause",
+        "insert into pause (document_id, pause_id, from_ms, until_ms, person_id) values",
+        5,
+    ),
+    (
+        "observation",
+        "insert into observation (document_id, observation_id, unit_id, category, count, count_unit, happened_at_ms, \
+         recorded_at_ms, recorded_by, edited_by, lat_e7, lon_e7, fine_vnd, exhibits_held, vehicles_held, record_number, \
+         handed_over_to, note, withdrawn_at_ms) values",
+        19,
+    ),
+    (
+        "measure_taken",
+        "insert into measure_taken (document_id, observation_id, code) values",
+        3,
+    ),
+    (
+        "visit",
+        "insert into visit (document_id, visit_id, checkpoint_id, at_ms, person_id, proof) values",
+        6,
+    ),
+    (
+        "track_segment",
+        "insert into track_segment (document_id, number, person_id, from_ms, until_ms, line) values",
+        6,
+    ),
+    (
+        "evidence",
+        "insert into evidence (document_id, evidence_id, unit_id, criterion, period, evidence_kind, summary, \
+         document_number, issued_on, issued_by, signed_by, note, recorded_at_ms, recorded_by, edited_by, \
+         withdrawn_at_ms) values",
+        16,
+    ),
+    (
+        "attachment_use",
+        "insert into attachment_use (document_id, attachment_id, item_id, sha256, size_bytes, media_type, \
+         attached_at_ms, attached_by, withdrawn_at_ms) values",
+        9,
+    ),
+    (
+        "decision",
+        "insert into decision (document_id, decision_id, reviewed_id, decision, heads, field, remark, person_id, \
+         at_ms, withdraws) values",
+        10,
+    ),
+    (
+        "clash",
+        "insert into clash (document_id, path, value_number, value, phone_id) values",
+        5,
+    ),
+    (
+        "checkpoint",
+        "insert into checkpoint (document_id, checkpoint_id, unit_id, name, lat_e7, lon_e7) values",
+        6,
+    ),
 ];
 
 /// Drops rows of documents that are not there.
@@ -34,7 +96,7 @@ const TABLES: [&str; 13] = [
 /// # Errors
 /// What the database says.
 pub async fn drop_strays(tx: &mut Tx) -> Result<(), sqlx::Error> {
-    for table in TABLES {
+    for (table, _, _) in TABLES {
         let sql = format!(
             "delete from {table} where document_id not in (select document_id from document)"
         );
@@ -45,319 +107,287 @@ pub async fn drop_strays(tx: &mut Tx) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Replaces the rows of the document of `key`.
-///
-/// # Errors
-/// What the database says.
-pub async fn replace(tx: &mut Tx, key: &Key, rows: &Rows) -> Result<(), sqlx::Error> {
-    let id = key.document().to_string();
-    for table in TABLES {
-        sqlx::query(sqlx::AssertSqlSafe(format!(
-            "delete from {table} where document_id = $1"
-        )))
-        .bind(&id)
-        .execute(&mut **tx)
-        .await?;
-    }
-    match &rows.content {
-        Content::Nothing => {}
-        Content::Patrol(patrol) => put_patrol(tx, key, &id, patrol, rows.attachments.len()).await?,
-        Content::Evidence(file) => put_evidence(tx, key, &id, file).await?,
-        Content::Review(reviewed, review) => put_review(tx, &id, *reviewed, review).await?,
-        Content::Reference(checkpoints) => put_checkpoints(tx, key, &id, checkpoints).await?,
-    }
-    for (attachment_id, attachment) in &rows.attachments {
-        sqlx::query(
-            "insert into attachment_use (document_id, attachment_id, item_id, sha256, size_bytes, media_type, \
-             attached_at_ms, attached_by, withdrawn_at_ms) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        )
-        .bind(&id)
-        .bind(attachment_id)
-        .bind(&attachment.item)
-        .bind(attachment.sha256.to_string())
-        .bind(attachment.size_bytes)
-        .bind(&attachment.media_type)
-        .bind(attachment.attached_at_ms)
-        .bind(attachment.attached_by.to_string())
-        .bind(attachment.withdrawn_at_ms)
-        .execute(&mut **tx)
-        .await?;
-    }
-    for clash in &rows.clashes {
-        for (number, (value, phone)) in (0_i64..).zip(&clash.values) {
-            sqlx::query("insert into clash (document_id, path, value_number, value, phone_id) values ($1, $2, $3, $4, $5)")
-                .bind(&id)
-                .bind(&clash.path)
-                .bind(number)
-                .bind(value)
-                .bind(phone)
-                .execute(&mut **tx)
-                .await?;
+/// The rows of some documents on their way into the database.
+pub struct Projected {
+    old: Vec<DocumentId>,
+    new: [Insert; TABLES.len()],
+}
+
+impl Default for Projected {
+    fn default() -> Self {
+        Self {
+            old: Vec::new(),
+            new: TABLES.map(|(_, head, columns)| Insert::new(head, columns, "")),
         }
     }
-    Ok(())
 }
 
-async fn put_patrol(
-    tx: &mut Tx,
-    key: &Key,
-    id: &str,
-    patrol: &PatrolRows,
-    attachments: usize,
-) -> Result<(), sqlx::Error> {
-    let log = &patrol.log;
-    // Joined by QR and not yet met by its start: there is nothing to show, but the team may read it already.
-    let (Some(started_at_ms), Some(started_by)) = (log.started_at_ms, log.started_by) else {
-        return put_team(tx, id, patrol).await;
-    };
-    let standing = log
-        .observations
-        .values()
-        .filter(|observation| observation.withdrawn_at_ms.is_none())
-        .count();
-    sqlx::query(
-        "insert into patrol (document_id, unit_id, title, started_at_ms, started_by, leader, ended_at_ms, \
-         imported_at_ms, length_m, fix_count, accuracy_unknown, observation_count, attachment_count, visit_count) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-    )
-    .bind(id)
-    .bind(key.unit.to_string())
-    .bind(log.title.clone().unwrap_or_default())
-    .bind(started_at_ms)
-    .bind(started_by.to_string())
-    .bind(log.leader.unwrap_or(started_by).to_string())
-    .bind(log.ended_at_ms)
-    .bind(log.imported_at_ms)
-    .bind(patrol.length_m)
-    .bind(count(patrol.fix_count))
-    .bind(i64::from(patrol.accuracy_unknown))
-    .bind(count(standing))
-    .bind(count(attachments))
-    .bind(count(log.visits.len()))
-    .execute(&mut **tx)
-    .await?;
-    put_team(tx, id, patrol).await?;
-    put_track(tx, id, patrol).await?;
-    for (pause_id, pause) in &log.pauses {
-        sqlx::query("insert into pause (document_id, pause_id, from_ms, until_ms, person_id) values ($1, $2, $3, $4, $5)")
-            .bind(id)
-            .bind(pause_id.to_string())
-            .bind(pause.from_ms)
-            .bind(pause.until_ms)
-            .bind(pause.by.to_string())
-            .execute(&mut **tx)
-            .await?;
-    }
-    for (visit_id, visit) in &log.visits {
-        sqlx::query(
-            "insert into visit (document_id, visit_id, checkpoint_id, at_ms, person_id, proof) \
-             values ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(id)
-        .bind(visit_id.to_string())
-        .bind(visit.checkpoint.to_string())
-        .bind(visit.at_ms)
-        .bind(visit.by.to_string())
-        .bind(&visit.proof)
-        .execute(&mut **tx)
-        .await?;
-    }
-    for (observation_id, observation) in &log.observations {
-        put_observation(tx, key, id, &observation_id.to_string(), observation).await?;
-    }
-    Ok(())
-}
-
-async fn put_team(tx: &mut Tx, id: &str, patrol: &PatrolRows) -> Result<(), sqlx::Error> {
-    for (person, since_ms) in &patrol.log.team {
-        sqlx::query(
-            "insert into patrol_member (document_id, person_id, since_ms) values ($1, $2, $3)",
-        )
-        .bind(id)
-        .bind(person.to_string())
-        .bind(since_ms)
-        .execute(&mut **tx)
-        .await?;
-    }
-    let counts = [
-        ("force", &patrol.log.forces),
-        ("vehicle", &patrol.log.vehicles),
-    ];
-    for (what, counts) in counts {
-        for (code, count) in counts {
-            sqlx::query(
-                "insert into patrol_count (document_id, what, code, count) values ($1, $2, $3, $4)",
-            )
-            .bind(id)
-            .bind(what)
-            .bind(code)
-            .bind(count)
-            .execute(&mut **tx)
-            .await?;
+impl Projected {
+    /// Takes up the rows of the document of `key`; `shown` says whether it may have rows already, which go.
+    pub fn add(&mut self, key: &Key, rows: &Rows, shown: bool) {
+        let id = key.document();
+        if shown {
+            self.old.push(id);
+        }
+        match &rows.content {
+            Content::Nothing => {}
+            Content::Patrol(patrol) => self.patrol(key, patrol, rows.attachments.len()),
+            Content::Evidence(file) => self.evidence(key, file),
+            Content::Review(reviewed, review) => self.review(id, *reviewed, review),
+            Content::Reference(checkpoints) => {
+                for (checkpoint, place) in checkpoints {
+                    self.table("checkpoint").push([
+                        Value::text(id),
+                        Value::text(checkpoint),
+                        Value::text(key.unit),
+                        Value::text(&place.name),
+                        i64::from(place.lat_e7).into(),
+                        i64::from(place.lon_e7).into(),
+                    ]);
+                }
+            }
+        }
+        for (attachment_id, attachment) in &rows.attachments {
+            self.table("attachment_use").push([
+                Value::text(id),
+                Value::text(attachment_id),
+                attachment.item.clone().into(),
+                Value::text(attachment.sha256),
+                attachment.size_bytes.into(),
+                Value::text(&attachment.media_type),
+                attachment.attached_at_ms.into(),
+                Value::text(attachment.attached_by),
+                attachment.withdrawn_at_ms.into(),
+            ]);
+        }
+        for clash in &rows.clashes {
+            for (number, (value, phone)) in (0_i64..).zip(&clash.values) {
+                self.table("clash").push([
+                    Value::text(id),
+                    Value::text(&clash.path),
+                    number.into(),
+                    Value::text(value),
+                    phone.clone().into(),
+                ]);
+            }
         }
     }
-    Ok(())
-}
 
-async fn put_track(tx: &mut Tx, id: &str, patrol: &PatrolRows) -> Result<(), sqlx::Error> {
-    for (number, segment) in (0_i64..).zip(&patrol.segments) {
-        let line: Vec<String> = segment
-            .line
-            .iter()
-            .map(|(lon, lat)| {
-                format!(
-                    "[{:.7},{:.7}]",
-                    f64::from(*lon) / 1e7,
-                    f64::from(*lat) / 1e7
-                )
-            })
-            .collect();
-        sqlx::query("insert into track_segment (document_id, number, from_ms, until_ms, line) values ($1, $2, $3, $4, $5)")
-            .bind(id)
-            .bind(number)
-            .bind(segment.from_ms)
-            .bind(segment.until_ms)
-            .bind(format!("[{}]", line.join(",")))
-            .execute(&mut **tx)
-            .await?;
+    /// Drops the old rows and writes the new ones.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn store(self, tx: &mut Tx) -> Result<(), sqlx::Error> {
+        for id in self.old {
+            for (table, _, _) in TABLES {
+                let sql = format!("delete from {table} where document_id = $1");
+                sqlx::query(sqlx::AssertSqlSafe(sql))
+                    .bind(id.to_string())
+                    .execute(&mut **tx)
+                    .await?;
+            }
+        }
+        for rows in self.new {
+            rows.execute(tx).await?;
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-async fn put_observation(
-    tx: &mut Tx,
-    key: &Key,
-    id: &str,
-    observation_id: &str,
-    observation: &Observation,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "insert into observation (document_id, observation_id, unit_id, category, count, count_unit, happened_at_ms, \
-         recorded_at_ms, recorded_by, edited_by, lat_e7, lon_e7, fine_vnd, exhibits_held, vehicles_held, record_number, \
-         handed_over_to, note, withdrawn_at_ms) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
-    )
-    .bind(id)
-    .bind(observation_id)
-    .bind(key.unit.to_string())
-    .bind(&observation.category)
-    .bind(observation.count)
-    .bind(&observation.count_unit)
-    .bind(observation.happened_at_ms)
-    .bind(observation.recorded_at_ms)
-    .bind(observation.recorded_by.to_string())
-    .bind(observation.edited_by.map(|person| person.to_string()))
-    .bind(observation.lat_e7.map(i64::from))
-    .bind(observation.lon_e7.map(i64::from))
-    .bind(observation.fine_vnd)
-    .bind(observation.exhibits_held)
-    .bind(observation.vehicles_held)
-    .bind(&observation.record_number)
-    .bind(&observation.handed_over_to)
-    .bind(&observation.note)
-    .bind(observation.withdrawn_at_ms)
-    .execute(&mut **tx)
-    .await?;
-    for (code, taken) in &observation.measures_taken {
-        if *taken {
-            sqlx::query(
-                "insert into measure_taken (document_id, observation_id, code) values ($1, $2, $3)",
-            )
-            .bind(id)
-            .bind(observation_id)
-            .bind(code)
-            .execute(&mut **tx)
-            .await?;
+    fn table(&mut self, name: &str) -> &mut Insert {
+        let place = TABLES.iter().position(|(table, _, _)| *table == name);
+        &mut self.new[place.expect("every table written to is in the list")]
+    }
+
+    fn patrol(&mut self, key: &Key, patrol: &PatrolRows, attachments: usize) {
+        let id = key.document();
+        let log = &patrol.log;
+        self.team(id, patrol);
+        // Joined by QR and not yet met by its start: there is nothing to show, but the team may read it already.
+        let (Some(started_at_ms), Some(started_by)) = (log.started_at_ms, log.started_by) else {
+            return;
+        };
+        let standing = log
+            .observations
+            .values()
+            .filter(|observation| observation.withdrawn_at_ms.is_none())
+            .count();
+        self.table("patrol").push([
+            Value::text(id),
+            Value::text(key.unit),
+            log.title.clone().unwrap_or_default().into(),
+            started_at_ms.into(),
+            Value::text(started_by),
+            Value::text(log.leader.unwrap_or(started_by)),
+            log.ended_at_ms.into(),
+            log.imported_at_ms.into(),
+            patrol.length_m.into(),
+            count(patrol.fix_count).into(),
+            i64::from(patrol.accuracy_unknown).into(),
+            count(standing).into(),
+            count(attachments).into(),
+            count(log.visits.len()).into(),
+        ]);
+        self.track(id, patrol);
+        for (pause_id, pause) in &log.pauses {
+            self.table("pause").push([
+                Value::text(id),
+                Value::text(pause_id),
+                pause.from_ms.into(),
+                pause.until_ms.into(),
+                Value::text(pause.by),
+            ]);
+        }
+        for (visit_id, visit) in &log.visits {
+            self.table("visit").push([
+                Value::text(id),
+                Value::text(visit_id),
+                Value::text(visit.checkpoint),
+                visit.at_ms.into(),
+                Value::text(visit.by),
+                Value::text(&visit.proof),
+            ]);
+        }
+        for (handover_id, handover) in &log.handovers {
+            self.table("handover").push([
+                Value::text(id),
+                Value::text(handover_id),
+                Value::text(handover.from),
+                Value::text(handover.to),
+                handover.at_ms.into(),
+                Value::text(&handover.note),
+                handover.confirmed_at_ms.into(),
+            ]);
+        }
+        for (observation_id, observation) in &log.observations {
+            self.observation(key, &observation_id.to_string(), observation);
         }
     }
-    Ok(())
-}
 
-async fn put_evidence(
-    tx: &mut Tx,
-    key: &Key,
-    id: &str,
-    file: &EvidenceFile,
-) -> Result<(), sqlx::Error> {
-    let Some((criterion, period)) = key.evidence_of() else {
-        return Ok(());
-    };
-    for (evidence_id, item) in &file.items {
-        sqlx::query(
-            "insert into evidence (document_id, evidence_id, unit_id, criterion, period, evidence_kind, summary, \
-             document_number, issued_on, issued_by, signed_by, note, recorded_at_ms, recorded_by, edited_by, \
-             withdrawn_at_ms) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-        )
-        .bind(id)
-        .bind(evidence_id.to_string())
-        .bind(key.unit.to_string())
-        .bind(i64::from(criterion.get()))
-        .bind(period.to_string())
-        .bind(&item.evidence_kind)
-        .bind(&item.summary)
-        .bind(&item.document_number)
-        .bind(&item.issued_on)
-        .bind(&item.issued_by)
-        .bind(&item.signed_by)
-        .bind(&item.note)
-        .bind(item.recorded_at_ms)
-        .bind(item.recorded_by.to_string())
-        .bind(item.edited_by.map(|person| person.to_string()))
-        .bind(item.withdrawn_at_ms)
-        .execute(&mut **tx)
-        .await?;
+    fn team(&mut self, id: DocumentId, patrol: &PatrolRows) {
+        for person in patrol.log.readers() {
+            let since_ms = patrol.log.team.get(&person).copied();
+            self.table("patrol_member").push([
+                Value::text(id),
+                Value::text(person),
+                since_ms.into(),
+            ]);
+        }
+        let counts = [
+            ("force", &patrol.log.forces),
+            ("vehicle", &patrol.log.vehicles),
+        ];
+        for (what, counts) in counts {
+            for (code, count) in counts {
+                self.table("patrol_count").push([
+                    Value::text(id),
+                    what.into(),
+                    Value::text(code),
+                    (*count).into(),
+                ]);
+            }
+        }
     }
-    Ok(())
-}
 
-async fn put_review(
-    tx: &mut Tx,
-    id: &str,
-    reviewed: DocumentId,
-    review: &Review,
-) -> Result<(), sqlx::Error> {
-    for (decision_id, decision) in &review.decisions {
-        sqlx::query(
-            "insert into decision (document_id, decision_id, reviewed_id, decision, heads, field, remark, person_id, \
-             at_ms, withdraws) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        )
-        .bind(id)
-        .bind(decision_id.to_string())
-        .bind(reviewed.to_string())
-        .bind(&decision.verdict)
-        .bind(&decision.heads)
-        .bind(&decision.field)
-        .bind(&decision.remark)
-        .bind(decision.by.to_string())
-        .bind(decision.at_ms)
-        .bind(decision.withdraws.map(|id| id.to_string()))
-        .execute(&mut **tx)
-        .await?;
+    fn track(&mut self, id: DocumentId, patrol: &PatrolRows) {
+        for (number, segment) in (0_i64..).zip(&patrol.segments) {
+            let line: Vec<String> = segment
+                .line
+                .iter()
+                .map(|(lon, lat)| {
+                    format!(
+                        "[{:.7},{:.7}]",
+                        f64::from(*lon) / 1e7,
+                        f64::from(*lat) / 1e7
+                    )
+                })
+                .collect();
+            self.table("track_segment").push([
+                Value::text(id),
+                number.into(),
+                Value::text(segment.by),
+                segment.from_ms.into(),
+                segment.until_ms.into(),
+                format!("[{}]", line.join(",")).into(),
+            ]);
+        }
     }
-    Ok(())
-}
 
-async fn put_checkpoints(
-    tx: &mut Tx,
-    key: &Key,
-    id: &str,
-    checkpoints: &BTreeMap<CheckpointId, Checkpoint>,
-) -> Result<(), sqlx::Error> {
-    for (checkpoint_id, checkpoint) in checkpoints {
-        sqlx::query(
-            "insert into checkpoint (document_id, checkpoint_id, unit_id, name, lat_e7, lon_e7) \
-             values ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(id)
-        .bind(checkpoint_id.to_string())
-        .bind(key.unit.to_string())
-        .bind(&checkpoint.name)
-        .bind(i64::from(checkpoint.lat_e7))
-        .bind(i64::from(checkpoint.lon_e7))
-        .execute(&mut **tx)
-        .await?;
+    fn observation(&mut self, key: &Key, observation_id: &str, observation: &Observation) {
+        let id = key.document();
+        self.table("observation").push([
+            Value::text(id),
+            observation_id.into(),
+            Value::text(key.unit),
+            Value::text(&observation.category),
+            observation.count.into(),
+            Value::text(&observation.count_unit),
+            observation.happened_at_ms.into(),
+            observation.recorded_at_ms.into(),
+            Value::text(observation.recorded_by),
+            Value::text_or_null(observation.edited_by),
+            observation.lat_e7.map(i64::from).into(),
+            observation.lon_e7.map(i64::from).into(),
+            observation.fine_vnd.into(),
+            observation.exhibits_held.into(),
+            observation.vehicles_held.into(),
+            observation.record_number.clone().into(),
+            observation.handed_over_to.clone().into(),
+            observation.note.clone().into(),
+            observation.withdrawn_at_ms.into(),
+        ]);
+        for (code, taken) in &observation.measures_taken {
+            if *taken {
+                self.table("measure_taken").push([
+                    Value::text(id),
+                    observation_id.into(),
+                    Value::text(code),
+                ]);
+            }
+        }
     }
-    Ok(())
+
+    fn evidence(&mut self, key: &Key, file: &EvidenceFile) {
+        let Some((criterion, period)) = key.evidence_of() else {
+            return;
+        };
+        for (evidence_id, item) in &file.items {
+            self.table("evidence").push([
+                Value::text(key.document()),
+                Value::text(evidence_id),
+                Value::text(key.unit),
+                i64::from(criterion.get()).into(),
+                Value::text(period),
+                Value::text(&item.evidence_kind),
+                Value::text(&item.summary),
+                item.document_number.clone().into(),
+                item.issued_on.clone().into(),
+                item.issued_by.clone().into(),
+                item.signed_by.clone().into(),
+                item.note.clone().into(),
+                item.recorded_at_ms.into(),
+                Value::text(item.recorded_by),
+                Value::text_or_null(item.edited_by),
+                item.withdrawn_at_ms.into(),
+            ]);
+        }
+    }
+
+    fn review(&mut self, id: DocumentId, reviewed: DocumentId, review: &Review) {
+        for (decision_id, decision) in &review.decisions {
+            self.table("decision").push([
+                Value::text(id),
+                Value::text(decision_id),
+                Value::text(reviewed),
+                Value::text(&decision.verdict),
+                Value::text(&decision.heads),
+                decision.field.clone().into(),
+                decision.remark.clone().into(),
+                Value::text(decision.by),
+                decision.at_ms.into(),
+                Value::text_or_null(decision.withdraws),
+            ]);
+        }
+    }
 }
 
 fn count(number: usize) -> i64 {

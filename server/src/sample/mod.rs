@@ -9,13 +9,15 @@ pub use patrols::checkpoints;
 
 use crate::{
     app::{App, OpenError},
-    checker, clock, intake,
-    review::{self, NewDecision},
+    checker, clock, intake, review,
     session::SignedIn,
     stored::parse_hashes,
 };
 use author::SamplePhone;
-use kieumau_core::id::{DocumentId, PersonId, UnitId};
+use kieumau_core::{
+    id::{DocumentId, PersonId, UnitId},
+    review::{NewDecision, Verdict},
+};
 use sqlx::Row as _;
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -95,13 +97,18 @@ async fn decide(
         .fetch_one(&app.database.read)
         .await?
         .get(0);
-    let decision = if returned { "returned" } else { "approved" }.to_owned();
+    let verdict = if returned {
+        Verdict::Returned
+    } else {
+        Verdict::Approved
+    };
     let remark = returned.then(|| "Bổ sung ảnh hiện trường và số biên bản".to_owned());
     let new = NewDecision {
-        decision,
-        seen_heads: parse_hashes(&heads),
+        verdict,
+        heads: parse_hashes(&heads),
         field: None,
         remark,
+        withdraws: None,
     };
     review::decide(app, chief, patrol, new)
         .await

@@ -2,6 +2,8 @@
 //!
 //! A cursor says how far the feed was *scanned*, not what was shown: hidden entries are passed over, and a grant later delivers
 //! the document whole. A cursor of another epoch starts again from nothing; what the phone has already costs only bytes.
+//! A phone names its present opening and is not sent what it wrote in it: it cannot have lost that, whatever copy it was
+//! restored from, because every opening draws new bytes.
 
 use crate::{
     app::App,
@@ -17,15 +19,14 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use kieumau_core::{
-    document::{Key, Kind},
+    document::{Actor, Key, Kind},
     hash::Sha256,
     id::{DocumentId, PhoneId, UnitId},
     log::head::Epoch,
     seal::{Seal, Signer},
-    wire::{self, Pulled, WireKey},
+    wire::{self, After, Pulled, WireKey},
 };
 use minicbor::{Decode, Encode};
-use serde::Deserialize;
 use sqlx::Row as _;
 use std::collections::BTreeSet;
 
@@ -69,37 +70,56 @@ impl Cursor {
     }
 }
 
-/// The query of a pull.
-#[derive(Deserialize)]
-pub struct After {
-    cursor: String,
-}
-
-/// `GET /v1/sync/pull?cursor=…`
+/// `GET /v1/sync/pull?cursor=…&opening=…`
 pub async fn pull(
     State(app): State<App>,
     phone: EnrolledPhone,
     Query(after): Query<After>,
 ) -> Answer<Response> {
+    let page = page(&app, &phone, &after).await?;
+    Ok(([(header::CONTENT_TYPE, wire::CBOR_SEQUENCE)], page).into_response())
+}
+
+/// One answer's worth of what comes after a cursor: a sequence of [`Pulled`] that ends in the next cursor. A push's answer
+/// carries the same.
+///
+/// # Errors
+/// `internal` when the database fails.
+pub async fn page(app: &App, phone: &EnrolledPhone, after: &After) -> Answer<Vec<u8>> {
     let (epoch, _) = ledger::size(&app.database.read).await?;
     let cursor = Cursor::parse(&after.cursor).filter(|cursor| cursor.epoch == epoch);
-    let end = checked_through(&app, phone.unit).await?;
+    let end = checked_through(app, phone.unit).await?;
     // A cursor beyond the feed's end is of another history (a restored backup): start again.
     let scanned = cursor.map_or(0, |cursor| cursor.number(phone.unit));
     let scanned = if scanned > end { 0 } else { scanned };
-    let through = page_end(&app, phone.unit, scanned, end).await?;
+    let through = page_end(app, phone.unit, scanned, end, PAGE_BYTES).await?;
+    let own = own_actor(phone.phone, after);
     let mut answer = Sequence::default();
-    let more = deliver(&app, &phone, scanned, through, &mut answer).await?;
+    let more = deliver(app, phone, &own, scanned, through, &mut answer).await?;
     let feeds = vec![Position {
         unit: phone.unit,
         number: through,
     }];
     answer.push(&Pulled::Cursor(Cursor { epoch, feeds }.to_text(), more));
-    Ok(([(header::CONTENT_TYPE, wire::CBOR_SEQUENCE)], answer.0).into_response())
+    Ok(answer.0)
+}
+
+/// The actor of the asking phone's present opening, as rows hold it. A word that is no actor when the phone did not say.
+fn own_actor(phone: PhoneId, after: &After) -> String {
+    after.opening.map_or_else(
+        || "nobody".to_owned(),
+        |opening| hex::encode(Actor { phone, opening }.to_bytes()),
+    )
 }
 
 /// Up to which entry one answer goes: so many entries, or so many bytes of changes.
-async fn page_end(app: &App, unit: UnitId, scanned: i64, end: i64) -> Result<i64, sqlx::Error> {
+async fn page_end(
+    app: &App,
+    unit: UnitId,
+    scanned: i64,
+    end: i64,
+    limit_bytes: i64,
+) -> Result<i64, sqlx::Error> {
     let rows = sqlx::query(
         "select e.number, coalesce(length(c.bytes), d.size_bytes, 0) from entry e \
          left join change c on c.document_id = e.document_id and c.hash = e.change_hash \
@@ -116,7 +136,7 @@ async fn page_end(app: &App, unit: UnitId, scanned: i64, end: i64) -> Result<i64
     let mut through = scanned;
     for row in &rows {
         bytes += row.get::<i64, _>(1);
-        if bytes > PAGE_BYTES && through > scanned {
+        if bytes > limit_bytes && through > scanned {
             break;
         }
         through = row.get(0);
@@ -146,6 +166,7 @@ impl Sequence {
 async fn deliver(
     app: &App,
     phone: &EnrolledPhone,
+    own: &str,
     scanned: i64,
     through: i64,
     answer: &mut Sequence,
@@ -167,7 +188,7 @@ async fn deliver(
             .parse()
             .map_err(|_| stored::damaged("a document's id"))?;
         match row.get::<String, _>(1).as_str() {
-            "grant" => whole(app, phone, id, answer).await?,
+            "grant" => whole(app, phone, own, id, answer).await?,
             "ungrant" => answer.push(&Pulled::Ungrant(id, phone.person)),
             "change" => {
                 let hash: String = row.get(3);
@@ -183,7 +204,7 @@ async fn deliver(
     }
     for (id, hashes) in changed {
         if let Some(document) = Readable::find(app, phone, id).await? {
-            document.deliver(app, Some(&hashes), answer).await?;
+            document.deliver(app, own, Some(&hashes), answer).await?;
         }
     }
     Ok(checked_through(app, phone.unit).await? > through)
@@ -193,13 +214,14 @@ async fn deliver(
 async fn whole(
     app: &App,
     phone: &EnrolledPhone,
+    own: &str,
     id: DocumentId,
     answer: &mut Sequence,
 ) -> Result<(), sqlx::Error> {
     let review = Key::review(phone.unit, id).document();
     for id in [id, review] {
         if let Some(document) = Readable::find(app, phone, id).await? {
-            document.deliver(app, None, answer).await?;
+            document.deliver(app, own, None, answer).await?;
         }
     }
     Ok(())
@@ -245,24 +267,43 @@ impl Readable {
             .then_some(readable))
     }
 
-    /// The document's name, then its checked changes (only `only` if given) and their seals.
+    /// The document's name, then its checked changes (only `only` if given) and their seals; nothing of the actor `own`, and no
+    /// name if nothing follows it.
     async fn deliver(
         &self,
         app: &App,
+        own: &str,
         only: Option<&BTreeSet<String>>,
         answer: &mut Sequence,
     ) -> Result<(), sqlx::Error> {
+        let mut items = self.changes(app, own, only).await?;
+        items.extend(self.seals(app, own, only).await?);
+        if items.is_empty() {
+            return Ok(());
+        }
+        answer.push(&Pulled::Document(WireKey::from(&self.key)));
+        items.iter().for_each(|item| answer.push(item));
+        Ok(())
+    }
+
+    async fn changes(
+        &self,
+        app: &App,
+        own: &str,
+        only: Option<&BTreeSet<String>>,
+    ) -> Result<Vec<Pulled>, sqlx::Error> {
         let vault_key = app
             .vault
             .key(&self.id.to_string(), &self.wrapped_key)
             .map_err(|_| stored::damaged("a document's key"))?;
-        answer.push(&Pulled::Document(WireKey::from(&self.key)));
         let rows = sqlx::query(
-            "select hash, bytes from change where document_id = $1 and state = 'checked' order by number",
+            "select hash, bytes from change where document_id = $1 and state = 'checked' and actor <> $2 order by number",
         )
         .bind(self.id.to_string())
+        .bind(own)
         .fetch_all(&app.database.read)
         .await?;
+        let mut changes = Vec::with_capacity(rows.len());
         for row in rows {
             let text: String = row.get(0);
             if only.is_some_and(|only| !only.contains(&text)) {
@@ -271,33 +312,31 @@ impl Readable {
             let hash = parse_hashes(&text)
                 .pop()
                 .ok_or_else(|| stored::damaged("a change's hash"))?;
-            answer.push(&Pulled::Change(stored::open(
-                &vault_key,
-                hash,
-                &row.get::<Vec<u8>, _>(1),
-            )?));
+            let bytes = stored::open(&vault_key, hash, &row.get::<Vec<u8>, _>(1))?;
+            changes.push(Pulled::Change(bytes));
         }
-        self.deliver_seals(app, only, answer).await
+        Ok(changes)
     }
 
-    async fn deliver_seals(
+    async fn seals(
         &self,
         app: &App,
+        own: &str,
         only: Option<&BTreeSet<String>>,
-        answer: &mut Sequence,
-    ) -> Result<(), sqlx::Error> {
-        let rows =
-            sqlx::query("select change_hash, signer, signature from seal where document_id = $1")
-                .bind(self.id.to_string())
-                .fetch_all(&app.database.read)
-                .await?;
-        for row in rows {
-            let change: String = row.get(0);
-            if only.is_none_or(|only| only.contains(&change)) {
-                answer.push(&Pulled::Seal(seal_of(self.id, &row)?));
-            }
-        }
-        Ok(())
+    ) -> Result<Vec<Pulled>, sqlx::Error> {
+        let rows = sqlx::query(
+            "select s.change_hash, s.signer, s.signature from seal s left join change c \
+             on c.document_id = s.document_id and c.hash = s.change_hash \
+             where s.document_id = $1 and coalesce(c.actor, '') <> $2",
+        )
+        .bind(self.id.to_string())
+        .bind(own)
+        .fetch_all(&app.database.read)
+        .await?;
+        rows.iter()
+            .filter(|row| only.is_none_or(|only| only.contains(row.get::<&str, _>(0))))
+            .map(|row| seal_of(self.id, row).map(Pulled::Seal))
+            .collect()
     }
 }
 
@@ -352,3 +391,6 @@ async fn may_read(app: &App, phone: &EnrolledPhone, key: &Key) -> Result<bool, s
     .await?;
     Ok(row.is_some())
 }
+
+#[cfg(test)]
+mod tests;

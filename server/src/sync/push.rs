@@ -6,6 +6,7 @@ use crate::{
     app::App,
     intake::{PreparedChange, PreparedDocument, PreparedPush, RefusedChange},
     problem::{Answer, Problem},
+    sync::pull,
     token::EnrolledPhone,
 };
 use axum::{
@@ -19,12 +20,12 @@ use kieumau_core::{
     document::{Actor, Key, birth},
     hash::Sha256,
     header as change_header,
-    id::PhoneId,
+    id::{PhoneId, UnitId},
     invalid::{Invalid, Rule},
     jws,
     log::admission::{Candidate, Refusal},
     seal::{self, Seal, Signer},
-    wire::{self, Push, PushedDocument},
+    wire::{self, After, Push, PushedDocument},
 };
 use sqlx::Row as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,14 +45,38 @@ pub async fn push(State(app): State<App>, phone: EnrolledPhone, body: Bytes) -> 
     if changes > wire::PUSH_LIMIT_CHANGES || push.receipts.len() > RECEIPT_LIMIT {
         return Err(Problem::invalid(Invalid::new("push", Rule::TooLarge)));
     }
-    let prepared = prepare(&app, &phone, push).await?;
-    let pushed = app.committer.commit(prepared).await?;
+    let after = push.after.clone();
+    let prepared = prepare(&app, phone.phone, phone.unit, push).await?;
+    let mut pushed = app.committer.commit(prepared).await?;
+    if let Some(after) = after {
+        pushed.page = page(&app, &phone, &after).await;
+    }
     let body = minicbor::to_vec(&pushed)
         .map_err(|error| Problem::internal(std::io::Error::other(error.to_string())))?;
     Ok(([(header::CONTENT_TYPE, wire::CBOR)], body).into_response())
 }
 
-async fn prepare(app: &App, phone: &EnrolledPhone, push: Push) -> Answer<PreparedPush> {
+/// The feed's next page if it is short. Without it the phone pulls: what it pushed is on the disk whatever becomes of the page.
+async fn page(app: &App, phone: &EnrolledPhone, after: &After) -> Option<Vec<u8>> {
+    match pull::page(app, phone, after).await {
+        Ok(page) => (page.len() <= wire::PUSHED_PAGE_LIMIT_BYTES).then_some(page),
+        Err(problem) => {
+            problem.log();
+            None
+        }
+    }
+}
+
+/// Reads headers and checks seals. What is not of `unit` is refused; `carrier` brought it, and is no authority.
+///
+/// # Errors
+/// `invalid` for a name that is no document's; `internal`.
+pub async fn prepare(
+    app: &App,
+    carrier: PhoneId,
+    unit: UnitId,
+    push: Push,
+) -> Answer<PreparedPush> {
     let signers: BTreeSet<PhoneId> = push
         .documents
         .iter()
@@ -63,15 +88,15 @@ async fn prepare(app: &App, phone: &EnrolledPhone, push: Push) -> Answer<Prepare
         .collect();
     let keys = Keys::load(app, &signers).await?;
     let mut prepared = PreparedPush {
-        carrier: Some(phone.phone),
-        unit: phone.unit,
+        carrier: Some(carrier),
+        unit,
         documents: Vec::new(),
         receipts: push.receipts,
         refused: Vec::new(),
     };
     for document in push.documents {
         let key = document.key.key()?;
-        if key.unit == phone.unit && key.kind.written_by_phones() {
+        if key.unit == unit && key.kind.written_by_phones() {
             prepared
                 .documents
                 .push(document_of(&keys, key, document, &mut prepared.refused));
@@ -89,7 +114,7 @@ async fn prepare(app: &App, phone: &EnrolledPhone, push: Push) -> Answer<Prepare
 }
 
 /// The change's own hash, or of the bytes if they are no change.
-fn named(bytes: &[u8]) -> Sha256 {
+pub fn named(bytes: &[u8]) -> Sha256 {
     change_header::read(bytes).map_or_else(|_| Sha256::of(bytes), |header| header.hash)
 }
 
@@ -249,3 +274,6 @@ fn refuse_covered(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

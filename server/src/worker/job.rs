@@ -3,19 +3,17 @@
 //! A change passes when its bytes are the one canonical form of what they say, when it applies, when the document is still of
 //! its kind, and when the names in it are those of the people whose phones wrote it.
 
+use super::sense::makes_sense;
 use crate::{attachment::thumbnail, projection};
-use automerge::{Automerge, Change as AutomergeChange, ObjId, ROOT, ReadDoc as _, Value};
+use automerge::{Automerge, Change as AutomergeChange};
 use kieumau_core::{
-    document::{self, Actor, Change, Key, Kind, Record},
-    evidence::EvidenceFile,
+    document::{self, Actor, Change, Key, Record},
     hash::Sha256,
     id::{PersonId, PhoneId},
     invalid::Invalid,
-    patrol::PatrolLog,
     reference::Reference,
     review::{NewDecision, Review},
     stamp::Stamp,
-    track,
 };
 use minicbor::{Decode, Encode};
 use std::{
@@ -45,6 +43,9 @@ pub enum Job {
     /// A small picture of this file.
     #[n(2)]
     Thumbnail(#[n(0)] Bytes),
+    /// Several jobs, one after the other: a message costs more than checking a small document.
+    #[n(3)]
+    All(#[n(0)] Vec<Job>),
 }
 
 /// What it answers.
@@ -65,6 +66,9 @@ pub enum Answer {
     /// The job could not be done; a stable word.
     #[n(4)]
     Failed(#[n(0)] String),
+    /// To several jobs, one answer each.
+    #[n(5)]
+    All(#[n(0)] Vec<Answer>),
 }
 
 /// Changes of one document to be checked.
@@ -187,6 +191,7 @@ fn answer(job: Job) -> Answer {
             Ok(picture) => Answer::Thumbnail(Bytes(picture)),
             Err(error) => Answer::Failed(error.to_string()),
         },
+        Job::All(jobs) => Answer::All(jobs.into_iter().map(answer).collect()),
     }
 }
 
@@ -245,83 +250,6 @@ fn takes(document: &mut Automerge, bytes: &[u8]) -> Result<(), &'static str> {
     } else {
         Err("lacks-an-ancestor")
     }
-}
-
-/// Whether the document is still of its kind, in form and in names.
-fn makes_sense(
-    key: &Key,
-    document: &Automerge,
-    people: &BTreeMap<PhoneId, PersonId>,
-) -> Result<(), &'static str> {
-    projection::project(key, document).map_err(|_| "not-its-kind")?;
-    let signed: &[(&str, &[&str])] = match key.kind {
-        Kind::PatrolLog => &[
-            ("observations", &["recorded_by", "edited_by"]),
-            ("pauses", &["by"]),
-            ("visits", &["by"]),
-            ("track", &["by"]),
-            ("handovers", &["from"]),
-            ("attachments", &["attached_by"]),
-        ],
-        Kind::EvidenceFile => &[
-            ("items", &["recorded_by", "edited_by"]),
-            ("attachments", &["attached_by"]),
-        ],
-        Kind::Review | Kind::Reference => &[],
-    };
-    for (map, fields) in signed {
-        names_hold(document, map, fields, people)?;
-    }
-    if key.kind == Kind::EvidenceFile {
-        let file: EvidenceFile = document::read(document).map_err(|_| "not-its-kind")?;
-        file.check().map_err(|_| "breaks-a-rule")?;
-    }
-    if key.kind == Kind::PatrolLog {
-        let log: PatrolLog = document::read(document).map_err(|_| "not-its-kind")?;
-        log.check().map_err(|_| "breaks-a-rule")?;
-        if log
-            .track
-            .values()
-            .any(|chunk| track::unpack(&chunk.fixes).is_err())
-        {
-            return Err("track-malformed");
-        }
-    }
-    Ok(())
-}
-
-/// Whether each name in these fields is that of the person whose phone wrote it.
-fn names_hold(
-    document: &Automerge,
-    map: &str,
-    fields: &[&str],
-    people: &BTreeMap<PhoneId, PersonId>,
-) -> Result<(), &'static str> {
-    let Ok(Some((Value::Object(_), records))) = document.get(ROOT, map) else {
-        return Err("not-its-kind");
-    };
-    for item in document.map_range(&records, ..) {
-        let Ok(Some((Value::Object(_), record))) = document.get(&records, item.key.as_ref()) else {
-            return Err("not-its-kind");
-        };
-        for field in fields {
-            for (value, written) in document
-                .get_all(&record, *field)
-                .map_err(|_| "not-its-kind")?
-            {
-                let Some(name) = value.as_str() else { continue };
-                let ObjId::Id(_, actor, _) = written else {
-                    continue;
-                };
-                let writer =
-                    Actor::from_slice(actor.to_bytes()).and_then(|actor| people.get(&actor.phone));
-                if writer.is_none_or(|person| person.to_string() != name) {
-                    return Err("another-name");
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 fn edit(job: &EditJob) -> Answer {
@@ -388,3 +316,6 @@ fn write<R: Record>(
         Err(_) => Err("edit-failed".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;

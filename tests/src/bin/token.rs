@@ -4,6 +4,7 @@
 use kieumau_tests::driver::Driver;
 
 #[tokio::main]
+#[expect(clippy::print_stdout, reason = "the token is what it is for")]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
     let (Some(url), Some(code)) = (arguments.next(), arguments.next()) else {

@@ -8,7 +8,6 @@ use crate::{
     seal::{Seal, Signer},
 };
 use ed25519_dalek::SigningKey;
-use serde::Serialize;
 use std::collections::BTreeMap;
 
 pub(super) const PHONES: [PhoneId; 2] = [
@@ -84,11 +83,11 @@ impl Hand<'_> {
         key: impl Fn(&Keys) -> &SigningKey,
         typ: &str,
         slot: &str,
-        claims: &impl Serialize,
+        payload: &[u8],
     ) -> String {
         let by = |keys: &Keys| {
             let name = jws::kid(&key(keys).verifying_key());
-            jws::sign(key(keys), typ, &name, claims)
+            jws::sign_payload(key(keys), typ, &name, payload)
         };
         let text = |token: &str| token.rsplit_once('.').expect("three parts").0.to_owned();
         let slot = format!("{typ} {slot}");

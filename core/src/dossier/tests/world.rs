@@ -174,12 +174,17 @@ impl World {
             asked_by: self.asked_by,
         };
         write_with(&collected, &mut |claims| match claims {
-            Claims::Head(head) => hand.token(|keys| &keys.log, head::TYP, "", head),
+            Claims::Head(head) => hand.token(|keys| &keys.log, head::TYP, "", &json(head)),
             Claims::Receipt(receipt) => {
                 let slot = receipt.document.to_string();
-                hand.token(|keys| &keys.receipt, receipt::TYP, &slot, receipt)
+                hand.token(
+                    |keys| &keys.receipt,
+                    receipt::TYP,
+                    &slot,
+                    &receipt.payload(),
+                )
             }
-            Claims::Statement(statement) => hand.token(|keys| &keys.log, TYP, "", statement),
+            Claims::Statement(statement) => hand.token(|keys| &keys.log, TYP, "", &json(statement)),
         })
         .expect("it is written")
     }
@@ -249,12 +254,12 @@ impl World {
         let at_ms = 7;
         let leaf = match event {
             Event::Key(purpose) => {
-                let key = match purpose {
-                    KeyPurpose::Log => &keys.log,
-                    KeyPurpose::Receipt => &keys.receipt,
-                    KeyPurpose::Seal => &keys.seal,
+                let public_key = match purpose {
+                    KeyPurpose::Log => keys.log.verifying_key().to_bytes(),
+                    KeyPurpose::Receipt => keys.receipt.verifying_key().to_bytes(),
+                    KeyPurpose::Seal => keys.seal.verifying_key().to_bytes(),
+                    KeyPurpose::Rescue => [9; 32],
                 };
-                let public_key = key.verifying_key().to_bytes();
                 Leaf::ServerKey {
                     purpose: *purpose,
                     public_key,
@@ -323,4 +328,8 @@ fn borrowed((position, content, path): &OwnedLeaf) -> ProvenLeaf<'_> {
 
 pub(super) fn hash(change: &[u8]) -> Sha256 {
     header::read(change).expect("a change").hash
+}
+
+fn json(claims: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(claims).expect("claims are JSON")
 }

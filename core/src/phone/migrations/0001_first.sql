@@ -1,4 +1,5 @@
--- The phone's database. Everything here is truth but for `document.summary`, which is computed from the changes.
+-- The phone's database. Truth but for what is computed from the changes: the columns of `document` after `own`, and the tables
+-- `decision`, `record` and `attachment_use`.
 -- Ids are UUIDs as text, hashes 64 lower-case hexadecimal digits, times Unix milliseconds by this phone's clock.
 
 create table secret (
@@ -18,6 +19,7 @@ create table profile (
     log_key blob not null,
     receipt_key blob not null,
     seal_key blob not null,
+    rescue_key blob not null,
     enrolled_at_ms integer not null,
     -- Set when the server says that this phone was revoked: nothing is deleted, nothing more is sent.
     revoked_at_ms integer
@@ -28,10 +30,37 @@ create table document (
     kind text not null,
     unit_id text not null,
     name text not null,
+    heads text not null,               -- ascending, so that a set of heads has one spelling
+    own integer not null,              -- 1: something in it was written here
+    -- The reader lost the right to it; what is here stays.
+    ungranted_at_ms integer,
+    -- What lists show of a patrol.
+    title text,
+    started_at_ms integer,
+    ended_at_ms integer,
+    paused integer,
+    observation_count integer,
+    length_m real
+) strict, without rowid;
+
+-- The decision that stands about a document. It may come before the document.
+create table decision (
+    document_id text primary key,
+    verdict text not null,
     heads text not null,
-    summary text not null,
-    -- The reader lost the right to it; what was written here stays.
-    ungranted_at_ms integer
+    field text,
+    remark text,
+    decided_by text not null,
+    decided_at_ms integer not null
+) strict, without rowid;
+
+-- What a document says, so that it can be shown without its changes. Read only while the document has these heads, and only by
+-- the version of the app that wrote it: another may know other fields.
+create table record (
+    document_id text primary key references document (document_id),
+    heads text not null,
+    app_version text not null,
+    content text not null
 ) strict, without rowid;
 
 create table change (
@@ -44,6 +73,7 @@ create table change (
 ) strict;
 create index change_document on change (document_id, position);
 create index change_unsent on change (position) where server is null;
+create index change_unsettled on change (document_id, server) where server is not 'held';
 
 create table seal (
     document_id text not null,
@@ -69,7 +99,12 @@ create table attachment (
     file_key blob not null,
     file_name text not null,           -- random: a folder listing tells nothing
     upload_url text,
-    received_at_ms integer             -- the server has it whole
+    received_at_ms integer,            -- the server has it whole
+    let_go_at_ms integer,              -- this phone's copy went by the rule of retention
+    -- The small picture beside it; null where there is none.
+    preview_key blob,
+    preview_name text,
+    preview_size_bytes integer
 ) strict, without rowid;
 
 create table attachment_use (
@@ -77,18 +112,44 @@ create table attachment_use (
     sha256 text not null,
     primary key (document_id, sha256)
 ) strict, without rowid;
+create index attachment_use_file on attachment_use (sha256);
 
 create table receipt (
     document_id text primary key,
     heads text not null,
     attachments text not null,
-    jws text not null
+    jws text not null                  -- tokens, space-separated: several when one cannot name all files
 ) strict, without rowid;
+-- The signature is ten times as long as what lists compare.
+create index receipt_compared on receipt (document_id, heads, attachments);
 
 create table sync (
     one integer primary key check (one = 1),
     cursor text not null,
     -- The newest change that was there when a sync was last tried.
-    tried_through integer not null
+    tried_through integer not null,
+    -- What the server announced that its backups hold: the leaves below this, in this epoch. Null until it did.
+    backed_up_epoch blob,
+    backed_up_through integer
 ) strict;
 insert into sync (one, cursor, tried_through) values (1, '', 0);
+
+-- Where each document is on its way to the server: the one place where what the server signed for is compared with what is here.
+-- Sets of heads have one spelling, so equal texts are equal heads; a test holds `covered` against `Receipt::covers`.
+create view standing as
+select d.*,
+    coalesce(r.heads = d.heads, 0) and not exists (
+        select 1 from attachment_use u where u.document_id = d.document_id and instr(r.attachments, u.sha256) = 0
+    ) as covered,
+    coalesce(c.unsettled, 0) as unsettled,
+    coalesce(c.newest_unsent <= (select tried_through from sync), 1) as tried,
+    d.document_id in (select document_id from fix) as loose,
+    k.heads = d.heads as decided_about_this,
+    k.verdict, k.heads as decided_heads, k.field, k.remark, k.decided_by, k.decided_at_ms
+from document d
+left join receipt r indexed by receipt_compared on r.document_id = d.document_id
+left join (
+    select document_id, count(*) as unsettled, max(position) filter (where server is null) as newest_unsent
+    from change where server is not 'held' group by document_id
+) c on c.document_id = d.document_id
+left join decision k on k.document_id = d.document_id;

@@ -1,7 +1,8 @@
 //! Files: each is sent from wherever the server is with it (tus 1.0), and one that fails holds up nothing else.
 
 use super::{Event, Session};
-use crate::phone::{PhoneError, attachments::Unsent, client::UPLOAD_CHUNK};
+use crate::phone::{PhoneError, Why, attachments::Unsent, client::UPLOAD_CHUNK};
+use std::time::Instant;
 
 impl Session<'_> {
     /// Sends one file whole. One that fails by itself (unreadable here, refused there) stays behind and holds up nothing.
@@ -21,7 +22,12 @@ impl Session<'_> {
             {
                 Err(PhoneError::SignedOut { word })
             }
-            Err(_) => {
+            Err(error) => {
+                // A piece that was refused is sent again as one that broke off.
+                self.pace.broke();
+                let mut way = self.phone.syncing.way.write().await;
+                way.files.insert(file.sha256, Why::of(&error));
+                drop(way);
                 self.failed_files.insert(file.sha256);
                 self.report.failed_files += 1;
                 Ok((false, false))
@@ -32,11 +38,15 @@ impl Session<'_> {
     async fn send_file(&mut self, file: &Unsent) -> Result<(), PhoneError> {
         let (url, mut offset) = self.resume(file).await?;
         while offset < file.size_bytes {
-            let bytes = file.read(offset, UPLOAD_CHUNK).await?;
+            let bytes = file
+                .read(offset, self.pace.size().min(UPLOAD_CHUNK))
+                .await?;
+            let (size, begun) = (bytes.len(), Instant::now());
             offset = self
                 .client
                 .upload(self.token()?, &url, offset, bytes)
                 .await?;
+            self.pace.went(size, begun.elapsed());
             let progress = Event::Progress {
                 sha256: file.sha256,
                 sent_bytes: offset,
@@ -63,8 +73,6 @@ impl Session<'_> {
                 Ok(offset) => return Ok((url.clone(), offset)),
                 Err(PhoneError::SignedOut { word })
                     if word == "not-found" || word == "upload-expired" => {}
-                // A HEAD has no body, so a refusal has no word: begin anew, which asks the server what is wrong.
-                Err(PhoneError::Offline { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

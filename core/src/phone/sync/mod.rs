@@ -1,17 +1,19 @@
 //! A sync: `exchange` says what is next, this does it. One at a time, cancellable, goes on at any byte after any end.
 
 mod files;
+mod pace;
 mod pull;
 mod push;
 
-use super::{Phone, client::Client, error::PhoneError};
+use super::{Phone, client::Client, error::PhoneError, queue::InTheWay};
 use crate::{
-    exchange::{Answer, Exchange, Failure, Situation, Step},
+    exchange::{Answer, Exchange, Failure, Feed, Situation, Step},
     hash::Sha256,
     id::DocumentId,
     token::AccessToken,
 };
 use ed25519_dalek::SigningKey;
+use pace::Pace;
 use std::{
     collections::BTreeSet,
     sync::{
@@ -29,6 +31,17 @@ pub struct SyncOptions {
     pub tries: u32,
     /// Send files too, not only text.
     pub attachments: bool,
+    /// Files wait for a line that is not metered: the officer's choice, for photos cost data.
+    pub wifi_only: bool,
+    /// The line is metered now: the platform says so.
+    pub metered: bool,
+}
+
+impl SyncOptions {
+    /// Files wait although they are to be sent: for another line.
+    const fn files_wait_for_wifi(self) -> bool {
+        self.attachments && self.wifi_only && self.metered
+    }
 }
 
 impl Default for SyncOptions {
@@ -36,6 +49,8 @@ impl Default for SyncOptions {
         Self {
             tries: 5,
             attachments: true,
+            wifi_only: false,
+            metered: false,
         }
     }
 }
@@ -84,10 +99,11 @@ pub trait Listener: Send + Sync {
     fn on_event(&self, event: Event);
 }
 
-/// What one sync leaves to the next: a token, and a client whose connections may still be open.
+/// What one sync leaves to the next: a token, what the line bears, and a client whose connections may still be open.
 #[derive(Default)]
 struct Kept {
     token: Option<AccessToken>,
+    pace: Pace,
     client: Option<Client>,
 }
 
@@ -99,12 +115,25 @@ pub(super) struct Syncing {
     /// The server's clock minus this phone's, once a refusal told it.
     skew_ms: AtomicI64,
     cancel: Notify,
+    /// What the sync that runs, or ran last, found in its way.
+    way: RwLock<InTheWay>,
     listener: RwLock<Option<Arc<dyn Listener>>>,
 }
 
 impl Syncing {
     pub(super) fn sending(&self) -> bool {
         self.sending.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn skew_ms(&self) -> i64 {
+        self.skew_ms.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn in_the_way(&self) -> InTheWay {
+        InTheWay {
+            sending: self.sending(),
+            ..self.way.read().await.clone()
+        }
     }
 
     async fn tell(&self, event: Event) {
@@ -136,6 +165,7 @@ struct Session<'a> {
     client: Client,
     key: SigningKey,
     token: &'a mut Option<AccessToken>,
+    pace: &'a mut Pace,
     options: SyncOptions,
     report: SyncReport,
     last_error: Option<PhoneError>,
@@ -166,11 +196,18 @@ impl Phone {
         let mut kept = self.syncing.one.lock().await;
         let cancelled = self.syncing.cancel.notified();
         let sending = Sending::new(&self.syncing.sending);
+        *self.syncing.way.write().await = InTheWay {
+            metered: options.files_wait_for_wifi(),
+            ..InTheWay::default()
+        };
         let outcome = tokio::select! {
             outcome = self.sync_now(&mut kept, options) => outcome,
             () = cancelled => Ok(SyncReport::default()),
         };
         drop(sending);
+        if matches!(outcome, Err(PhoneError::StorageFull)) {
+            self.syncing.way.write().await.no_space = true;
+        }
         self.syncing.tell(Event::State).await;
         outcome
     }
@@ -207,6 +244,7 @@ impl Phone {
             client,
             key,
             token: &mut kept.token,
+            pace: &mut kept.pace,
             options,
             report: SyncReport::default(),
             last_error: None,
@@ -224,10 +262,10 @@ impl Session<'_> {
         loop {
             let situation = self.situation().await?;
             let went = match exchange.step(situation) {
-                Step::SignIn => self.sign_in().await,
+                Step::SignIn => self.sign_in().await.map(|()| (false, Feed::Unread)),
                 Step::Push => self.push().await,
-                Step::Upload => self.upload().await,
-                Step::Pull => self.pull().await,
+                Step::Upload => self.upload().await.map(|(news, _)| (news, Feed::Unread)),
+                Step::Pull => self.pull().await.map(|(news, more)| (news, feed(more))),
                 Step::Rest(rest) => {
                     tokio::time::sleep(rest).await;
                     continue;
@@ -240,7 +278,7 @@ impl Session<'_> {
                 }
             };
             let answer = match went {
-                Ok((news, more)) => Answer::Went { news, more },
+                Ok((news, feed)) => Answer::Went { news, feed },
                 Err(error) => Answer::Failed(self.failed(error).await?),
             };
             exchange.answered(answer, rand::random());
@@ -251,13 +289,14 @@ impl Session<'_> {
         let mut store = self.phone.store().await;
         let (unsent_changes, unsent_files): (bool, i64) = sqlx::query_as(
             "select exists (select 1 from change where server is null), \
-             (select count(*) from attachment where received_at_ms is null)",
+             (select count(*) from attachment where received_at_ms is null and let_go_at_ms is null)",
         )
         .fetch_one(&mut store.connection)
         .await?;
         let unconfirmed = !push::unconfirmed(&mut store.connection).await?.is_empty();
-        let unsent_files =
-            unsent_files > self.failed_files.len() as i64 && self.options.attachments;
+        let unsent_files = unsent_files > self.failed_files.len() as i64
+            && self.options.attachments
+            && !self.options.files_wait_for_wifi();
         Ok(Situation {
             signed_in: self.token.is_some(),
             unsent_changes,
@@ -271,7 +310,10 @@ impl Session<'_> {
         let failure = match &error {
             PhoneError::Offline {
                 retry_after_s: None,
-            } => Failure::Unreachable,
+            } => {
+                self.pace.broke();
+                Failure::Unreachable
+            }
             PhoneError::Offline {
                 retry_after_s: Some(seconds),
             } => Failure::Busy {
@@ -313,15 +355,15 @@ impl Session<'_> {
         Ok(failure)
     }
 
-    async fn sign_in(&mut self) -> Result<(bool, bool), PhoneError> {
+    async fn sign_in(&mut self) -> Result<(), PhoneError> {
         let phone = self.phone.store().await.profile()?.phone;
-        let server_ms = self.phone.now_ms() + self.phone.syncing.skew_ms.load(Ordering::Relaxed);
+        let server_ms = self.phone.server_ms();
         *self.token = Some(
             self.client
                 .token(phone, &self.key, server_ms, rand::random())
                 .await?,
         );
-        Ok((false, false))
+        Ok(())
     }
 
     fn token(&self) -> Result<&AccessToken, PhoneError> {
@@ -329,4 +371,9 @@ impl Session<'_> {
             .as_ref()
             .ok_or_else(|| PhoneError::internal("a request before signing in"))
     }
+}
+
+/// What a page showed of the feed.
+const fn feed(more: bool) -> Feed {
+    if more { Feed::More } else { Feed::Read }
 }

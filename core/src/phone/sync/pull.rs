@@ -9,20 +9,32 @@ use crate::{
     id::DocumentId,
     phone::PhoneError,
     seal::Seal,
-    wire::Pulled,
+    wire::{After, Pulled},
 };
 use sqlx::Row as _;
 
 impl Session<'_> {
     pub(super) async fn pull(&mut self) -> Result<(bool, bool), PhoneError> {
-        let cursor: String = {
-            let mut store = self.phone.store().await;
-            sqlx::query("select cursor from sync")
-                .fetch_one(&mut store.connection)
-                .await?
-                .get(0)
-        };
-        let items = self.client.pull(self.token()?, &cursor).await?;
+        let after = self.after().await?;
+        let items = self.client.pull(self.token()?, &after).await?;
+        self.take_in(items).await
+    }
+
+    /// Where this phone is in its feeds.
+    pub(super) async fn after(&self) -> Result<After, PhoneError> {
+        let mut store = self.phone.store().await;
+        let cursor = sqlx::query("select cursor from sync")
+            .fetch_one(&mut store.connection)
+            .await?
+            .get(0);
+        Ok(After {
+            cursor,
+            opening: Some(store.opening),
+        })
+    }
+
+    /// Takes in one page of the feed, wherever it came from.
+    pub(super) async fn take_in(&mut self, items: Vec<Pulled>) -> Result<(bool, bool), PhoneError> {
         let mut came = 0;
         let mut open: Option<Incoming> = None;
         for item in items {

@@ -2,14 +2,15 @@
 //!
 //! What the server answers is written down in one transaction; a receipt counts only if its signature holds.
 
-use super::{Event, Session};
+use super::{Event, Session, feed};
 use crate::{
     document::{Change, Key},
+    exchange::Feed,
     hash::Sha256,
     header,
     id::DocumentId,
     phone::{
-        PhoneError,
+        PhoneError, client,
         store::{parse_hashes, put_seal},
     },
     receipt::Receipt,
@@ -18,22 +19,47 @@ use crate::{
     wire::{Push, Pushed, PushedDocument, ReceiptRequest, WireKey},
 };
 use ed25519_dalek::{SigningKey, VerifyingKey};
-use sqlx::{Connection as _, Row as _};
-use std::collections::BTreeMap;
+use sqlx::{Connection as _, Row as _, Sqlite, Transaction};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 /// Changes in one push: with their seals well below the server's limits.
 const PUSH_CHANGES: i64 = 2_000;
-/// Bytes of changes in one push.
+/// Bytes of changes in one push, on a line that bears them.
 const PUSH_BYTES: usize = 4 << 20;
 /// Documents asked about in one push.
 const PUSH_RECEIPTS: usize = 2_000;
 
 impl Session<'_> {
-    pub(super) async fn push(&mut self) -> Result<(bool, bool), PhoneError> {
-        let (push, sent) = self.next_push().await?;
-        let pushed = self.client.push(self.token()?, &push).await?;
+    pub(super) async fn push(&mut self) -> Result<(bool, Feed), PhoneError> {
+        let (mut push, sent) = self.next_push().await?;
+        // The last push of several asks for the feed's next page; a phone that has nothing yet pulls, which comes compressed.
+        let after = self.after().await?;
+        push.after =
+            (!after.cursor.is_empty() && self.all_sent_after(&sent).await?).then_some(after);
+        let begun = Instant::now();
+        let (pushed, size) = self.client.push(self.token()?, &push).await?;
+        self.pace.went(size, begun.elapsed());
         self.hear(&sent, &pushed).await?;
-        Ok((true, false))
+        match &pushed.page {
+            None => Ok((false, Feed::Unread)),
+            Some(page) => {
+                let (news, more) = self.take_in(client::sequence(page)?).await?;
+                Ok((news, feed(more)))
+            }
+        }
+    }
+
+    /// Whether nothing is unsent but `sent`.
+    async fn all_sent_after(&self, sent: &[Sha256]) -> Result<bool, PhoneError> {
+        let mut store = self.phone.store().await;
+        let unsent: i64 = sqlx::query("select count(*) from change where server is null")
+            .fetch_one(&mut store.connection)
+            .await?
+            .get(0);
+        Ok(unsent <= i64::try_from(sent.len()).map_err(PhoneError::internal)?)
     }
 
     /// The oldest unsent changes with fresh seals, and a question about every document that lacks its receipt.
@@ -57,7 +83,7 @@ impl Session<'_> {
                 bytes: row.get(2),
             };
             bytes += change.bytes.len();
-            if bytes > PUSH_BYTES && !sent.is_empty() {
+            if bytes > self.pace.size().min(PUSH_BYTES) && !sent.is_empty() {
                 break;
             }
             sent.push(change.hash);
@@ -116,35 +142,83 @@ impl Session<'_> {
                 .execute(&mut *tx)
                 .await?;
         }
-        // The server says it has not what this phone thought it had sent: it is sent again.
+        // The server says it has not what this phone thought it had sent: it is sent again. One that is on its way goes on.
         for sha256 in &pushed.missing_attachments {
             sqlx::query(
-                "update attachment set received_at_ms = null, upload_url = null where sha256 = $1",
+                "update attachment set received_at_ms = null, upload_url = null \
+                 where sha256 = $1 and received_at_ms is not null",
             )
             .bind(sha256.to_string())
             .execute(&mut *tx)
             .await?;
         }
+        let mut receipts: BTreeMap<DocumentId, Receipts> = BTreeMap::new();
         for jws in &pushed.receipts {
-            let Ok(receipt) = Receipt::verify(jws, |_| Some(receipt_key)) else {
-                continue;
-            };
+            if let Ok(receipt) = Receipt::verify(jws, |_| Some(receipt_key)) {
+                receipts
+                    .entry(receipt.document)
+                    .or_default()
+                    .add(receipt, jws);
+            }
+        }
+        for (document, receipts) in &receipts {
             self.report.receipts += 1;
-            sqlx::query(
-                "insert into receipt (document_id, heads, attachments, jws) values ($1, $2, $3, $4) \
-                 on conflict (document_id) do update set heads = excluded.heads, \
-                 attachments = excluded.attachments, jws = excluded.jws",
-            )
-            .bind(receipt.document.to_string())
-            .bind(heads_text(&receipt.heads))
-            .bind(heads_text(&receipt.attachments))
-            .bind(jws)
-            .execute(&mut *tx)
-            .await?;
+            receipts.put(&mut tx, *document).await?;
         }
         tx.commit().await?;
         drop(store);
         self.phone.syncing.tell(Event::State).await;
+        Ok(())
+    }
+}
+
+/// What one answer's receipts say about one document: more than one when it names more files than one receipt does.
+#[derive(Default)]
+struct Receipts {
+    heads: String,
+    attachments: BTreeSet<Sha256>,
+    tokens: Vec<String>,
+}
+
+impl Receipts {
+    fn add(&mut self, receipt: Receipt, jws: &str) {
+        let heads = heads_text(&receipt.heads);
+        if self.heads != heads {
+            *self = Self {
+                heads,
+                ..Self::default()
+            };
+        }
+        self.attachments.extend(receipt.attachments);
+        self.tokens.push(jws.to_owned());
+    }
+
+    async fn put(
+        &self,
+        tx: &mut Transaction<'_, Sqlite>,
+        document: DocumentId,
+    ) -> Result<(), PhoneError> {
+        let attachments: Vec<Sha256> = self.attachments.iter().copied().collect();
+        sqlx::query(
+            "insert into receipt (document_id, heads, attachments, jws) values ($1, $2, $3, $4) \
+             on conflict (document_id) do update set heads = excluded.heads, \
+             attachments = excluded.attachments, jws = excluded.jws",
+        )
+        .bind(document.to_string())
+        .bind(&self.heads)
+        .bind(heads_text(&attachments))
+        .bind(self.tokens.join(" "))
+        .execute(&mut **tx)
+        .await?;
+        // The heads are held with all that is below them: nothing of the document waits any more.
+        sqlx::query(
+            "update change set server = 'held' where document_id = $1 and server = 'waiting' \
+             and exists (select 1 from document d where d.document_id = $1 and d.heads = $2)",
+        )
+        .bind(document.to_string())
+        .bind(&self.heads)
+        .execute(&mut **tx)
+        .await?;
         Ok(())
     }
 }
@@ -175,31 +249,24 @@ pub(super) async fn unconfirmed(
     connection: &mut sqlx::SqliteConnection,
 ) -> Result<Vec<ReceiptRequest>, PhoneError> {
     let rows = sqlx::query(
-        "select d.document_id, d.heads, r.heads, coalesce(r.attachments, ''), \
-         coalesce((select group_concat(u.sha256, ' ') from attachment_use u where u.document_id = d.document_id), '') \
-         from document d left join receipt r on r.document_id = d.document_id \
-         where exists (select 1 from change c where c.document_id = d.document_id and c.own = 1)",
+        "select document_id, heads, \
+         coalesce((select group_concat(u.sha256, ' ') from attachment_use u where u.document_id = standing.document_id), '') \
+         from standing where own and not covered",
     )
     .fetch_all(connection)
     .await?;
-    let mut requests = Vec::new();
-    for row in rows {
-        let covered = parse_hashes(row.get(3));
-        let mut attachments = parse_hashes(row.get(4));
-        attachments.sort_unstable();
-        let whole = row.get::<Option<&str>, _>(2) == Some(row.get(1))
-            && attachments.iter().all(|a| covered.contains(a));
-        if !whole {
-            let document = row
-                .get::<&str, _>(0)
-                .parse()
-                .map_err(PhoneError::internal)?;
-            requests.push(ReceiptRequest {
-                document,
+    rows.iter()
+        .map(|row| {
+            let mut attachments = parse_hashes(row.get(2));
+            attachments.sort_unstable();
+            Ok(ReceiptRequest {
+                document: row
+                    .get::<&str, _>(0)
+                    .parse()
+                    .map_err(PhoneError::internal)?,
                 heads: parse_hashes(row.get(1)),
                 attachments,
-            });
-        }
-    }
-    Ok(requests)
+            })
+        })
+        .collect()
 }

@@ -302,6 +302,7 @@ async fn sync(phone: &Phone, tries: u32) -> Result<Value, PhoneError> {
     let options = SyncOptions {
         tries,
         attachments: true,
+        ..SyncOptions::default()
     };
     let report = phone.sync(options).await?;
     Ok(json!({
@@ -318,8 +319,9 @@ async fn answer(phone: &Phone, question: Told) -> Result<Value, PhoneError> {
         Told::Track { patrol } => phone
             .patrol(patrol)
             .await?
-            .fixes
-            .iter()
+            .tracks
+            .values()
+            .flatten()
             .map(shown::fix)
             .collect(),
         Told::Observations { patrol } => phone

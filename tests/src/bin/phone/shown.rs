@@ -2,7 +2,7 @@
 
 use kieumau_core::{
     phone::{
-        ClashView, EvidenceFileView, Item, ItemState, ObservationView, PatrolView, PhoneError,
+        ClashView, EvidenceFileView, Item, ItemState, ObservationView, PatrolView, PhoneError, Why,
     },
     position::Fix,
     receipt::Receipt,
@@ -39,7 +39,7 @@ pub fn patrol(view: &PatrolView) -> Value {
     json!({
         "title": view.summary.title, "state": state_word(view.summary.state), "join_qr": view.join_qr,
         "started_at_ms": view.summary.started_at_ms, "ended_at_ms": view.summary.ended_at_ms,
-        "fixes": view.fixes.len(), "length_m": view.summary.length_m, "team": view.team,
+        "fixes": view.tracks.values().flatten().count(), "length_m": view.summary.length_m, "team": view.team,
     })
 }
 
@@ -76,10 +76,18 @@ pub fn item(item: &Item) -> Value {
         .decided
         .as_ref()
         .and_then(|decided| decided.remark.as_ref());
+    let refused: Vec<_> = item
+        .waiting
+        .iter()
+        .filter_map(|waiting| match &waiting.why {
+            Why::Refused { word } => Some(word),
+            _ => None,
+        })
+        .collect();
     json!({
         "document": item.document, "kind": item.kind, "state": state_word(item.state),
         "unsent_changes": item.unsent_changes, "unsent_attachments": item.unsent_attachments,
-        "refused": item.refused, "remark": remark,
+        "refused": refused, "remark": remark,
     })
 }
 

@@ -54,7 +54,10 @@ class PhoneStore private constructor(private val phone: Phone, private val event
 
     suspend fun end(patrol: DocumentId) = record { end(patrol) }
 
-    suspend fun handOver(patrol: DocumentId, to: PersonId, note: String) = record { handOver(patrol, to, note) }
+    suspend fun handOver(patrol: DocumentId, to: PersonId, note: String): HandoverId =
+        record { handOver(patrol, to, note) }
+
+    suspend fun confirmHandover(patrol: DocumentId, handover: HandoverId) = record { confirmHandover(patrol, handover) }
 
     /** Null when the fix is on the disk; the reason when it was let go, which is no error. */
     suspend fun addFix(patrol: DocumentId, fix: Fix): Dropped? = record { addFix(patrol, fix) }
@@ -107,6 +110,12 @@ class PhoneStore private constructor(private val phone: Phone, private val event
     /** False if there is no clash there any more. */
     suspend fun choose(clash: ClashView, index: UInt): Boolean =
         record { choose(clash.document, clash.path, index) }
+
+    /** Writes what the server has not signed for to a file at [path] that only the server can read. Needs no signal. */
+    suspend fun exportRescue(path: String): RescueReport = record { exportRescue(path) }
+
+    /** Hands in the rescue file at [path], one's own or a colleague's. */
+    suspend fun deliverRescue(path: String): RescueTaken = apart { deliverRescue(path) }
 
     /** Sends what is unsent, fetches what is new, gets receipts. A second call waits for the first and goes after it. */
     suspend fun sync(options: SyncOptions? = null): SyncReport = oneSync.withLock {

@@ -11,7 +11,7 @@ class EnrolmentDesk : AutoCloseable {
     private val answer = """
         {"phone":"00000000-0000-7000-8000-000000000001","person":"00000000-0000-7000-8000-000000000002",
          "unit":"00000000-0000-7000-8000-000000000003","role":"officer","person_name":"An",
-         "unit_name":"Công an phường Trường Vinh","log_key":"$key","receipt_key":"$key","seal_key":"$key",
+         "unit_name":"Công an phường Trường Vinh","log_key":"$key","receipt_key":"$key","seal_key":"$key","rescue_key":"$key",
          "epoch":"desk","leaf":0,"server_time_ms":1795410000000}
     """.trimIndent().encodeToByteArray()
 

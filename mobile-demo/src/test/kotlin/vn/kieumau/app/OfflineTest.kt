@@ -93,7 +93,7 @@ class OfflineTest {
             assertEquals("An", store.profile().first()?.personName)
             val view = store.patrol(patrol).first()
             assertEquals(mapOf("motorbike" to 2L), view.vehicles)
-            assertEquals(8.0, view.fixes.single().accuracyM)
+            assertEquals(8.0, view.tracks.single().fixes.single().accuracyM)
             val observation = store.observations(patrol).first().single()
             assertEquals("Lấn chiếm vỉa hè", observation.content.note)
             assertEquals(Position(18.6734, 105.6813), observation.content.position)
@@ -135,6 +135,22 @@ class OfflineTest {
             assertTrue(refused is PhoneException.Offline)
             assertEquals(SyncState.Failed(refused), store.sync.value)
             assertEquals(ItemState.WAITING, store.items().first().single().state)
+        }
+    }
+
+    @Test
+    fun `a rescue file is written without signal and no recorded word is in it`() = runBlocking {
+        enrolled().use { store ->
+            val patrol = store.startPatrol(NewPatrol("Ca đêm"))
+            store.addObservation(patrol, sidewalk.copy(note = "Lấn chiếm vỉa hè"))
+            val path = folder.resolve("an.rescue")
+            val report = store.exportRescue(path.toString())
+            assertEquals(2u, report.changes)
+            val text = Files.readString(path, Charsets.ISO_8859_1)
+            for (charset in listOf(Charsets.UTF_8, Charsets.UTF_16LE, Charsets.UTF_16BE)) {
+                val needle = "vỉa hè".toByteArray(charset).toString(Charsets.ISO_8859_1)
+                assertTrue(needle !in text)
+            }
         }
     }
 }

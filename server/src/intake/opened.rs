@@ -1,0 +1,429 @@
+//! A document while a group of pushes is decided about: what admission has to know of it, and what is to be written.
+//!
+//! What is read is what the arrived changes touch: they themselves, what they depend on, the newest change of each of their
+//! actors, and what waits. Never the whole history: a document of 10,000 changes takes one more as fast as a new one.
+
+use super::{Batch, PreparedChange, PreparedDocument, PreparedPush, RefusedChange, Taken, writer};
+use crate::{
+    app::App,
+    database::Tx,
+    feed,
+    insert::{Insert, Value},
+    row::parsed,
+    stored::{self, StoredDocument},
+};
+use kieumau_core::{
+    document::birth,
+    hash::Sha256,
+    id::{DocumentId, PhoneId},
+    log::{
+        admission::{self, Admitted, Candidate, Known, Outcome, Refusal},
+        leaf::Leaf,
+    },
+    review::heads_text,
+    seal::{Seal, Signer},
+};
+use sqlx::Row as _;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most that one document may hold, bytes of changes.
+const DOCUMENT_LIMIT_BYTES: i64 = 4 << 20;
+
+/// A document that is held.
+pub(super) struct Opened<'a> {
+    pub(super) stored: StoredDocument,
+    known: Known,
+    /// Changes that wait in the database.
+    waited: BTreeMap<Sha256, Candidate>,
+    /// New rows, by hash; those without a number wait.
+    pub(super) rows: BTreeMap<Sha256, NewRow<'a>>,
+    /// Rows that waited and are accepted now, with their numbers.
+    pub(super) ended: Vec<(Sha256, i64)>,
+    /// Seals to be kept.
+    pub(super) seals: Vec<&'a Seal>,
+    /// Whether its row is to be written.
+    pub(super) grown: bool,
+}
+
+/// A change that gets a row.
+pub(super) struct NewRow<'a> {
+    pub(super) change: &'a PreparedChange,
+    pub(super) carrier: Option<PhoneId>,
+    pub(super) number: Option<i64>,
+}
+
+/// Opens every document of these pushes, which it holds until the transaction ends.
+///
+/// # Errors
+/// What the database says.
+pub(super) async fn open<'a>(
+    app: &App,
+    tx: &mut Tx,
+    pushes: &[&'a PreparedPush],
+) -> Result<BTreeMap<DocumentId, Opened<'a>>, sqlx::Error> {
+    let arrived = || pushes.iter().flat_map(|push| &push.documents);
+    let ids: BTreeSet<DocumentId> = arrived().map(|document| document.key.document()).collect();
+    let mut held = StoredDocument::hold_all(tx, &app.vault, &ids).await?;
+    let mut documents = BTreeMap::new();
+    for document in arrived() {
+        let id = document.key.document();
+        documents.entry(id).or_insert_with(|| {
+            let stored = held.remove(&id);
+            Opened::new(stored.unwrap_or_else(|| StoredDocument::new(&app.vault, &document.key)))
+        });
+    }
+    waited(tx, &mut documents).await?;
+    let mut wanted = Wanted::default();
+    for document in arrived() {
+        if let Some(opened) = documents.get(&document.key.document()) {
+            let candidates = document.changes.iter().map(|change| &change.candidate);
+            wanted.add(opened, candidates.chain(opened.waited.values()));
+        }
+    }
+    wanted.read(tx, &mut documents).await?;
+    Ok(documents)
+}
+
+/// Reads what waits in these documents.
+async fn waited(
+    tx: &mut Tx,
+    documents: &mut BTreeMap<DocumentId, Opened<'_>>,
+) -> Result<(), sqlx::Error> {
+    for (id, opened) in documents
+        .iter_mut()
+        .filter(|(_, opened)| opened.stored.waits)
+    {
+        let rows = sqlx::query(
+            "select hash, actor, seq, deps from change where document_id = $1 and state = 'waiting'",
+        )
+        .bind(id.to_string())
+        .fetch_all(&mut **tx)
+        .await?;
+        for row in rows {
+            let candidate = Candidate {
+                hash: parsed(&row, "hash")?,
+                actor: row.get::<String, _>(1).into_bytes(),
+                seq: row.get::<i64, _>(2).unsigned_abs(),
+                deps: stored::parse_hashes(&row.get::<String, _>(3)),
+            };
+            opened.waited.insert(candidate.hash, candidate);
+        }
+    }
+    Ok(())
+}
+
+/// What has to be looked up: hashes that may be held, and actors. Of a document that has no row yet, nothing.
+#[derive(Default)]
+struct Wanted {
+    hashes: BTreeSet<(DocumentId, Sha256)>,
+    actors: BTreeSet<(DocumentId, Vec<u8>)>,
+}
+
+impl Wanted {
+    fn add<'c>(&mut self, opened: &Opened<'_>, candidates: impl Iterator<Item = &'c Candidate>) {
+        if opened.stored.is_new() {
+            return;
+        }
+        let id = opened.stored.key.document();
+        for candidate in candidates {
+            self.actors.insert((id, candidate.actor.clone()));
+            let hashes = candidate.deps.iter().chain([&candidate.hash]);
+            let unknown = hashes.filter(|hash| !opened.known.held.contains(hash));
+            self.hashes.extend(unknown.map(|hash| (id, *hash)));
+        }
+    }
+
+    async fn read(
+        self,
+        tx: &mut Tx,
+        documents: &mut BTreeMap<DocumentId, Opened<'_>>,
+    ) -> Result<(), sqlx::Error> {
+        let mut held = Insert::new(
+            "with wanted (document_id, hash) as (values",
+            2,
+            ") select distinct c.document_id, c.hash from wanted w \
+             join change c on c.document_id = w.document_id and c.hash = w.hash where c.state <> 'waiting'",
+        );
+        for (id, hash) in self.hashes {
+            held.push([Value::text(id), Value::text(hash)]);
+        }
+        for row in held.fetch(tx).await? {
+            if let Some(opened) = documents.get_mut(&parsed(&row, "document_id")?) {
+                opened.known.held.insert(parsed(&row, "hash")?);
+            }
+        }
+        let mut newest = Insert::new(
+            "with wanted (document_id, actor) as (values",
+            2,
+            ") select distinct c.document_id, c.actor, c.seq, c.hash from wanted w \
+             join change c on c.document_id = w.document_id and c.actor = w.actor and c.state <> 'waiting' \
+             and c.seq = (select max(n.seq) from change n \
+             where n.document_id = w.document_id and n.actor = w.actor and n.state <> 'waiting')",
+        );
+        for (id, actor) in self.actors {
+            let actor = String::from_utf8_lossy(&actor).into_owned();
+            newest.push([Value::text(id), actor.into()]);
+        }
+        for row in newest.fetch(tx).await? {
+            if let Some(opened) = documents.get_mut(&parsed(&row, "document_id")?) {
+                let newest = (row.get::<i64, _>(2).unsigned_abs(), parsed(&row, "hash")?);
+                let actor = row.get::<String, _>(1).into_bytes();
+                opened.known.newest.insert(actor, newest);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Opened<'a> {
+    fn new(stored: StoredDocument) -> Self {
+        let births: Vec<Sha256> = birth(&stored.key)
+            .into_iter()
+            .map(|change| change.hash)
+            .collect();
+        let heads = if stored.heads.is_empty() {
+            born_heads(&births)
+        } else {
+            stored::parse_hashes(&stored.heads).into_iter().collect()
+        };
+        Self {
+            known: Known {
+                held: births.into_iter().collect(),
+                heads,
+                ..Known::default()
+            },
+            grown: stored.is_new(),
+            stored,
+            waited: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            ended: Vec::new(),
+            seals: Vec::new(),
+        }
+    }
+
+    /// What waits for an ancestor.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Candidate> {
+        let new = self.rows.values().filter(|row| row.number.is_none());
+        self.waited
+            .values()
+            .chain(new.map(|row| &row.change.candidate))
+    }
+
+    /// Takes what it takes of `arrived`.
+    ///
+    /// # Errors
+    /// `RowNotFound` if its feed is not held.
+    pub(super) fn take(
+        &mut self,
+        feeds: &mut feed::Feeds,
+        revoked: &BTreeSet<PhoneId>,
+        carrier: Option<PhoneId>,
+        arrived: &'a PreparedDocument,
+        now_ms: i64,
+    ) -> Result<Taken, sqlx::Error> {
+        let of_revoked =
+            |candidate: &Candidate| writer(candidate).is_some_and(|phone| revoked.contains(&phone));
+        let waited: Vec<Candidate> = self.waiting().cloned().collect();
+        // What a revoked phone had not got into the log by its revocation stays out, whoever carries it and however long it waited.
+        let (silenced, candidates): (Vec<Candidate>, Vec<Candidate>) = arrived
+            .changes
+            .iter()
+            .map(|change| change.candidate.clone())
+            .chain(waited.iter().cloned())
+            .partition(|candidate| {
+                of_revoked(candidate) && !self.known.held.contains(&candidate.hash)
+            });
+        let waiting = waited.iter().filter(|candidate| !of_revoked(candidate));
+        let sealed: BTreeSet<Sha256> = arrived
+            .sealed
+            .iter()
+            .copied()
+            .chain(waiting.map(|candidate| candidate.hash))
+            .collect();
+        let mut admitted = admission::admit(&self.known, &candidates, &sealed);
+        let grows = accepted_bytes(arrived, &admitted);
+        if self.stored.size_bytes + grows > DOCUMENT_LIMIT_BYTES {
+            admitted = refuse_all(&self.known, &admitted, Refusal::DocumentFull);
+        } else {
+            self.stored.size_bytes += grows;
+        }
+        admitted.outcomes.extend(
+            silenced
+                .into_iter()
+                .map(|candidate| (candidate.hash, Outcome::Refused(Refusal::PhoneRevoked))),
+        );
+        self.keep_seals(arrived, &admitted);
+        let through = self.accept(feeds, carrier, arrived, &candidates, &admitted)?;
+        let refused = self.keep_waiting(carrier, arrived, &waited, &admitted);
+        Ok(Taken {
+            batch: through.map(|through| self.batch(arrived, &admitted, through, now_ms)),
+            refused,
+            outcomes: admitted.outcomes,
+        })
+    }
+
+    /// Gives what was accepted its numbers; the last one.
+    fn accept(
+        &mut self,
+        feeds: &mut feed::Feeds,
+        carrier: Option<PhoneId>,
+        arrived: &'a PreparedDocument,
+        candidates: &[Candidate],
+        admitted: &Admitted,
+    ) -> Result<Option<i64>, sqlx::Error> {
+        let (unit, id) = (self.stored.key.unit, self.stored.key.document());
+        let named: BTreeMap<Sha256, &Candidate> = candidates.iter().map(|c| (c.hash, c)).collect();
+        let brought: BTreeMap<Sha256, &PreparedChange> = arrived
+            .changes
+            .iter()
+            .map(|change| (change.candidate.hash, change))
+            .collect();
+        let mut through = None;
+        for hash in &admitted.accepted {
+            let number = feeds.append(unit, feed::Entry::Change(id, *hash))?;
+            through = Some(number);
+            self.stored.unchecked_from.get_or_insert(number);
+            if self.waited.remove(hash).is_some() {
+                self.ended.push((*hash, number));
+            } else if let Some(row) = self.rows.get_mut(hash) {
+                row.number = Some(number);
+            } else if let Some(change) = brought.get(hash) {
+                let number = Some(number);
+                let row = NewRow {
+                    change,
+                    carrier,
+                    number,
+                };
+                self.rows.insert(*hash, row);
+            }
+            self.known.held.insert(*hash);
+            if let Some(candidate) = named.get(hash) {
+                let newest = (candidate.seq, *hash);
+                self.known.newest.insert(candidate.actor.clone(), newest);
+            }
+        }
+        if through.is_some() {
+            self.known.heads.clone_from(&admitted.heads);
+            let heads: Vec<Sha256> = admitted.heads.iter().copied().collect();
+            self.stored.heads = heads_text(&heads);
+            self.grown = true;
+        }
+        Ok(through)
+    }
+
+    /// Keeps what waits from here on; answers what can never be taken.
+    fn keep_waiting(
+        &mut self,
+        carrier: Option<PhoneId>,
+        arrived: &'a PreparedDocument,
+        waited: &[Candidate],
+        admitted: &Admitted,
+    ) -> Vec<RefusedChange> {
+        let waited: BTreeSet<Sha256> = waited.iter().map(|candidate| candidate.hash).collect();
+        let mut refused = Vec::new();
+        for change in &arrived.changes {
+            let hash = change.candidate.hash;
+            if waited.contains(&hash) {
+                continue;
+            }
+            match admitted.outcomes.get(&hash) {
+                Some(Outcome::Waiting) => {
+                    let number = None;
+                    let row = NewRow {
+                        change,
+                        carrier,
+                        number,
+                    };
+                    self.rows.insert(hash, row);
+                }
+                Some(Outcome::Refused(refusal)) => refused.push(RefusedChange {
+                    document: Some(arrived.key.clone()),
+                    hash,
+                    refusal: *refusal,
+                    bytes: change.bytes.clone(),
+                }),
+                Some(Outcome::Accepted | Outcome::Held) | None => {}
+            }
+        }
+        refused
+    }
+
+    /// Keeps the seals whose change is here.
+    fn keep_seals(&mut self, arrived: &'a PreparedDocument, admitted: &Admitted) {
+        let lands = |seal: &&Seal| {
+            let outcome = admitted.outcomes.get(&seal.change);
+            // A seal whose own change did not land may still be what covers an earlier one that did.
+            !matches!(outcome, None | Some(Outcome::Refused(_))) || !admitted.accepted.is_empty()
+        };
+        self.seals.extend(arrived.seals.iter().filter(lands));
+    }
+
+    fn batch(
+        &self,
+        arrived: &PreparedDocument,
+        admitted: &Admitted,
+        through: i64,
+        now_ms: i64,
+    ) -> Batch {
+        let document = self.stored.key.document();
+        let seals = arrived.seals.iter().map(|seal| Sha256::of(&seal.encode()));
+        Batch {
+            unit: self.stored.key.unit,
+            document,
+            accepted: admitted.accepted.clone(),
+            through,
+            leaf: Leaf::Batch {
+                document,
+                changes: admitted.accepted.clone(),
+                seals: seals.collect(),
+                received_at_ms: now_ms,
+            },
+        }
+    }
+}
+
+/// Who made the seal, as text.
+pub(super) fn signer(seal: &Seal) -> String {
+    match seal.signer {
+        Signer::Phone(phone) => phone.to_string(),
+        Signer::Server(fingerprint) => fingerprint.to_string(),
+    }
+}
+
+fn accepted_bytes(arrived: &PreparedDocument, admitted: &Admitted) -> i64 {
+    let accepted = |change: &&PreparedChange| {
+        admitted.outcomes.get(&change.candidate.hash) == Some(&Outcome::Accepted)
+    };
+    let bytes: usize = arrived
+        .changes
+        .iter()
+        .filter(accepted)
+        .map(|change| change.bytes.len())
+        .sum();
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn refuse_all(known: &Known, admitted: &Admitted, refusal: Refusal) -> Admitted {
+    let outcomes = admitted
+        .outcomes
+        .iter()
+        .map(|(hash, outcome)| match outcome {
+            Outcome::Accepted | Outcome::Waiting => (*hash, Outcome::Refused(refusal)),
+            other => (*hash, *other),
+        })
+        .collect();
+    Admitted {
+        outcomes,
+        accepted: Vec::new(),
+        heads: known.heads.clone(),
+    }
+}
+
+/// The heads of a new document: its layers, or genesis if there are none.
+fn born_heads(births: &[Sha256]) -> BTreeSet<Sha256> {
+    if births.len() > 1 {
+        births[1..].iter().copied().collect()
+    } else {
+        births.iter().copied().collect()
+    }
+}

@@ -1,0 +1,101 @@
+//! Where a page ends.
+
+use super::*;
+use crate::{
+    feed,
+    fixture::{People, apps, enrolled},
+    intake::{self, PreparedChange, PreparedDocument, PreparedPush},
+};
+use kieumau_core::{document::birth, log::admission::Candidate};
+
+const DOCUMENTS: usize = 10;
+const CHANGE_BYTES: usize = 1 << 20;
+
+/// Ten documents with one change of a mebibyte each, and a chief's phone that may read them.
+async fn filled(app: &App) -> EnrolledPhone {
+    let people = People::new(app).await;
+    let (phone, _) = enrolled(app, &people.chi).await;
+    for number in 0..DOCUMENTS {
+        let key = Key::patrol(people.truong_vinh, uuid::Uuid::now_v7());
+        // Nobody looks into it: what it says is the worker's matter.
+        let bytes = vec![number as u8; CHANGE_BYTES];
+        let hash = Sha256::of(&bytes);
+        let candidate = Candidate {
+            hash,
+            actor: hex::encode([number as u8; 24]).into_bytes(),
+            seq: 1,
+            deps: vec![birth(&key).pop().expect("a birth").hash],
+        };
+        let document = PreparedDocument {
+            key,
+            changes: vec![PreparedChange {
+                candidate,
+                written_at_s: 0,
+                bytes,
+            }],
+            seals: Vec::new(),
+            sealed: BTreeSet::from([hash]),
+        };
+        let push = PreparedPush {
+            carrier: Some(phone),
+            unit: people.truong_vinh,
+            documents: vec![document],
+            receipts: Vec::new(),
+            refused: Vec::new(),
+        };
+        let answers = intake::write(app, &[&push]).await.expect("written");
+        assert_eq!(answers[0].changes, []);
+    }
+    let mut tx = app.database.begin().await.expect("begins");
+    sqlx::query("update change set state = 'checked'")
+        .execute(&mut *tx)
+        .await
+        .expect("checked");
+    feed::advance(&mut tx, people.truong_vinh)
+        .await
+        .expect("advanced");
+    tx.commit().await.expect("committed");
+    EnrolledPhone {
+        phone,
+        person: people.chi.person,
+        unit: people.chi.unit,
+        role: people.chi.role,
+    }
+}
+
+/// One page: how many changes, how many bytes, the next cursor, and whether there is more.
+async fn page(app: &App, phone: &EnrolledPhone, cursor: String) -> (usize, usize, String, bool) {
+    let query = Query(After {
+        cursor,
+        opening: None,
+    });
+    let answer = pull(State(app.clone()), phone.clone(), query).await;
+    let body = answer.expect("an answer").into_body();
+    let body = axum::body::to_bytes(body, 64 << 20).await.expect("whole");
+    let mut decoder = minicbor::Decoder::new(&body);
+    let mut changes = 0;
+    loop {
+        match decoder.decode().expect("an item") {
+            Pulled::Change(_) => changes += 1,
+            Pulled::Cursor(cursor, more) => return (changes, body.len(), cursor, more),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_ends_at_its_bytes_and_the_next_goes_on_there() {
+    for app in apps().await {
+        let phone = filled(&app).await;
+        let (first, bytes, cursor, more) = page(&app, &phone, String::new()).await;
+        assert!(bytes as i64 <= PAGE_BYTES + (1 << 10), "{bytes}");
+        assert!(more && first < DOCUMENTS, "{first}");
+        let (second, _, _, more) = page(&app, &phone, cursor).await;
+        assert_eq!((first + second, more), (DOCUMENTS, false));
+        // The twin: by its entries alone it would have been one page.
+        let end = checked_through(&app, phone.unit).await.expect("rows");
+        assert!(end <= PAGE);
+        let unbounded = page_end(&app, phone.unit, 0, end, i64::MAX).await;
+        assert_eq!(unbounded.expect("rows"), end);
+    }
+}

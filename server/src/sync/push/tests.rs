@@ -1,0 +1,154 @@
+//! What a revocation means to changes that are on their way, or lie here and wait.
+
+use super::*;
+use crate::{
+    fixture::{self, People, apps, rows},
+    intake, phone,
+    session::SignedIn,
+};
+use automerge::Automerge;
+use ed25519_dalek::SigningKey;
+use kieumau_core::{
+    document::{self, Change},
+    invalid::Invalid,
+    patrol::{NewPatrol, PatrolLog},
+    stamp::Stamp,
+    wire::{Pushed, WireKey},
+};
+
+/// A phone that writes.
+struct Writer {
+    speaks: EnrolledPhone,
+    key: SigningKey,
+    actor: Actor,
+}
+
+impl Writer {
+    async fn of(app: &App, person: &SignedIn) -> Self {
+        let (phone, key) = fixture::enrolled(app, person).await;
+        Self {
+            speaks: EnrolledPhone {
+                phone,
+                person: person.person,
+                unit: person.unit,
+                role: person.role,
+            },
+            key,
+            actor: Actor {
+                phone,
+                opening: [1; 8],
+            },
+        }
+    }
+
+    fn write(
+        &self,
+        patrol: &mut Automerge,
+        change: impl FnOnce(&mut PatrolLog, Stamp) -> Result<(), Invalid>,
+    ) -> Change {
+        let stamp = Stamp {
+            by: self.speaks.person,
+            at_ms: crate::clock::now_ms(),
+            random: rand::random(),
+        };
+        let edited = document::edit(patrol, self.actor, stamp.at_ms, |log: &mut PatrolLog| {
+            change(log, stamp)
+        });
+        edited.expect("no rule is broken").1.expect("a change")
+    }
+
+    fn start(&self, patrol: &mut Automerge) -> Change {
+        let new = NewPatrol {
+            title: "Ca tối".to_owned(),
+            ..NewPatrol::default()
+        };
+        self.write(patrol, |log, stamp| log.start(stamp, new))
+    }
+
+    /// One change, sealed, read and checked; not yet written.
+    async fn prepared(&self, app: &App, key: &Key, change: &Change) -> PreparedPush {
+        let document = PushedDocument {
+            key: WireKey::from(key),
+            changes: vec![change.bytes.clone()],
+            seals: vec![key.seal(&self.key, Signer::Phone(self.speaks.phone), change.hash)],
+        };
+        let push = Push {
+            documents: vec![document],
+            ..Push::default()
+        };
+        let EnrolledPhone { phone, unit, .. } = self.speaks;
+        prepare(app, phone, unit, push).await.expect("prepared")
+    }
+}
+
+async fn write(app: &App, push: &PreparedPush) -> Pushed {
+    let mut answers = intake::write(app, &[push]).await.expect("written");
+    answers.pop().expect("one answer")
+}
+
+async fn states(app: &App) -> Vec<String> {
+    let rows = sqlx::query("select state from change order by state")
+        .fetch_all(&app.database.read)
+        .await
+        .expect("rows");
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn a_revocation_between_the_seal_check_and_the_commit_is_seen() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        let an = Writer::of(&app, &people.an).await;
+        let key = Key::patrol(people.truong_vinh, uuid::Uuid::now_v7());
+        let change = an.start(&mut document::new(&key));
+        let prepared = an.prepared(&app, &key, &change).await;
+        // The twin: the check of the seal saw nothing, and alone would have let it in.
+        assert!(prepared.refused.is_empty());
+        assert!(prepared.documents[0].sealed.contains(&change.hash));
+        phone::revoke(&app, Some(&people.chi), an.speaks.phone)
+            .await
+            .expect("revoked");
+        let leaves = rows(&app, "leaf").await;
+        let answer = write(&app, &prepared).await;
+        assert_eq!(answer.changes.len(), 1);
+        assert_eq!(answer.changes[0].word, Refusal::PhoneRevoked.word());
+        assert_eq!(states(&app).await, [""; 0]);
+        assert_eq!(rows(&app, "quarantine").await, 1, "never dropped");
+        assert_eq!(rows(&app, "leaf").await, leaves);
+    }
+}
+
+#[tokio::test]
+async fn what_waits_does_not_come_in_once_its_phone_is_revoked() {
+    for revoked in [true, false] {
+        for app in apps().await {
+            let people = People::new(&app).await;
+            let an = Writer::of(&app, &people.an).await;
+            let ha = Writer::of(&app, &people.ha).await;
+            let key = Key::patrol(people.truong_vinh, uuid::Uuid::now_v7());
+            let mut patrol = document::new(&key);
+            let parent = an.start(&mut patrol);
+            let child = ha.write(&mut patrol, |log, stamp| {
+                log.join(stamp);
+                Ok(())
+            });
+            let early = ha.prepared(&app, &key, &child).await;
+            assert_eq!(write(&app, &early).await.changes[0].word, "waiting");
+            if revoked {
+                phone::revoke(&app, Some(&people.chi), ha.speaks.phone)
+                    .await
+                    .expect("revoked");
+            }
+            let late = an.prepared(&app, &key, &parent).await;
+            write(&app, &late).await;
+            // The twin: a phone in good standing, and the parent brings its child in.
+            let expected = if revoked {
+                ["accepted", "waiting"]
+            } else {
+                ["accepted", "accepted"]
+            };
+            assert_eq!(states(&app).await, expected);
+            assert_eq!(rows(&app, "entry").await, if revoked { 1 } else { 2 });
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! F5: a phone's file with a bit flipped or its end cut off. What is damaged is found by the first call that touches it, never with a
+//! panic, or does no harm; what a call gives is never other than what was recorded. The write-ahead log is the exception that
+//! is counted: SQLite takes a log up to its first bad frame, so damage there can cost the last records, and only those.
+
+use kieumau_core::{
+    id::DocumentId,
+    observation::NewObservation,
+    patrol::NewPatrol,
+    phone::{ObservationView, Phone, PhoneError},
+};
+use kieumau_tests::{
+    trial,
+    world::{World, open, try_open},
+};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    sync::{Arc, atomic::AtomicI64},
+};
+
+const OBSERVATIONS: usize = 30;
+
+/// What became of one damaged folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    /// Everything is there.
+    Harmless,
+    /// A call said so.
+    Detected,
+    /// The last records are not there and nobody said so.
+    Shorter,
+    /// A call gave what was never recorded.
+    Other,
+    /// A call panicked.
+    Panicked,
+}
+
+/// The files of a phone's database, by name.
+type Files = BTreeMap<String, Vec<u8>>;
+
+fn files(folder: &Path) -> Files {
+    ["kieumau.db", "kieumau.db-wal"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), fs::read(folder.join(name)).ok()?)))
+        .filter(|(_, bytes)| !bytes.is_empty())
+        .collect()
+}
+
+/// A phone's database in use, with its log, and the same at rest; and what it holds.
+async fn recorded(world: &World) -> (Files, Files, DocumentId, Vec<ObservationView>) {
+    let folder = world.folder().join("recorded");
+    let phone = open(&folder, &Arc::new(AtomicI64::new(0))).await;
+    let code = world.server.code("an").await;
+    let enrolled = phone.enrol(&world.server.ward.url, &code.code).await;
+    enrolled.expect("enrols");
+    let new = NewPatrol {
+        title: "Ca máy hỏng".to_owned(),
+        ..NewPatrol::default()
+    };
+    let patrol = phone.start_patrol(new).await.expect("starts");
+    for number in 0..OBSERVATIONS {
+        let new = NewObservation {
+            note: Some(format!("Vụ việc {number}")),
+            ..NewObservation::of("urban-order", 1, "case")
+        };
+        phone.add_observation(patrol, new).await.expect("recorded");
+    }
+    let kept = phone.observations(patrol).await.expect("reads");
+    let in_use = files(&folder);
+    drop(phone);
+    open(&folder, &Arc::new(AtomicI64::new(0))).await;
+    (in_use, files(&folder), patrol, kept)
+}
+
+/// Everything the patrol holds, and one more record.
+async fn all_of(phone: Phone, patrol: DocumentId) -> Result<Vec<ObservationView>, PhoneError> {
+    let read = phone.observations(patrol).await?;
+    phone.items(None).await?;
+    let new = NewObservation::of("urban-order", 1, "case");
+    phone.add_observation(patrol, new).await?;
+    Ok(read)
+}
+
+async fn end(folder: &Path, damaged: &Files, patrol: DocumentId, kept: &[ObservationView]) -> End {
+    fs::remove_dir_all(folder).ok();
+    fs::create_dir_all(folder).expect("a folder");
+    for (name, bytes) in damaged {
+        fs::write(folder.join(name), bytes).expect("written");
+    }
+    let path = folder.to_owned();
+    let opened = tokio::spawn(async move {
+        let phone = try_open(&path, &Arc::new(AtomicI64::new(0))).await?;
+        all_of(phone, patrol).await
+    });
+    match opened.await {
+        Err(_) => End::Panicked,
+        Ok(Err(_)) => End::Detected,
+        Ok(Ok(read)) if read == kept => End::Harmless,
+        Ok(Ok(read)) if kept.starts_with(&read) => End::Shorter,
+        Ok(Ok(_)) => End::Other,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_is_found_out_or_does_no_harm_and_never_panics() {
+    let seed = trial::seed();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let world = World::on(None).await;
+    let (in_use, at_rest, patrol, kept) = recorded(&world).await;
+    assert!(in_use.contains_key("kieumau.db-wal"), "a log to damage");
+    let folder = world.folder().join("damaged");
+    let whole = [&in_use, &at_rest];
+    for files in whole {
+        let twin = end(&folder, files, patrol, &kept).await;
+        assert_eq!(twin, End::Harmless, "the twin: nothing damaged");
+    }
+    let flips = trial::size("KIEUMAU_FLIPS", 1_000, 10_000);
+    let cuts = trial::size("KIEUMAU_CUTS", 200, 2_000);
+    let mut ends: BTreeMap<(bool, End), u64> = BTreeMap::new();
+    for number in 0..flips + cuts {
+        let mut files = whole[rng.random_range(0..2)].clone();
+        let at = rng.random_range(0..files.len());
+        let (name, bytes) = files.iter_mut().nth(at).expect("a file");
+        let is_log = name.ends_with("-wal");
+        let place = rng.random_range(0..bytes.len());
+        if number < flips {
+            bytes[place] ^= 1 << rng.random_range(0..8);
+        } else {
+            bytes.truncate(place);
+        }
+        let end = end(&folder, &files, patrol, &kept).await;
+        *ends.entry((is_log, end)).or_default() += 1;
+    }
+    let count = |log, end| ends.get(&(log, end)).copied().unwrap_or_default();
+    let both = |end| count(false, end) + count(true, end);
+    println!(
+        "F5 flips={flips} cuts={cuts} detected={} harmless={} log_shorter={} file_shorter={} other={} panics={}",
+        both(End::Detected),
+        both(End::Harmless),
+        count(true, End::Shorter),
+        count(false, End::Shorter),
+        both(End::Other),
+        both(End::Panicked)
+    );
+    assert_eq!(
+        both(End::Panicked) + both(End::Other) + count(false, End::Shorter),
+        0
+    );
+}
