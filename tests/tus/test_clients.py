@@ -92,7 +92,9 @@ class Ward:
         self.data = folder / "data"
         self.start("127.0.0.1:0")
         self.gate = Gate(self.port)
-        command = [SERVER, "phone", "code", "--data", self.data, "--person", "an", "--json"]
+        # A chief reads what hangs on no document yet.
+        chief = next(person["sign_in"] for person in self.people if person["role"] == "chief")
+        command = [SERVER, "phone", "code", "--data", self.data, "--person", chief, "--json"]
         code = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["code"]
         token = subprocess.run([TOKEN, self.url, code], capture_output=True, check=True, text=True)
         self.authorization = token.stdout.strip()
@@ -100,7 +102,8 @@ class Ward:
     def start(self, listen):
         command = [SERVER, "demo", "--data", self.data, "--listen", listen, "--json", "--nights", "0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=(self.folder / "log").open("ab"))
-        self.url = json.loads(self.process.stdout.readline())["url"]
+        said = json.loads(self.process.stdout.readline())
+        self.url, self.people = said["url"], said["people"]
         self.port = int(self.url.rsplit(":", 1)[1])
 
     def kill(self):

@@ -11,7 +11,8 @@ const upload = new Upload(createReadStream(file), {
   urlStorage: new FileUrlStorage(storage),
   fingerprint: async () => sha256,
   uploadDataDuringCreation: process.env.DURING_CREATION === "yes",
-  retryDelays: null,
+  // The server answers 423 until it has seen that the one before is dead.
+  retryDelays: [200, 1_000, 3_000],
   onError(error) {
     console.error(String(error));
     process.exit(1);

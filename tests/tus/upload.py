@@ -18,6 +18,8 @@ uploader = client.uploader(
     store_url=True,
     url_storage=FileStorage(storage),
     upload_checksum=True,
+    retries=3,
+    retry_delay=1,
 )
 print("resumes" if uploader.offset else "begins", flush=True)
 uploader.upload()
