@@ -8,6 +8,8 @@
 //! - **1** Open, enrol, patrols with track and observations, evidence, attachments, decisions, clashes, sync and events.
 //!   `export_rescue` writes what the server has not signed for to a file that only the server can read; `deliver_rescue` hands
 //!   such a file in, one's own or a colleague's.
+//!   An item says what of it waits and why, and when the right to read it ended; photos have a small picture (`preview`), can wait
+//!   for Wi-Fi, and their copies go by one rule (`let_go`).
 
 use kieumau_core::{
     criterion::CriterionNumber,
