@@ -47,10 +47,13 @@ async fn filled(app: &App) -> EnrolledPhone {
         assert_eq!(answers[0].changes, []);
     }
     let mut tx = app.database.begin().await.expect("begins");
-    sqlx::query("update change set state = 'checked'")
-        .execute(&mut *tx)
-        .await
-        .expect("checked");
+    for checked in [
+        "update change set state = 'checked'",
+        "update document set unchecked_from = null",
+    ] {
+        let written = sqlx::query(checked).execute(&mut *tx).await;
+        written.expect("checked");
+    }
     feed::advance(&mut tx, people.truong_vinh)
         .await
         .expect("advanced");
