@@ -32,9 +32,11 @@ async fn one_bad_file_holds_up_neither_the_text_nor_the_other_files() {
     let world = World::new().await;
     let an = world.phone("an").await;
     let patrol = an.patrol_called("Ca có ảnh hỏng").await;
-    let photo = world.file("a.jpg", PICTURE);
+    // Larger than any small picture, which lies beside it.
+    let photo = world.file("a.jpg", &[PICTURE, &[b'a'; 100_000]].concat());
     an.attach(patrol, None, &photo).await.expect("attached");
-    let bad = sealed(&an).pop().expect("one file");
+    let size = |path: &PathBuf| fs::metadata(path).expect("is there").len();
+    let bad = sealed(&an).into_iter().max_by_key(size).expect("one file");
     let other = world.file("b.jpg", &[PICTURE, b"b"].concat());
     an.attach(patrol, None, &other).await.expect("attached");
     flip(&bad);

@@ -265,10 +265,12 @@ async fn a_decision_comes_back_and_the_mended_patrol_is_approved() {
     an.sync_well().await;
     assert_eq!(an.state(patrol).await, ItemState::Received);
     // What Chi saw is no longer what stands: her second thought about it is refused, and nothing is written.
-    eventually("a decision about what was seen is refused", async || {
-        chi.decide_about(&seen, &id, "approved", "").await.status() == StatusCode::CONFLICT
+    eventually("Chi could read what came since", async || {
+        chi.read(&page).await.1.contains("Đã bổ sung")
     })
     .await;
+    let answer = chi.decide_about(&seen, &id, "approved", "").await;
+    assert_eq!(answer.status(), StatusCode::CONFLICT);
     let answer = chi.decide(&page, &id, "approved", "").await;
     assert!(answer.status().is_redirection(), "{}", answer.status());
     an.sync_until(patrol, ItemState::Approved).await;
