@@ -12,7 +12,7 @@ use crate::{
     worker::Workers,
 };
 use kieumau_core::log::{head::Epoch, leaf::KeyPurpose};
-use std::{path::PathBuf, sync::Arc};
+use std::{os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
 
 /// Where the server keeps things and how it is reached.
 #[derive(Clone, Debug)]
@@ -59,11 +59,15 @@ impl App {
     /// # Errors
     /// What the disk or the database says.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(&config.data)?;
-        let vault = Vault::open(&config.data)?;
+        // Whoever else has an account on the machine reads nothing here.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&config.data)?;
         let folder = config.data.join("attachments");
         let objects = Objects::open(config.attachments_url.as_deref(), folder)?;
         let database = Database::open(config.database_url.as_deref(), &config.data).await?;
+        let vault = Vault::open(&config.data, !Keys::are_made(&database).await?)?;
         let keys = Keys::open(&database, &vault).await?;
         let mut tx = database.begin().await?;
         let purposes = [

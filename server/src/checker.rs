@@ -474,15 +474,19 @@ async fn ask_one_by_one(app: &App, looked: &Looked) -> Result<Told, sqlx::Error>
         with.fresh = vec![fresh.bytes.clone()];
         let verdict = match app.workers.run(&Job::Check(with)).await {
             Ok(Answer::Checked(mut checked)) => {
-                let verdict = checked.verdicts.pop().flatten();
+                let verdict = checked
+                    .verdicts
+                    .pop()
+                    .ok_or_else(|| unanswered("no verdict"))?;
                 if verdict.is_none() {
                     passed.held.push(fresh.bytes.clone());
                 }
                 told.checked = Some(checked);
                 verdict
             }
-            Ok(Answer::Failed(word)) => Some(word),
-            Ok(_) => Some("wrong-answer".to_owned()),
+            // What could not be done at all is about what was held before, not about this change.
+            Ok(Answer::Failed(word)) => return Err(unanswered(&word)),
+            Ok(_) => return Err(unanswered("another answer")),
             Err(WorkerError::NotStarted(error)) => return Err(sqlx::Error::Io(error)),
             Err(error @ (WorkerError::Died | WorkerError::TooSlow)) => {
                 // A worker that fails without it too says nothing about this change: it is tried again later.
@@ -496,6 +500,11 @@ async fn ask_one_by_one(app: &App, looked: &Looked) -> Result<Told, sqlx::Error>
         told.verdicts.push(verdict);
     }
     Ok(told)
+}
+
+/// A worker that says nothing about a change: it is asked again later.
+fn unanswered(word: &str) -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::other(format!("the worker says {word}")))
 }
 
 /// Rebuilds every projected row from the documents, one document at a time. How many there are.

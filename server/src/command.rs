@@ -188,6 +188,14 @@ enum Person {
         #[arg(long)]
         phone_only: bool,
     },
+    /// Gives a person a new password, made here and printed once, and signs them out everywhere.
+    Password {
+        #[command(flatten)]
+        data: Data,
+        /// What they sign in with.
+        #[arg(long)]
+        sign_in: String,
+    },
     /// Ends a person's access to pages and phones; what they wrote stays.
     Disable {
         #[command(flatten)]
@@ -412,6 +420,18 @@ impl Person {
                     .map_err(worded)?;
                 say(&added.person.to_string())?;
                 added.password.map_or(Ok(()), |password| say(&password))
+            }
+            Self::Password { data, sign_in } => {
+                let app = data.open(String::new()).await?;
+                let found = person::find_by_sign_in(&app, &sign_in)
+                    .await
+                    .map_err(worded)?;
+                let found = found.ok_or("there is no such person")?;
+                let made = FirstPassword::Generated;
+                let password = person::set_password(&app, None, found.person, made)
+                    .await
+                    .map_err(worded)?;
+                password.map_or(Ok(()), |password| say(&password))
             }
             Self::Disable { data, sign_in } => {
                 let app = data.open(String::new()).await?;

@@ -29,6 +29,18 @@ impl Keys {
     /// The purposes, by the word in the table.
     pub const PURPOSES: [&str; 5] = ["log", "receipt", "seal", "token", "rescue"];
 
+    /// Whether this database has keys already: it was sealed under a master key.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn are_made(database: &Database) -> Result<bool, sqlx::Error> {
+        let made: i64 = sqlx::query("select count(*) from server_key")
+            .fetch_one(&database.read)
+            .await?
+            .get(0);
+        Ok(made > 0)
+    }
+
     /// Loads the keys, making those that are missing.
     ///
     /// # Errors

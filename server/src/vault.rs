@@ -32,13 +32,21 @@ impl std::fmt::Debug for Vault {
 }
 
 impl Vault {
-    /// The vault whose master key lies in `folder/master.key`; made at the first start, readable by its owner only.
+    /// The vault whose master key lies in `folder/master.key`; made at the `first` start, readable by its owner only. Later a missing
+    /// key is never made anew: it would open nothing, and the next backup would save the wrong one.
     ///
     /// # Errors
     /// What the disk says; `InvalidData` if the file does not hold 32 bytes. A key is never replaced.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    pub fn open(folder: &Path, first: bool) -> io::Result<Self> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let path = folder.join("master.key");
+        if !first && !path.exists() {
+            let text = format!(
+                "{} is missing, and the database was sealed under it: put it back from its backup; nothing was written",
+                path.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
         match std::fs::OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -147,9 +155,9 @@ mod tests {
     #[test]
     fn a_wrapped_key_opens_under_its_own_name_only() {
         let folder = tempfile::tempdir().expect("a folder");
-        let vault = Vault::open(folder.path()).expect("a new vault");
+        let vault = Vault::open(folder.path(), true).expect("a new vault");
         let (key, wrapped) = vault.new_key("a");
-        let again = Vault::open(folder.path()).expect("the same vault");
+        let again = Vault::open(folder.path(), true).expect("the same vault");
         assert_eq!(
             again.key("a", &wrapped).expect("its key").as_ref(),
             key.as_ref()
@@ -166,18 +174,28 @@ mod tests {
             tempfile::tempdir().expect("a folder"),
             tempfile::tempdir().expect("a folder"),
         );
-        let (_, wrapped) = Vault::open(one.path()).expect("a vault").new_key("a");
+        let (_, wrapped) = Vault::open(one.path(), true).expect("a vault").new_key("a");
         assert!(
-            Vault::open(two.path())
+            Vault::open(two.path(), true)
                 .expect("a vault")
                 .key("a", &wrapped)
                 .is_err()
         );
         std::fs::write(one.path().join("master.key"), b"cut").expect("a cut key");
-        assert!(Vault::open(one.path()).is_err());
+        assert!(Vault::open(one.path(), true).is_err());
         assert_eq!(
             std::fs::read(one.path().join("master.key")).expect("still there"),
             b"cut"
         );
+    }
+
+    #[test]
+    fn a_lost_master_key_is_said_and_none_is_made() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lost = Vault::open(folder.path(), false);
+        assert_eq!(lost.err().map(|e| e.kind()), Some(io::ErrorKind::NotFound));
+        assert!(!folder.path().join("master.key").exists());
+        Vault::open(folder.path(), true).expect("the first start makes one");
+        Vault::open(folder.path(), false).expect("it is there");
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     app::App,
     intake::{PreparedChange, PreparedDocument, PreparedPush, RefusedChange},
     problem::{Answer, Problem},
+    row::parsed,
     sync::pull,
     token::EnrolledPhone,
 };
@@ -118,9 +119,17 @@ pub fn named(bytes: &[u8]) -> Sha256 {
     change_header::read(bytes).map_or_else(|_| Sha256::of(bytes), |header| header.hash)
 }
 
-/// Public keys of signers, and whether they were revoked.
+/// A phone that seals.
+#[derive(Clone, Copy)]
+struct Standing {
+    key: VerifyingKey,
+    unit: UnitId,
+    revoked: bool,
+}
+
+/// Public keys of signers, and how they stand.
 struct Keys {
-    phones: BTreeMap<PhoneId, (VerifyingKey, bool)>,
+    phones: BTreeMap<PhoneId, Standing>,
     server: VerifyingKey,
     server_name: Sha256,
 }
@@ -129,15 +138,21 @@ impl Keys {
     async fn load(app: &App, signers: &BTreeSet<PhoneId>) -> Result<Self, sqlx::Error> {
         let mut phones = BTreeMap::new();
         for phone in signers {
-            let row =
-                sqlx::query("select public_key, revoked_at_ms from phone where phone_id = $1")
-                    .bind(phone.to_string())
-                    .fetch_optional(&app.database.read)
-                    .await?;
+            let row = sqlx::query(
+                "select public_key, revoked_at_ms, unit_id from phone where phone_id = $1",
+            )
+            .bind(phone.to_string())
+            .fetch_optional(&app.database.read)
+            .await?;
             let Some(row) = row else { continue };
             let key = <[u8; 32]>::try_from(row.get::<Vec<u8>, _>(0)).ok();
             if let Some(key) = key.and_then(|key| VerifyingKey::from_bytes(&key).ok()) {
-                phones.insert(*phone, (key, row.get::<Option<i64>, _>(1).is_some()));
+                let standing = Standing {
+                    key,
+                    unit: parsed(&row, "unit_id")?,
+                    revoked: row.get::<Option<i64>, _>(1).is_some(),
+                };
+                phones.insert(*phone, standing);
             }
         }
         let server = app.keys.seal.verifying_key();
@@ -148,19 +163,21 @@ impl Keys {
         })
     }
 
-    /// Whether the seal holds and its signer may still speak; else why not.
+    /// Whether the seal holds and its signer may still speak, about this unit; else why not. Who carries a seal gives it nothing.
     fn check(&self, key: &Key, seal: &Seal) -> Result<(), Refusal> {
-        let (verifying_key, revoked) = match seal.signer {
-            Signer::Phone(phone) => self.phones.get(&phone).copied().ok_or(Refusal::Unsealed)?,
-            Signer::Server(name) if name == self.server_name => (self.server, false),
-            Signer::Server(_) => return Err(Refusal::Unsealed),
-        };
-        key.verify(seal, &verifying_key)
-            .map_err(|_| Refusal::Unsealed)?;
-        if revoked {
-            Err(Refusal::PhoneRevoked)
-        } else {
-            Ok(())
+        let holds = |by: &VerifyingKey| key.verify(seal, by).map_err(|_| Refusal::Unsealed);
+        match seal.signer {
+            Signer::Phone(phone) => {
+                let phone = self.phones.get(&phone).ok_or(Refusal::Unsealed)?;
+                holds(&phone.key)?;
+                match phone {
+                    _ if phone.unit != key.unit => Err(Refusal::NotAllowed),
+                    _ if phone.revoked => Err(Refusal::PhoneRevoked),
+                    _ => Ok(()),
+                }
+            }
+            Signer::Server(name) if name == self.server_name => holds(&self.server),
+            Signer::Server(_) => Err(Refusal::Unsealed),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a revocation means to changes that are on their way, or lie here and wait.
+//! Whose seals are taken, and what a revocation means to changes that are on their way, or lie here and wait.
 
 use super::*;
 use crate::{
@@ -76,8 +76,10 @@ impl Writer {
             documents: vec![document],
             ..Push::default()
         };
-        let EnrolledPhone { phone, unit, .. } = self.speaks;
-        prepare(app, phone, unit, push).await.expect("prepared")
+        // A phone of the document's unit carries it, whoever sealed it.
+        prepare(app, self.speaks.phone, key.unit, push)
+            .await
+            .expect("prepared")
     }
 }
 
@@ -150,5 +152,25 @@ async fn what_waits_does_not_come_in_once_its_phone_is_revoked() {
             assert_eq!(states(&app).await, expected);
             assert_eq!(rows(&app, "entry").await, if revoked { 1 } else { 2 });
         }
+    }
+}
+
+#[tokio::test]
+async fn what_another_unit_sealed_is_refused_whoever_carries_it() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        let key = Key::patrol(people.truong_vinh, uuid::Uuid::now_v7());
+        let binh = Writer::of(&app, &people.binh).await;
+        let change = binh.start(&mut document::new(&key));
+        let prepared = binh.prepared(&app, &key, &change).await;
+        let answer = write(&app, &prepared).await;
+        assert_eq!(answer.changes[0].word, Refusal::Unsealed.word());
+        assert_eq!(states(&app).await, [""; 0]);
+        assert_eq!(rows(&app, "quarantine").await, 1, "never dropped");
+        // The twin: the same from a phone of the unit.
+        let an = Writer::of(&app, &people.an).await;
+        let change = an.start(&mut document::new(&key));
+        let prepared = an.prepared(&app, &key, &change).await;
+        assert!(write(&app, &prepared).await.changes.is_empty());
     }
 }
