@@ -58,7 +58,7 @@ words! {
     narrow: "Lọc", "Filter";
     clear: "Bỏ lọc", "Clear";
     started: "Bắt đầu", "Started";
-    lasted: "Kéo dài", "Lasted";
+    lasted: "Thời lượng", "Lasted";
     leader: "Tổ trưởng", "Leader";
     length: "Quãng đường", "Length";
     observations: "Vụ việc", "Observations";
@@ -272,7 +272,7 @@ words! {
     what_is_safe: "Điều chắc chắn", "What is safe";
     what_to_do: "Nên làm", "What to do";
     problem_id: "Mã sự cố", "Problem id";
-    copy: "Chép", "Copy";
+    copy: "Sao chép", "Copy";
     to_start: "Về trang đầu", "To the first page";
     nothing_changed: "Không có gì bị thay đổi hay mất.", "Nothing was changed or lost.";
     no_page: "Không có trang này", "There is no such page";
@@ -339,6 +339,8 @@ words! {
     deed_person_added: "Thêm cán bộ", "Added a person";
     deed_person_disabled: "Khóa tài khoản", "Disabled a person";
     deed_password_changed: "Đổi mật khẩu", "Changed a password";
+    deed_reference_published: "Công bố danh mục", "Reference published";
+    deed_exported: "Xuất hồ sơ", "Dossier exported";
     deed_unit_added: "Thêm đơn vị", "Added a unit";
     deed_unit_linked: "Nối đơn vị", "Linked units";
 }
@@ -399,6 +401,8 @@ impl Words {
             "person-added" => self.deed_person_added,
             "person-disabled" => self.deed_person_disabled,
             "password-changed" => self.deed_password_changed,
+            "reference-published" => self.deed_reference_published,
+            "exported" => self.deed_exported,
             "unit-added" => self.deed_unit_added,
             "unit-linked" => self.deed_unit_linked,
             _ => return None,
