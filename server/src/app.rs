@@ -131,3 +131,28 @@ async fn sweep(app: App) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_lost_its_master_key_does_not_open_and_makes_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = Config {
+            data: folder.path().join("data"),
+            database_url: None,
+            attachments_url: None,
+            public_url: String::new(),
+        };
+        drop(App::open(config.clone()).await.expect("the first start"));
+        let key = config.data.join("master.key");
+        let kept = std::fs::read(&key).expect("a key");
+        std::fs::remove_file(&key).expect("lost");
+        assert!(App::open(config.clone()).await.is_err());
+        assert!(!key.exists());
+        // The twin: put back from its backup, it opens.
+        std::fs::write(&key, kept).expect("put back");
+        App::open(config).await.expect("opens");
+    }
+}

@@ -49,7 +49,7 @@ pub fn path_of(pointer: &str) -> Vec<String> {
     pointer.split('/').map(plain).collect()
 }
 
-/// Whether the document is no deeper than [`DEPTH_LIMIT`], and every key and value of its clashes is a text people can be shown.
+/// Whether its maps are no deeper than [`DEPTH_LIMIT`] (we write no lists), and every key and value of its clashes is a text people can be shown.
 ///
 /// # Errors
 /// `TooLarge` at `depth`; `TooLong` or `ForbiddenCharacter` at the field.
@@ -77,8 +77,9 @@ pub fn check(document: &Automerge) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Who changed a record last is no matter of meaning, and nobody may choose another's name: the next edit ends it.
-const ATTRIBUTION: &str = "edited_by";
+/// Who did a thing is no matter of meaning, and nobody may choose another's name or confirm for them: a server withholds that,
+/// and with it all that is written upon it. So these are never offered for a choice.
+const ATTRIBUTIONS: [&str; 4] = ["edited_by", "started_by", "ended_by", "confirmed_at_ms"];
 
 /// Every field in a clash, in the order of the document's keys; attributions are none.
 #[must_use]
@@ -92,7 +93,7 @@ pub fn clashes(document: &Automerge) -> Vec<Clash> {
                 document.get(&object, item.key.as_ref())
             {
                 waiting.push((child, path));
-            } else if item.key == ATTRIBUTION {
+            } else if ATTRIBUTIONS.contains(&item.key.as_ref()) {
                 continue;
             } else if let Some(values) = several(document, &object, &item.key) {
                 found.push(Clash { path, values });
@@ -148,7 +149,9 @@ pub fn choose(
     path: &[String],
     index: usize,
 ) -> Result<Option<Change>, DocumentError> {
-    let Some((field, parents)) = path.split_last().filter(|(field, _)| *field != ATTRIBUTION)
+    let Some((field, parents)) = path
+        .split_last()
+        .filter(|(field, _)| !ATTRIBUTIONS.contains(&field.as_str()))
     else {
         return Ok(None);
     };

@@ -377,3 +377,37 @@ fn a_document_deeper_than_the_limit_is_refused() {
         Err(Invalid::new("depth", Rule::TooLarge))
     );
 }
+
+#[test]
+fn a_patrol_that_two_ended_offers_no_choice_of_anothers_name() {
+    let mut an = new(&patrol_key());
+    let new_patrol = NewPatrol {
+        title: "Ca đêm".into(),
+        team: vec![stamp(2, 0).by],
+        ..NewPatrol::default()
+    };
+    let start = |log: &mut PatrolLog| log.start(stamp(1, 0), new_patrol);
+    edit(&mut an, actor(1), 1_000, start).expect("starts");
+    let mut ha = an.clone();
+    let end = |document: &mut Automerge, phone: u8, step: usize| {
+        let (_, change) = edit(document, actor(phone), 2_000, |log: &mut PatrolLog| {
+            log.end(stamp(phone, step))
+        })
+        .expect("ends");
+        change.expect("it differs")
+    };
+    end(&mut an, 1, 1);
+    let from_ha = end(&mut ha, 2, 2);
+    an.load_incremental(&from_ha.bytes).expect("merges");
+    let fields: Vec<Vec<String>> = clashes(&an).into_iter().map(|clash| clash.path).collect();
+    assert_eq!(
+        fields,
+        [["ended_at_ms"]],
+        "when it ended is for people to say"
+    );
+    let names = an.get_all(automerge::ROOT, "ended_by").expect("is there");
+    assert_eq!(names.len(), 2, "the twin: both names are there");
+    let path = ["ended_by".to_owned()];
+    let chosen = choose(&mut an, actor(1), 3_000, &path, 0).expect("asks");
+    assert!(chosen.is_none());
+}
