@@ -100,7 +100,7 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub async fn launch(launch: Launch<'_>) -> Self {
-        let mut command = Command::new(built::server());
+        let mut command = built::on_the_servers_core(&built::server());
         let nights = launch.nights.to_string();
         let arguments = [
             "demo",
@@ -154,7 +154,7 @@ impl Server {
     /// When it does not start.
     pub async fn start_again(&mut self) {
         let listen = self.ward.url.trim_start_matches("http://");
-        let mut command = Command::new(built::server());
+        let mut command = built::on_the_servers_core(&built::server());
         command
             .args(["serve", "--listen", listen, "--data"])
             .arg(&self.data)
@@ -178,7 +178,7 @@ impl Server {
     /// # Panics
     /// When it fails.
     pub async fn command(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(built::server());
+        let mut command = built::on_the_servers_core(&built::server());
         command.args(arguments).arg("--data").arg(&self.data);
         set_database(&mut command, self.database_url.as_deref());
         let out = command.output().await.expect("the command starts");
@@ -199,6 +199,15 @@ impl Server {
             .command(&["phone", "code", "--json", "--person", sign_in])
             .await;
         serde_json::from_str(&out).expect("one JSON line")
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    /// When it was stopped.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     /// Where its data lies.
