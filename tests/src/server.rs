@@ -131,6 +131,23 @@ impl Server {
         }
     }
 
+    /// One more server process on the same database and the same keys, at an address of its own.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn beside(&self) -> Self {
+        let (child, line) = started(self.serving("127.0.0.1:0")).await;
+        let mut ward = self.ward.clone();
+        let (_, url) = line.rsplit_once(' ').expect("it says where it is");
+        url.clone_into(&mut ward.url);
+        Self {
+            child,
+            data: self.data.clone(),
+            database_url: self.database_url.clone(),
+            ward,
+        }
+    }
+
     /// Ends it with `SIGKILL` and starts it again at once. Returns when it listens.
     ///
     /// # Panics
@@ -154,6 +171,10 @@ impl Server {
     /// When it does not start.
     pub async fn start_again(&mut self) {
         let listen = self.ward.url.trim_start_matches("http://");
+        (self.child, _) = started(self.serving(listen)).await;
+    }
+
+    fn serving(&self, listen: &str) -> Command {
         let mut command = built::on_the_servers_core(&built::server());
         command
             .args(["serve", "--listen", listen, "--data"])
@@ -162,7 +183,7 @@ impl Server {
             .stdin(Stdio::null())
             .kill_on_drop(true);
         set_database(&mut command, self.database_url.as_deref());
-        (self.child, _) = started(command).await;
+        command
     }
 
     /// Waits until it ends by itself.

@@ -10,7 +10,10 @@ use kieumau_core::hash::Sha256;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeSet,
+    ops::Range,
     path::{Path, PathBuf},
+    process::Output,
     time::Instant,
 };
 
@@ -35,9 +38,9 @@ pub struct Loaded {
     pub seconds: f64,
     /// Documents that arrived.
     pub done: usize,
-    /// Documents that the server does not have.
+    /// The names of those, when it was a check.
     #[serde(default)]
-    pub missing: Vec<String>,
+    pub names: Vec<String>,
     /// Bytes of bodies or messages, up.
     pub up_bytes: u64,
     /// And down.
@@ -75,6 +78,28 @@ impl Cargo {
         }
     }
 
+    /// Some of them, in a file of their own.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    #[must_use]
+    pub fn part(&self, places: Range<usize>, folder: &Path) -> Self {
+        let bytes = std::fs::read(&self.file).expect("it was written");
+        let mut d = minicbor::Decoder::new(&bytes);
+        let mut ends = vec![0];
+        for _ in 0..places.end {
+            d.skip().expect("an item");
+            ends.push(d.position());
+        }
+        let file = folder.join(format!("documents-{:016x}", rand::random::<u64>()));
+        std::fs::write(&file, &bytes[ends[places.start]..ends[places.end]]).expect("written");
+        Self {
+            file,
+            count: places.len(),
+            json: self.json[places].to_vec(),
+        }
+    }
+
     /// Where they lie for `repo-load`.
     #[must_use]
     pub fn file(&self) -> &Path {
@@ -107,6 +132,35 @@ impl Cargo {
         loaded
     }
 
+    /// Puts one record after the other into PouchDB and notes the name of each that was answered.
+    ///
+    /// # Panics
+    /// When the server refuses one.
+    pub async fn put_one_by_one(&self, server: &Running, answered: &mut Vec<String>) {
+        let http = reqwest::Client::new();
+        let url = format!("{}patrols", server.url);
+        http.put(&url).send().await.expect("an answer");
+        for record in &self.json {
+            let (_, body) = bodies(std::slice::from_ref(record));
+            post(&http, &format!("{url}/_bulk_docs"), &body, &mut Loaded::default()).await;
+            answered.push(record["_id"].as_str().unwrap_or_default().to_owned());
+        }
+    }
+
+    /// Which of these records PouchDB has.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn there(&self, server: &Running, names: &[String]) -> BTreeSet<String> {
+        let http = reqwest::Client::new();
+        let body = json!({ "keys": names }).to_string();
+        let url = format!("{}patrols/_all_docs", server.url);
+        let all = post(&http, &url, &body, &mut Loaded::default()).await;
+        let all: Value = serde_json::from_slice(&all).expect("JSON");
+        let rows = all["rows"].as_array().into_iter().flatten();
+        rows.filter_map(|row| Some(row["id"].as_str()?.to_owned())).collect()
+    }
+
     async fn replicate_to(&self, url: &str, count: usize, connections: usize) -> Loaded {
         let http = reqwest::Client::new();
         let url = format!("{url}patrols");
@@ -123,7 +177,7 @@ impl Cargo {
                 loaded.done += diff.matches("\":[").count();
                 if missing.as_object().is_some_and(|missing| !missing.is_empty()) {
                     let refused = post(&http, &format!("{url}/_bulk_docs"), docs, &mut loaded).await;
-                    assert_eq!(refused, b"[]\n".trim_ascii(), "nothing was refused");
+                    assert_eq!(refused.trim_ascii(), b"[]", "nothing was refused");
                 }
             }
             loaded
@@ -214,6 +268,15 @@ pub async fn repo_load_json(what: &str, url: &str, file: &Path, count: usize, co
         .output()
         .await
         .expect("the generator starts");
+    figures(&out)
+}
+
+/// The one JSON line that a program printed.
+///
+/// # Panics
+/// When it failed.
+#[must_use]
+pub fn figures(out: &Output) -> Value {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     serde_json::from_slice(&out.stdout).expect("one JSON line")
 }

@@ -52,11 +52,11 @@ impl Peer {
         }
     }
 
-    /// Starts it on `folder`, on the servers' core if one is named, and on this port if it had one before.
+    /// Starts it on `folder`, on the servers' core if one is named.
     ///
     /// # Panics
     /// When it is not installed or does not start.
-    pub async fn start(self, folder: &Path, port: u16) -> Running {
+    pub async fn start(self, folder: &Path) -> Running {
         let node = |script: &str| (PathBuf::from("node"), Some(folder_of_peers().join("node").join(script)));
         let (program, script) = match self {
             Self::Repo => node("repo-server.mjs"),
@@ -64,11 +64,9 @@ impl Peer {
             Self::Samod => (cargo_peer("samod-server"), None),
         };
         let mut command = crate::built::on_the_servers_core(&program);
-        let port = port.to_string();
         let mut child = command
             .args(script)
             .arg(folder)
-            .arg(&port)
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .kill_on_drop(true)
@@ -100,16 +98,6 @@ impl Running {
     #[must_use]
     pub fn tree(&self) -> Tree {
         Tree(self.child.id().expect("it runs"))
-    }
-
-    /// The port it listens at.
-    ///
-    /// # Panics
-    /// When its URL has none.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        let port = self.url.trim_end_matches('/').rsplit(':').next();
-        port.and_then(|port| port.parse().ok()).expect("a port")
     }
 
     /// Ends it with `SIGKILL`.

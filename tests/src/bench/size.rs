@@ -1,4 +1,4 @@
-//! How large a run is: the whole one, or `QUICK=1` for a table in some minutes. The same measures either way.
+//! How large a run is: the whole one, or `QUICK=1` for a table in some minutes. The same measures either way; `ROUNDS` says how often.
 
 /// Sizes of one run.
 #[derive(Clone, Copy, Debug)]
@@ -13,26 +13,44 @@ pub struct Size {
     pub phones: usize,
     /// Rounds of each measure.
     pub rounds: usize,
+    /// Units of the ward that two servers share.
+    pub units: usize,
+    /// Phones of each of them.
+    pub phones_per_unit: usize,
+    /// Kills of each server.
+    pub kills: usize,
+    /// Changes of the document with a long history.
+    pub history: usize,
 }
 
 impl Size {
-    /// What the variable `QUICK` asks for.
+    /// What the variables `QUICK` and `ROUNDS` ask for.
     #[must_use]
     pub fn asked() -> Self {
+        let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+        let rounds = rounds.unwrap_or(3).max(1);
         match std::env::var("QUICK").as_deref() {
             Ok("" | "0") | Err(_) => Self {
                 documents: 1_000,
                 slow_documents: 1_000,
                 small: 1_000,
                 phones: 200,
-                rounds: 3,
+                rounds,
+                units: 130,
+                phones_per_unit: 20,
+                kills: 20,
+                history: 5_000,
             },
             Ok(_) => Self {
-                documents: 200,
-                slow_documents: 60,
+                documents: 100,
+                slow_documents: 40,
                 small: 100,
-                phones: 40,
-                rounds: 3,
+                phones: 20,
+                rounds,
+                units: 3,
+                phones_per_unit: 4,
+                kills: 3,
+                history: 500,
             },
         }
     }

@@ -255,6 +255,11 @@ fn figure(value: f64) -> String {
     }
 }
 
+/// Tells who waits how far a long run is. Not on the table's output.
+pub fn progress(line: &str) {
+    eprintln!("bench: {line}");
+}
+
 /// Milliseconds, with their fraction.
 #[must_use]
 pub fn ms(duration: Duration) -> f64 {

@@ -278,6 +278,32 @@ impl Writer {
     }
 }
 
+/// The first change of a new patrol by `author`, written into `document`.
+///
+/// # Panics
+/// When it breaks a rule of the product.
+pub fn started(document: &mut automerge::Automerge, author: Author) -> Change {
+    let actor = Actor {
+        phone: author.phone,
+        opening: [0x17; 8],
+    };
+    let stamp = Stamp {
+        by: author.person,
+        at_ms: START_MS,
+        random: [1; 10],
+    };
+    let new = NewPatrol {
+        title: "Ca đo".to_owned(),
+        team: vec![author.colleague],
+        ..NewPatrol::default()
+    };
+    let (_, change) = document::edit(document, actor, START_MS, |log: &mut PatrolLog| {
+        log.start(stamp, new)
+    })
+    .expect("no rule is broken");
+    change.expect("something was written")
+}
+
 fn words(rng: &mut StdRng, count: usize) -> String {
     let words: Vec<&str> = (0..count)
         .map(|_| WORDS[rng.random_range(0..WORDS.len())])

@@ -7,7 +7,7 @@ use super::{
     ours::{self, Ours},
     peer::{Peer, cargo_peer},
     size::Size,
-    table::{Measure, Target},
+    table::{Measure, Target, progress},
     template::{Made, Template},
 };
 use ed25519_dalek::Signer as _;
@@ -56,7 +56,7 @@ struct Sides {
 /// When a server refuses what it should take.
 pub async fn measure(folder: &Path, size: Size, templates: &[Template]) -> Vec<Measure> {
     let mut sides = Sides::default();
-    for _ in 0..size.rounds {
+    for number in 1..=size.rounds {
         let round = tempfile::tempdir_in(folder).expect("a folder");
         let (figures, read, documents) = ours_once(round.path(), size.documents, templates).await;
         sides.ours.0.push(figures);
@@ -67,6 +67,7 @@ pub async fn measure(folder: &Path, size: Size, templates: &[Template]) -> Vec<M
         for (peer, rounds) in Peer::ALL.into_iter().zip(&mut sides.peers) {
             rounds.0.push(peer_once(peer, round.path(), &cargo, size.of(peer)).await);
         }
+        progress(&format!("P1 round {number}: ours {:.0}/s", figures.per_second));
     }
     lines(&sides, size)
 }
@@ -103,7 +104,7 @@ async fn in_memory(count: usize, templates: &[Template]) -> f64 {
 }
 
 async fn peer_once(peer: Peer, folder: &Path, cargo: &Cargo, count: usize) -> Figures {
-    let server = peer.start(&folder.join(peer.name()), 0).await;
+    let server = peer.start(&folder.join(peer.name())).await;
     let tree: Tree = server.tree();
     let watch = Watch::on(tree);
     let busy = tree.busy();

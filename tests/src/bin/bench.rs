@@ -1,12 +1,14 @@
 //! `make bench`: prints what the project's table of targets asks for, as ratios in this run, and writes the same to
-//! `target/bench.json`. It reports and never fails because of a time; arguments (`P1 P6 P7 P10`) choose among the measures.
+//! `target/bench.json`. It reports and never fails because of a time; arguments (`P1 P6 F20 lose`) choose among the measures.
 
 use kieumau_tests::{
     bench::{
-        answer, observation, peer::Peer, recording, size::Size, table::Measure,
-        template::{self, Shape}, upload,
+        answer, crowd, download, hot, kills, observation, peer::Peer, recording, scale, size::Size,
+        table::Measure,
+        template::{self, Shape}, twins, upload,
     },
     server::Server,
+    trial,
 };
 use std::path::{Path, PathBuf};
 
@@ -14,6 +16,11 @@ use std::path::{Path, PathBuf};
 const TEMPLATES: usize = 200;
 /// The same contents in every run.
 const SEED: u64 = 20_231_121;
+
+/// What needs the peers, or the documents that they share with ours.
+const AGAINST_PEERS: [&str; 12] = [
+    "P1", "P1b", "P2", "P3", "P4", "P5", "P8", "P9", "P13", "P14", "F20", "lose",
+];
 
 struct Run {
     wanted: Vec<String>,
@@ -32,8 +39,10 @@ async fn main() {
         target,
         measures: Vec::new(),
     };
-    run.against_peers(folder.path(), Size::asked()).await;
     run.beside_the_machine(folder.path()).await;
+    if run.wants(&AGAINST_PEERS) {
+        run.against_peers(folder.path(), Size::asked()).await;
+    }
 }
 
 impl Run {
@@ -43,13 +52,41 @@ impl Run {
     }
 
     async fn against_peers(&mut self, folder: &Path, size: Size) {
+        say("an answer promises: ours, that it is on the disk, in the signed log, with a signed receipt");
+        for peer in Peer::ALL {
+            say(&format!("  {}: {}", peer.name(), peer.promises()));
+        }
+        let templates = template::several(Shape::Patrol, TEMPLATES.min(size.documents), SEED);
+        let small = template::several(Shape::Small, TEMPLATES, SEED);
         if self.wants(&["P1", "P1b", "P2", "P13"]) {
-            say("an answer promises: ours, that it is on the disk, in the signed log, with a signed receipt");
-            for peer in Peer::ALL {
-                say(&format!("  {}: {}", peer.name(), peer.promises()));
-            }
-            let templates = template::several(Shape::Patrol, TEMPLATES.min(size.documents), SEED);
             self.report(upload::measure(folder, size, &templates).await);
+        }
+        if self.wants(&["P2", "P3"]) {
+            self.report(scale::measure(folder, size, &small).await);
+        }
+        if self.wants(&["P3", "P4"]) {
+            self.report(scale::larger(folder, size, &templates).await);
+        }
+        if self.wants(&["P5"]) {
+            self.report(download::nothing_new(folder, size, &small).await);
+        }
+        if self.wants(&["P8"]) {
+            self.report(download::measure(folder, size, &templates).await);
+        }
+        if self.wants(&["P9"]) {
+            self.report(crowd::measure(folder, size, &small).await);
+        }
+        if self.wants(&["P14"]) {
+            match std::env::var("KIEUMAU_TEST_POSTGRES") {
+                Ok(url) => self.report(twins::measure(folder, size, &url, &small).await),
+                Err(_) => say("P14  NOT RUN: KIEUMAU_TEST_POSTGRES names no PostgreSQL"),
+            }
+        }
+        if self.wants(&["F20"]) {
+            self.report(kills::measure(folder, size, &small, trial::seed()).await);
+        }
+        if self.wants(&["lose"]) {
+            self.report(hot::measure(folder, size, &small).await);
         }
     }
 

@@ -3,7 +3,7 @@
 import { createRequire } from "node:module"
 import { mkdirSync } from "node:fs"
 
-const [folder, port] = process.argv.slice(2)
+const [folder] = process.argv.slice(2)
 mkdirSync(folder, { recursive: true })
 // What it writes for itself beside the data (its log, its configuration) goes into the folder too.
 process.chdir(folder)
@@ -12,6 +12,6 @@ const express = require("express")
 const PouchDB = require("pouchdb").defaults({ prefix: `${folder}/` })
 const app = express()
 app.use(require("express-pouchdb")(PouchDB, { mode: "minimumForPouchDB", logPath: `${folder}/log.txt` }))
-const server = app.listen(Number(port ?? 0), "127.0.0.1", () => {
+const server = app.listen(0, "127.0.0.1", () => {
   console.log(`http://127.0.0.1:${server.address().port}/`)
 })

@@ -3,9 +3,9 @@
 
 import { createServer } from "node:net"
 
-const [folder, port] = process.argv.slice(2)
+const [folder] = process.argv.slice(2)
 process.env.DATA_DIR = folder
-process.env.PORT = port && port !== "0" ? port : await free()
+process.env.PORT = await free()
 const log = console.log
 console.log = () => {}
 const { Server } = await import("@automerge/automerge-repo-sync-server/src/server.js")

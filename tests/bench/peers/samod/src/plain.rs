@@ -23,7 +23,13 @@ fn read(d: &mut Decoder<'_>) -> Result<Vec<Document>, Error> {
         let (id, key, signed, signature) = (bytes()?, bytes()?, bytes()?, bytes()?);
         let changes = d.array()?.unwrap_or_default();
         let changes = (0..changes).map(|_| d.bytes().map(<[u8]>::to_vec));
-        Ok(Document { id, key, signed, signature, changes: changes.collect::<Result<_, Error>>()? })
+        Ok(Document {
+            id,
+            key,
+            signed,
+            signature,
+            changes: changes.collect::<Result<_, Error>>()?,
+        })
     };
     (0..documents).map(one).collect()
 }
@@ -54,12 +60,14 @@ fn main() {
 
 fn insert(database: &Connection, push: &[Document]) -> rusqlite::Result<()> {
     database.execute_batch("begin immediate")?;
-    let mut insert = database.prepare_cached("insert into change (document, bytes) values (?1, ?2)")?;
+    let mut insert =
+        database.prepare_cached("insert into change (document, bytes) values (?1, ?2)")?;
     for document in push {
         let key = document.key.as_slice().try_into().expect("32 bytes");
         let key = VerifyingKey::from_bytes(key).expect("a key");
         let signature = Signature::from_slice(&document.signature).expect("64 bytes");
-        key.verify_strict(&document.signed, &signature).expect("it holds");
+        key.verify_strict(&document.signed, &signature)
+            .expect("it holds");
         for change in &document.changes {
             insert.execute(params![document.id, change])?;
         }

@@ -51,7 +51,9 @@ impl Chunks {
         T: Send,
     {
         let (answer, answered) = oneshot::channel();
-        self.0.send(ask(answer)).expect("the database's thread lives");
+        self.0
+            .send(ask(answer))
+            .expect("the database's thread lives");
         async move { answered.await.expect("the database's thread answers") }
     }
 }
@@ -142,7 +144,6 @@ fn range(
 #[tokio::main]
 async fn main() {
     let folder: PathBuf = std::env::args_os().nth(1).expect("a folder").into();
-    let port = std::env::args().nth(2).unwrap_or_else(|| "0".to_owned());
     let repo = Repo::build_tokio()
         .with_storage(Chunks::open(&folder))
         .with_peer_id("samod-server".into())
@@ -150,7 +151,7 @@ async fn main() {
         .with_share_policy(ShareConfig::read_write().with_announce(false))
         .load()
         .await;
-    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}"))
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("listens");
     let url = format!("ws://{}/", listener.local_addr().expect("an address"));

@@ -15,10 +15,7 @@ pub enum Heard {
         data: Vec<u8>,
     },
     /// The server has no such document.
-    Unavailable {
-        /// Which document.
-        document: String,
-    },
+    Unavailable,
 }
 
 /// A connection after its handshake.
@@ -37,15 +34,22 @@ impl Line {
     pub async fn join(url: &str, name: &str) -> Option<Self> {
         let (mut socket, _) = tokio_tungstenite::connect_async(url).await.ok()?;
         let mut join = Encoder::new(Vec::new());
-        join.map(4).and_then(|e| e.str("type")?.str("join")).expect("memory");
-        join.str("senderId").and_then(|e| e.str(name)).expect("memory");
+        join.map(4)
+            .and_then(|e| e.str("type")?.str("join"))
+            .expect("memory");
+        join.str("senderId")
+            .and_then(|e| e.str(name))
+            .expect("memory");
         join.str("supportedProtocolVersions")
             .and_then(|e| e.array(1)?.str("1"))
             .expect("memory");
         join.str("peerMetadata")
             .and_then(|e| e.map(1)?.str("isEphemeral")?.bool(true))
             .expect("memory");
-        socket.send(Message::binary(join.into_writer())).await.ok()?;
+        socket
+            .send(Message::binary(join.into_writer()))
+            .await
+            .ok()?;
         let mut line = Self {
             socket,
             own: name.to_owned(),
@@ -93,7 +97,7 @@ impl Line {
             } = self.message().await?;
             match kind.as_str() {
                 "sync" | "request" => return Some(Heard::Sync { document, data }),
-                "doc-unavailable" => return Some(Heard::Unavailable { document }),
+                "doc-unavailable" => return Some(Heard::Unavailable),
                 "error" => panic!("the server refused: {data:?}"),
                 _ => {}
             }

@@ -12,8 +12,16 @@ mod traffic;
 
 use documents::{Begins, Held};
 use serde_json::json;
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 use traffic::Outcome;
+
+/// A server that is silent for so long has stalled.
+const STALLED: Duration = Duration::from_secs(120);
+/// One that has lost a document may say so, or nothing at all.
+const LOST: Duration = Duration::from_secs(5);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -24,15 +32,35 @@ async fn main() {
     let count = count.parse().expect("a number");
     let connections: usize = connections.parse().expect("a number");
     let file = Path::new(file);
+    let read = |begins| documents::read(file, count, begins);
     match what.as_str() {
-        "upload" => spread(url, documents::read(file, count, Begins::Whole), Begins::Whole, connections).await,
-        "download" | "check" => {
-            spread(url, documents::read(file, count, Begins::Empty), Begins::Empty, connections).await;
+        "upload" => {
+            spread(
+                url,
+                read(Begins::Whole),
+                Begins::Whole,
+                connections,
+                STALLED,
+            )
+            .await
         }
+        "download" => {
+            spread(
+                url,
+                read(Begins::Empty),
+                Begins::Empty,
+                connections,
+                STALLED,
+            )
+            .await
+        }
+        "check" => spread(url, read(Begins::Empty), Begins::Empty, connections, LOST).await,
         "kill" => {
-            let held = documents::read(file, count, Begins::Whole);
+            let held = read(Begins::Whole);
+            println!("begins");
             let said = |id: &str| println!("{id}");
-            traffic::exchange(url.clone(), "load".to_owned(), held, Begins::Whole, said).await;
+            let name = "load".to_owned();
+            traffic::exchange(url.clone(), name, held, Begins::Whole, STALLED, said).await;
         }
         "hot" => {
             let writer = documents::read(file, 1, Begins::Whole).remove(0);
@@ -47,7 +75,13 @@ async fn main() {
 }
 
 /// Spreads the documents over the connections, waits for all, prints what came of it.
-async fn spread(url: &str, held: Vec<Held>, begins: Begins, connections: usize) {
+async fn spread(
+    url: &str,
+    held: Vec<Held>,
+    begins: Begins,
+    connections: usize,
+    patience: Duration,
+) {
     let mut shares: Vec<Vec<Held>> = (0..connections).map(|_| Vec::new()).collect();
     for (place, one) in held.into_iter().enumerate() {
         shares[place % connections].push(one);
@@ -57,23 +91,28 @@ async fn spread(url: &str, held: Vec<Held>, begins: Begins, connections: usize) 
         .into_iter()
         .enumerate()
         .map(|(number, share)| {
-            let exchange =
-                traffic::exchange(url.to_owned(), format!("load-{number}"), share, begins, |_| {});
-            tokio::spawn(exchange)
+            let (url, name) = (url.to_owned(), format!("load-{number}"));
+            tokio::spawn(traffic::exchange(
+                url,
+                name,
+                share,
+                begins,
+                patience,
+                |_| {},
+            ))
         })
         .collect();
     let mut all = Outcome::default();
     for line in lines {
         let outcome = line.await.expect("no line panics");
         all.done.extend(outcome.done);
-        all.missing.extend(outcome.missing);
         all.bytes[0] += outcome.bytes[0];
         all.bytes[1] += outcome.bytes[1];
     }
     println!(
         "{}",
         json!({
-            "seconds": begun.elapsed().as_secs_f64(), "done": all.done.len(), "missing": all.missing,
+            "seconds": begun.elapsed().as_secs_f64(), "done": all.done.len(), "names": all.done,
             "up_bytes": all.bytes[0], "down_bytes": all.bytes[1],
         })
     );

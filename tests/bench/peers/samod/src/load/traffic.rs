@@ -5,7 +5,10 @@ use crate::{
     line::{Heard, Line},
 };
 use automerge::{ROOT, transaction::Transactable as _};
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc;
 
 /// Documents under way at once on one line: enough that the server never waits for the client.
@@ -16,18 +19,17 @@ const WINDOW: usize = 64;
 pub struct Outcome {
     /// Documents that got to where they should.
     pub done: Vec<String>,
-    /// Documents the server does not have.
-    pub missing: Vec<String>,
     /// Bytes of messages up and down.
     pub bytes: [u64; 2],
 }
 
-/// Exchanges `held` over one line until both sides have all, or the line dies. Says each name as it is done.
+/// Exchanges `held` over one line until both sides have all, the line dies, or nothing is heard for longer than `patience`. Says each name as it is done.
 pub async fn exchange(
     url: String,
     name: String,
     mut held: Vec<Held>,
     begins: Begins,
+    patience: Duration,
     done: impl Fn(&str) + Send,
 ) -> Outcome {
     let mut outcome = Outcome::default();
@@ -39,7 +41,11 @@ pub async fn exchange(
         .enumerate()
         .map(|(place, held)| (held.id.clone(), place))
         .collect();
-    let kind = if begins == Begins::Whole { "sync" } else { "request" };
+    let kind = if begins == Begins::Whole {
+        "sync"
+    } else {
+        "request"
+    };
     let (mut begun, mut ended) = (0, 0);
     while ended < held.len() {
         while begun < held.len() && begun - ended < WINDOW {
@@ -52,13 +58,12 @@ pub async fn exchange(
         if line.flush().await.is_none() {
             return outcome;
         }
-        let Some(heard) = line.next().await else {
+        let Ok(Some(heard)) = tokio::time::timeout(patience, line.next()).await else {
             return outcome;
         };
         let (document, data) = match heard {
             Heard::Sync { document, data } => (document, data),
-            Heard::Unavailable { document } => {
-                outcome.missing.push(document);
+            Heard::Unavailable => {
                 ended += 1;
                 continue;
             }
