@@ -8,10 +8,7 @@ use super::{
     template::Template,
 };
 use crate::driver::Driver;
-use std::{
-    path::Path,
-    time::Instant,
-};
+use std::{path::Path, time::Instant};
 
 /// Documents that each phone has on the server before.
 const DOCUMENTS: usize = 50;
@@ -34,7 +31,11 @@ pub async fn measure(folder: &Path, size: Size, small: &[Template]) -> Vec<Measu
     let mut phones = Vec::with_capacity(size.phones);
     for _ in 0..size.phones {
         let phone = Driver::enrol(&ours.server, "an").await;
-        ours::send(&phone, &ours::pushes(&phone, &ours.make(small, &phone, DOCUMENTS))).await;
+        ours::send(
+            &phone,
+            &ours::pushes(&phone, &ours.make(small, &phone, DOCUMENTS)),
+        )
+        .await;
         phones.push(phone);
     }
     let mut there = size.phones * DOCUMENTS;
@@ -55,21 +56,44 @@ pub async fn measure(folder: &Path, size: Size, small: &[Template]) -> Vec<Measu
         rounds.iter().map(figure).collect()
     };
     let p99 = |returned: &Returned| returned.p99_ms;
-    let what = format!("{} phones with {DOCUMENTS} documents come back at once, p99", size.phones);
-    let refused: Vec<f64> = [&calm, &beside, &laden].into_iter().flatten().map(|r| r.refused).collect();
+    let what = format!(
+        "{} phones with {DOCUMENTS} documents come back at once, p99",
+        size.phones
+    );
+    let refused: Vec<f64> = [&calm, &beside, &laden]
+        .into_iter()
+        .flatten()
+        .map(|r| r.refused)
+        .collect();
     vec![
         Measure::alone("P9", &what, "ms", &of(&calm, &p99)).to_reach(Target::AtMost(2_000.0)),
         Measure::alone("P9", "  median", "ms", &of(&calm, &|r| r.median_ms)),
-        Measure::alone("P9", "  refused, in all rounds", "", &refused).to_reach(Target::AtMost(0.0)),
-        Measure::alone("P9", "p99 beside one that brings 10× small documents", "ms", &of(&beside, &p99))
-            .and("calm", &of(&calm, &p99))
-            .to_reach(Target::RatioAtMost(1.5)),
-        Measure::alone("P9", "  p99 when each brings 50 new documents", "ms", &of(&laden, &p99)),
+        Measure::alone("P9", "  refused, in all rounds", "", &refused)
+            .to_reach(Target::AtMost(0.0)),
+        Measure::alone(
+            "P9",
+            "p99 beside one that brings 10× small documents",
+            "ms",
+            &of(&beside, &p99),
+        )
+        .and("calm", &of(&calm, &p99))
+        .to_reach(Target::RatioAtMost(1.5)),
+        Measure::alone(
+            "P9",
+            "  p99 when each brings 50 new documents",
+            "ms",
+            &of(&laden, &p99),
+        ),
     ]
 }
 
 /// Every phone signs in anew and pushes `documents` new ones with their receipts, all at the same moment.
-async fn come_back(ours: &Ours, phones: &mut [Driver], small: &[Template], documents: usize) -> Returned {
+async fn come_back(
+    ours: &Ours,
+    phones: &mut [Driver],
+    small: &[Template],
+    documents: usize,
+) -> Returned {
     let coming = phones.iter_mut().map(|phone| {
         let ready = ours::pushes(phone, &ours.make(small, phone, documents));
         (phone, ready)

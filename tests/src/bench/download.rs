@@ -44,14 +44,22 @@ pub async fn measure(folder: &Path, size: Size, templates: &[Template]) -> Vec<M
             rates.push(count as f64 / loaded.seconds);
             server.kill().await;
         }
-        progress(&format!("P8 round {number}: ours {:.0}/s", ours[ours.len() - 1]));
+        progress(&format!(
+            "P8 round {number}: ours {:.0}/s",
+            ours[ours.len() - 1]
+        ));
     }
     let what = format!("first download of {} patrol documents", size.documents);
     let mut line = Measure::alone("P8", &what, "/s", &ours);
     for ((peer, rates), times) in Peer::ALL.into_iter().zip(&peers).zip([60.0, 15.0, 15.0]) {
-        line = line.and(peer.name(), rates).to_reach(Target::RatioAtLeast(times));
+        line = line
+            .and(peer.name(), rates)
+            .to_reach(Target::RatioAtLeast(times));
     }
-    vec![line, Measure::alone("P8", "  until all of them are listed", "/s", &listed)]
+    vec![
+        line,
+        Measure::alone("P8", "  until all of them are listed", "/s", &listed),
+    ]
 }
 
 /// How long a new phone took to have all, and to list all.
@@ -66,12 +74,18 @@ async fn ours_once(
     ours.until_read(count).await;
     let phone = world::open(&folder.join("phone"), &Arc::default()).await;
     let code = ours.server.code("ha").await.code;
-    phone.enrol(&ours.server.ward.url, &code).await.expect("enrols");
+    phone
+        .enrol(&ours.server.ward.url, &code)
+        .await
+        .expect("enrols");
     let begun = Instant::now();
     phone.sync(SyncOptions::default()).await.expect("syncs");
     let synced = begun.elapsed();
     while phone.patrols().await.expect("lists").len() < count {
-        assert!(begun.elapsed() < Duration::from_secs(120), "all are listed in the end");
+        assert!(
+            begun.elapsed() < Duration::from_secs(120),
+            "all are listed in the end"
+        );
     }
     (synced, begun.elapsed(), Cargo::of(&documents, folder))
 }
@@ -134,7 +148,13 @@ async fn quiet_lines(phone: &Phone, relay: &Relay, count: usize) -> Vec<Measure>
 }
 
 /// The same question to a peer that has `count` documents: automerge's ask for each, PouchDB's client has its checkpoint.
-async fn peer_line(line: Measure, peer: Peer, folder: &Path, cargo: &Cargo, count: usize) -> Measure {
+async fn peer_line(
+    line: Measure,
+    peer: Peer,
+    folder: &Path,
+    cargo: &Cargo,
+    count: usize,
+) -> Measure {
     let server = peer.start(&folder.join(peer.name())).await;
     cargo.upload(peer, &server, count, 1).await;
     let mut times = Vec::new();

@@ -47,8 +47,14 @@ pub async fn measure(folder: &Path, size: Size, small: &[Template]) -> Vec<Measu
         let times = figures["milliseconds"].as_array().expect("times").iter();
         let times: Vec<f64> = times.filter_map(serde_json::Value::as_f64).collect();
         fan = fan.against(peer.name(), &times);
-        upload = upload.against(peer.name(), &[1_000.0 * long.upload(peer, &server, 1, 1).await.seconds]);
-        download = download.against(peer.name(), &[1_000.0 * long.download(peer, &server, 1).await.seconds]);
+        upload = upload.against(
+            peer.name(),
+            &[1_000.0 * long.upload(peer, &server, 1, 1).await.seconds],
+        );
+        download = download.against(
+            peer.name(),
+            &[1_000.0 * long.download(peer, &server, 1).await.seconds],
+        );
         server.kill().await;
         progress(&format!("lose {}", peer.name()));
     }
@@ -62,17 +68,26 @@ async fn fan_out(ours: &Ours, hot: &Made) -> Vec<f64> {
         let phone = Driver::enrol(&ours.server, "ha").await;
         listeners.push((phone, String::new()));
     }
-    ours::send(&ours.phone, &ours::pushes(&ours.phone, std::slice::from_ref(hot))).await;
+    ours::send(
+        &ours.phone,
+        &ours::pushes(&ours.phone, std::slice::from_ref(hot)),
+    )
+    .await;
     ours.until_read(1).await;
     let mut document = hot.document();
     let mut times = Vec::new();
     for _ in 0..CHANGES {
         let change = titled(&mut document, &ours.phone, &times.len().to_string());
-        let push = Made { key: hot.key.clone(), changes: vec![change.clone()] };
+        let push = Made {
+            key: hot.key.clone(),
+            changes: vec![change.clone()],
+        };
         let ready = ours::pushes(&ours.phone, &[push]);
         let begun = Instant::now();
         ours::send(&ours.phone, &ready).await;
-        let waiting = listeners.iter_mut().map(|(phone, cursor)| heard(phone, cursor, &change));
+        let waiting = listeners
+            .iter_mut()
+            .map(|(phone, cursor)| heard(phone, cursor, &change));
         futures_util::future::join_all(waiting).await;
         times.push(ms(begun.elapsed()));
     }
@@ -96,7 +111,10 @@ async fn heard(phone: &Driver, cursor: &mut String, change: &Change) {
 /// Milliseconds for the whole of it up, until the durable answer, and down to somebody who has nothing.
 async fn long_history(ours: &Ours, long: &Made) -> (f64, f64) {
     let parts = long.changes.chunks(2_000).map(|changes| {
-        let part = Made { key: long.key.clone(), changes: changes.to_vec() };
+        let part = Made {
+            key: long.key.clone(),
+            changes: changes.to_vec(),
+        };
         let push = Push {
             documents: vec![part.pushed(&ours.phone.key, ours.phone.enrolled.phone)],
             ..Push::default()
@@ -128,8 +146,12 @@ fn history(ours: &Ours, changes: usize) -> Made {
         colleague: ours.colleague.enrolled.person,
         phone: phone.enrolled.phone,
     };
-    let mut made = Made { key, changes: Vec::with_capacity(changes) };
-    made.changes.push(super::template::started(&mut document, author));
+    let mut made = Made {
+        key,
+        changes: Vec::with_capacity(changes),
+    };
+    made.changes
+        .push(super::template::started(&mut document, author));
     while made.changes.len() < changes {
         let title = format!("Ca {}", made.changes.len());
         made.changes.push(titled(&mut document, phone, &title));
@@ -142,10 +164,15 @@ fn history(ours: &Ours, changes: usize) -> Made {
 fn titled(document: &mut automerge::Automerge, phone: &Driver, title: &str) -> Change {
     use automerge::{ActorId, ROOT, transaction::Transactable as _};
     // The same opening all along: it is one phone that goes on.
-    let actor = Actor { phone: phone.enrolled.phone, opening: [0x17; 8] };
+    let actor = Actor {
+        phone: phone.enrolled.phone,
+        opening: [0x17; 8],
+    };
     document.set_actor(ActorId::from(actor.to_bytes().as_slice()));
     let mut writing = document.transaction();
-    writing.put(ROOT, "title", title).expect("the root is a map");
+    writing
+        .put(ROOT, "title", title)
+        .expect("the root is a map");
     writing.commit();
     let change = document.get_last_local_change().expect("it was written");
     Change {

@@ -14,12 +14,7 @@ use super::{
 };
 use kieumau_core::wire::Pushed;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    process::Stdio,
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, process::Stdio, time::Duration};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 /// Documents a client has ready: more than any server takes before it dies.
@@ -43,14 +38,15 @@ pub async fn measure(folder: &Path, size: Size, small: &[Template], seed: u64) -
     progress(&format!("F20 seed {seed}"));
     let mut rng = StdRng::seed_from_u64(seed);
     let mut tolls: [Toll; 4] = Default::default();
+    let mut cargo: Option<Cargo> = None;
     for number in 1..=size.kills {
         let round = tempfile::tempdir_in(folder).expect("a folder");
         let after = Duration::from_millis(rng.random_range(DIES_WITHIN_MS));
         let (toll, made) = ours_killed(&round.path().join("ours"), small, after).await;
         let mut all = vec![toll];
-        let cargo = Cargo::of(&made, round.path());
+        let cargo = cargo.get_or_insert_with(|| Cargo::of(&made, folder));
         for peer in Peer::ALL {
-            all.push(peer_killed(peer, &round.path().join(peer.name()), &cargo, after).await);
+            all.push(peer_killed(peer, &round.path().join(peer.name()), cargo, after).await);
         }
         for (sum, toll) in tolls.iter_mut().zip(all) {
             sum.answered += toll.answered;
@@ -61,9 +57,12 @@ pub async fn measure(folder: &Path, size: Size, small: &[Template], seed: u64) -
     let line = |what: &str, figure: fn(&Toll) -> usize| {
         let [ours, peers @ ..] = &tolls;
         let measure = Measure::alone("F20", what, "", &[figure(ours) as f64]);
-        Peer::ALL.into_iter().zip(peers).fold(measure, |measure, (peer, toll)| {
-            measure.and(peer.name(), &[figure(toll) as f64])
-        })
+        Peer::ALL
+            .into_iter()
+            .zip(peers)
+            .fold(measure, |measure, (peer, toll)| {
+                measure.seeing(peer.name(), &[figure(toll) as f64])
+            })
     };
     let what = format!("answered and lost in {} kills", size.kills);
     vec![
@@ -118,7 +117,14 @@ async fn peer_killed(peer: Peer, folder: &Path, cargo: &Cargo, after: Duration) 
     let server = peer.start(folder).await;
     let there: BTreeSet<String> = match peer {
         Peer::Repo | Peer::Samod => {
-            let checked = repo_load("check", &server.url, cargo.file(), answered.len() + IN_FLIGHT, 1).await;
+            let checked = repo_load(
+                "check",
+                &server.url,
+                cargo.file(),
+                answered.len() + IN_FLIGHT,
+                1,
+            )
+            .await;
             checked.names.into_iter().collect()
         }
         Peer::Pouch => cargo.there(&server, &answered).await,
@@ -126,7 +132,10 @@ async fn peer_killed(peer: Peer, folder: &Path, cargo: &Cargo, after: Duration) 
     server.kill().await;
     Toll {
         answered: answered.len(),
-        lost: answered.iter().filter(|name| !there.contains(*name)).count(),
+        lost: answered
+            .iter()
+            .filter(|name| !there.contains(*name))
+            .count(),
     }
 }
 

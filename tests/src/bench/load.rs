@@ -110,9 +110,17 @@ impl Cargo {
     ///
     /// # Panics
     /// When the server does not take them.
-    pub async fn upload(&self, peer: Peer, server: &Running, count: usize, connections: usize) -> Loaded {
+    pub async fn upload(
+        &self,
+        peer: Peer,
+        server: &Running,
+        count: usize,
+        connections: usize,
+    ) -> Loaded {
         let loaded = match peer {
-            Peer::Repo | Peer::Samod => repo_load("upload", &server.url, &self.file, count, connections).await,
+            Peer::Repo | Peer::Samod => {
+                repo_load("upload", &server.url, &self.file, count, connections).await
+            }
             Peer::Pouch => self.replicate_to(&server.url, count, connections).await,
         };
         assert_eq!(loaded.done, count, "{} took them all", peer.name());
@@ -125,7 +133,9 @@ impl Cargo {
     /// When some do not come.
     pub async fn download(&self, peer: Peer, server: &Running, count: usize) -> Loaded {
         let loaded = match peer {
-            Peer::Repo | Peer::Samod => repo_load("download", &server.url, &self.file, count, 1).await,
+            Peer::Repo | Peer::Samod => {
+                repo_load("download", &server.url, &self.file, count, 1).await
+            }
             Peer::Pouch => replicate_from(&server.url).await,
         };
         assert_eq!(loaded.done, count, "{} gave them all", peer.name());
@@ -142,7 +152,13 @@ impl Cargo {
         http.put(&url).send().await.expect("an answer");
         for record in &self.json {
             let (_, body) = bodies(std::slice::from_ref(record));
-            post(&http, &format!("{url}/_bulk_docs"), &body, &mut Loaded::default()).await;
+            post(
+                &http,
+                &format!("{url}/_bulk_docs"),
+                &body,
+                &mut Loaded::default(),
+            )
+            .await;
             answered.push(record["_id"].as_str().unwrap_or_default().to_owned());
         }
     }
@@ -158,7 +174,8 @@ impl Cargo {
         let all = post(&http, &url, &body, &mut Loaded::default()).await;
         let all: Value = serde_json::from_slice(&all).expect("JSON");
         let rows = all["rows"].as_array().into_iter().flatten();
-        rows.filter_map(|row| Some(row["id"].as_str()?.to_owned())).collect()
+        rows.filter_map(|row| Some(row["id"].as_str()?.to_owned()))
+            .collect()
     }
 
     async fn replicate_to(&self, url: &str, count: usize, connections: usize) -> Loaded {
@@ -166,7 +183,10 @@ impl Cargo {
         let url = format!("{url}patrols");
         // A database that is there already is no error.
         http.put(&url).send().await.expect("an answer");
-        let batches: Vec<(String, String)> = self.json[..count].chunks(BATCH.min(count.div_ceil(connections))).map(bodies).collect();
+        let batches: Vec<(String, String)> = self.json[..count]
+            .chunks(BATCH.min(count.div_ceil(connections)))
+            .map(bodies)
+            .collect();
         let begun = Instant::now();
         let shares = batches.chunks(batches.len().div_ceil(connections));
         let sending = shares.map(async |share| {
@@ -175,8 +195,12 @@ impl Cargo {
                 let missing = post(&http, &format!("{url}/_revs_diff"), diff, &mut loaded).await;
                 let missing: Value = serde_json::from_slice(&missing).expect("JSON");
                 loaded.done += diff.matches("\":[").count();
-                if missing.as_object().is_some_and(|missing| !missing.is_empty()) {
-                    let refused = post(&http, &format!("{url}/_bulk_docs"), docs, &mut loaded).await;
+                if missing
+                    .as_object()
+                    .is_some_and(|missing| !missing.is_empty())
+                {
+                    let refused =
+                        post(&http, &format!("{url}/_bulk_docs"), docs, &mut loaded).await;
                     assert_eq!(refused.trim_ascii(), b"[]", "nothing was refused");
                 }
             }
@@ -205,7 +229,10 @@ fn bodies(batch: &[Value]) -> (String, String) {
         )
     });
     let diff = Value::Object(revisions.collect()).to_string();
-    (diff, json!({ "docs": batch, "new_edits": false }).to_string())
+    (
+        diff,
+        json!({ "docs": batch, "new_edits": false }).to_string(),
+    )
 }
 
 async fn replicate_from(url: &str) -> Loaded {
@@ -229,7 +256,13 @@ async fn replicate_from(url: &str) -> Loaded {
             .map(|change| json!({ "id": change["id"], "rev": change["changes"][0]["rev"] }))
             .collect();
         let body = json!({ "docs": wanted }).to_string();
-        let got = post(&http, &format!("{url}/_bulk_get?revs=true&latest=true"), &body, &mut loaded).await;
+        let got = post(
+            &http,
+            &format!("{url}/_bulk_get?revs=true&latest=true"),
+            &body,
+            &mut loaded,
+        )
+        .await;
         let got: Value = serde_json::from_slice(&got).expect("JSON");
         loaded.done += got["results"].as_array().map_or(0, Vec::len);
         since = page["last_seq"].clone();
@@ -240,7 +273,11 @@ async fn replicate_from(url: &str) -> Loaded {
 
 async fn post(http: &reqwest::Client, url: &str, body: &str, loaded: &mut Loaded) -> Vec<u8> {
     let request = http.post(url).header("content-type", "application/json");
-    let answer = request.body(body.to_owned()).send().await.expect("an answer");
+    let answer = request
+        .body(body.to_owned())
+        .send()
+        .await
+        .expect("an answer");
     assert!(answer.status().is_success(), "{url}: {}", answer.status());
     let answer = answer.bytes().await.expect("whole").to_vec();
     loaded.up_bytes += body.len() as u64;
@@ -252,15 +289,28 @@ async fn post(http: &reqwest::Client, url: &str, body: &str, loaded: &mut Loaded
 ///
 /// # Panics
 /// When it fails.
-pub async fn repo_load(what: &str, url: &str, file: &Path, count: usize, connections: usize) -> Loaded {
-    serde_json::from_value(repo_load_json(what, url, file, count, connections).await).expect("its figures")
+pub async fn repo_load(
+    what: &str,
+    url: &str,
+    file: &Path,
+    count: usize,
+    connections: usize,
+) -> Loaded {
+    serde_json::from_value(repo_load_json(what, url, file, count, connections).await)
+        .expect("its figures")
 }
 
 /// The same, its figures as they are.
 ///
 /// # Panics
 /// When it fails.
-pub async fn repo_load_json(what: &str, url: &str, file: &Path, count: usize, connections: usize) -> Value {
+pub async fn repo_load_json(
+    what: &str,
+    url: &str,
+    file: &Path,
+    count: usize,
+    connections: usize,
+) -> Value {
     let out = tokio::process::Command::new(cargo_peer("repo-load"))
         .args([what, url])
         .arg(file)
@@ -277,6 +327,10 @@ pub async fn repo_load_json(what: &str, url: &str, file: &Path, count: usize, co
 /// When it failed.
 #[must_use]
 pub fn figures(out: &Output) -> Value {
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     serde_json::from_slice(&out.stdout).expect("one JSON line")
 }

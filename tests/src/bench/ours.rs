@@ -142,7 +142,11 @@ pub fn pushes(phone: &Driver, documents: &[Made]) -> Vec<Ready> {
 pub async fn send(phone: &Driver, ready: &[Ready]) {
     for push in ready {
         let (status, answer) = phone.send(push.body.clone()).await;
-        assert!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&answer));
+        assert!(
+            status.is_success(),
+            "{status}: {}",
+            String::from_utf8_lossy(&answer)
+        );
         let pushed: Pushed = minicbor::decode(&answer).expect("CBOR");
         assert_eq!(pushed.changes, [], "every change was taken");
         assert_eq!(pushed.receipts.len(), push.documents, "with its receipt");

@@ -57,7 +57,12 @@ impl Peer {
     /// # Panics
     /// When it is not installed or does not start.
     pub async fn start(self, folder: &Path) -> Running {
-        let node = |script: &str| (PathBuf::from("node"), Some(folder_of_peers().join("node").join(script)));
+        let node = |script: &str| {
+            (
+                PathBuf::from("node"),
+                Some(folder_of_peers().join("node").join(script)),
+            )
+        };
         let (program, script) = match self {
             Self::Repo => node("repo-server.mjs"),
             Self::Pouch => node("pouch-server.mjs"),

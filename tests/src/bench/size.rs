@@ -27,7 +27,9 @@ impl Size {
     /// What the variables `QUICK` and `ROUNDS` ask for.
     #[must_use]
     pub fn asked() -> Self {
-        let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+        let rounds = std::env::var("ROUNDS")
+            .ok()
+            .and_then(|rounds| rounds.parse().ok());
         let rounds = rounds.unwrap_or(3).max(1);
         match std::env::var("QUICK").as_deref() {
             Ok("" | "0") | Err(_) => Self {

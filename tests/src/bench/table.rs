@@ -83,8 +83,8 @@ pub struct Other {
     pub name: String,
     /// Its figure.
     pub figures: Spread,
-    /// Ours to its, paired round by round: how often it goes into ours.
-    pub ratio: Spread,
+    /// Ours to its, paired round by round; none for counts, which are only to be seen side by side.
+    pub ratio: Option<Spread>,
     /// What the ratio is to reach.
     pub target: Target,
 }
@@ -138,7 +138,14 @@ impl Measure {
     #[must_use]
     pub fn and(mut self, name: &str, figures: &[f64]) -> Self {
         let ratio = Spread::of_ratios(&self.rounds, figures);
-        self.put(name, figures, ratio);
+        self.put(name, figures, Some(ratio));
+        self
+    }
+
+    /// The same with another's figures to be seen beside ours, without a ratio.
+    #[must_use]
+    pub fn seeing(mut self, name: &str, figures: &[f64]) -> Self {
+        self.put(name, figures, None);
         self
     }
 
@@ -146,11 +153,11 @@ impl Measure {
     #[must_use]
     pub fn against(mut self, name: &str, figures: &[f64]) -> Self {
         let ratio = Spread::of_ratios(figures, &self.rounds);
-        self.put(name, figures, ratio);
+        self.put(name, figures, Some(ratio));
         self
     }
 
-    fn put(&mut self, name: &str, figures: &[f64], ratio: Spread) {
+    fn put(&mut self, name: &str, figures: &[f64], ratio: Option<Spread>) {
         self.others.push(Other {
             name: name.to_owned(),
             figures: Spread::of(figures),
@@ -180,7 +187,7 @@ impl Measure {
     pub fn met(&self) -> Option<bool> {
         let own = self.target.is_met(self.ours.median, None);
         let others = self.others.iter().map(|other| {
-            let ratio = Some(other.ratio.median);
+            let ratio = other.ratio.map(|ratio| ratio.median);
             other.target.is_met(self.ours.median, ratio)
         });
         others
@@ -200,7 +207,12 @@ impl Measure {
             let text = other.target.text(self.unit)?;
             Some(format!("{text} {}", other.name))
         });
-        let targets: Vec<String> = self.target.text(self.unit).into_iter().chain(others).collect();
+        let targets: Vec<String> = self
+            .target
+            .text(self.unit)
+            .into_iter()
+            .chain(others)
+            .collect();
         serde_json::json!({
             "id": self.id, "what": self.what.trim(), "unit": self.unit, "ours": self.ours,
             "peers": of(&|o| serde_json::json!(o.figures)), "ratio": of(&|o| serde_json::json!(o.ratio)),
@@ -211,14 +223,44 @@ impl Measure {
 
 impl fmt::Display for Measure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, what, unit, ours, .. } = self;
-        write!(f, "{id:<4} {what:<62} {:>9} {unit} {}", figure(ours.median), ours)?;
+        let Self {
+            id,
+            what,
+            unit,
+            ours,
+            ..
+        } = self;
+        write!(
+            f,
+            "{id:<4} {what:<62} {:>9} {unit} {}",
+            figure(ours.median),
+            ours
+        )?;
         write_target(f, self.target, unit, ours.median, None)?;
         for other in &self.others {
-            let Other { name, figures, ratio, target } = other;
-            write!(f, "\n{:<6}{:>61} {:>9} {unit} {figures}", "", name, figure(figures.median))?;
-            write!(f, "  ratio {} {ratio}", figure(ratio.median))?;
-            write_target(f, *target, unit, ours.median, Some(ratio.median))?;
+            let Other {
+                name,
+                figures,
+                ratio,
+                target,
+            } = other;
+            write!(
+                f,
+                "\n{:<6}{:>61} {:>9} {unit} {figures}",
+                "",
+                name,
+                figure(figures.median)
+            )?;
+            if let Some(ratio) = ratio {
+                write!(f, "  ratio {} {ratio}", figure(ratio.median))?;
+            }
+            write_target(
+                f,
+                *target,
+                unit,
+                ours.median,
+                ratio.map(|ratio| ratio.median),
+            )?;
         }
         Ok(())
     }
@@ -298,7 +340,7 @@ mod tests {
     #[test]
     fn a_ratio_is_paired_round_by_round_and_the_target_is_about_the_median() {
         let measure = Measure::beside("P6", "x", "ms", &[4.0, 20.0, 6.0], &[1.0, 10.0, 1.5]);
-        let ratio = measure.others[0].ratio;
+        let ratio = measure.others[0].ratio.expect("there is a raw figure");
         assert_eq!((ratio.min, ratio.median, ratio.max), (2.0, 4.0, 4.0));
         let reach = |target| measure.clone().to_reach(target).met();
         assert_eq!(reach(Target::RatioAtMost(4.0)), Some(true));
@@ -313,7 +355,9 @@ mod tests {
     fn one_missed_target_of_several_is_a_miss() {
         let both = |first, second| {
             let measure = Measure::alone("P1", "x", "/s", &[80.0]).and("a", &[1.0]);
-            let measure = measure.to_reach(Target::RatioAtLeast(first)).and("b", &[20.0]);
+            let measure = measure
+                .to_reach(Target::RatioAtLeast(first))
+                .and("b", &[20.0]);
             measure.to_reach(Target::RatioAtLeast(second)).met()
         };
         assert_eq!(both(80.0, 4.0), Some(true));
@@ -321,6 +365,9 @@ mod tests {
         assert_eq!(both(80.0, 4.1), Some(false));
         // More time for another is a larger ratio.
         let slower = Measure::alone("P5", "x", "ms", &[2.0]).against("a", &[400.0]);
-        assert_eq!(slower.others[0].ratio.median, 200.0);
+        assert_eq!(
+            slower.others[0].ratio.map(|ratio| ratio.median),
+            Some(200.0)
+        );
     }
 }

@@ -33,8 +33,30 @@ const START_MS: i64 = 1_795_410_000_000;
 /// Magic and checksum of a change; its hash covers the rest.
 const HASHED_FROM: usize = 8;
 const WORDS: [&str; 24] = [
-    "lấn chiếm", "vỉa hè", "nhắc nhở", "đã ký", "cam kết", "trước cổng", "trường", "chợ", "ngõ", "đường", "Lê Lợi", "Quang Trung",
-    "xe máy", "dừng đỗ", "biển hiệu", "giải tán", "nhóm", "thanh niên", "khuya", "ồn ào", "phối hợp", "dân quân", "bàn giao", "kiểm tra",
+    "lấn chiếm",
+    "vỉa hè",
+    "nhắc nhở",
+    "đã ký",
+    "cam kết",
+    "trước cổng",
+    "trường",
+    "chợ",
+    "ngõ",
+    "đường",
+    "Lê Lợi",
+    "Quang Trung",
+    "xe máy",
+    "dừng đỗ",
+    "biển hiệu",
+    "giải tán",
+    "nhóm",
+    "thanh niên",
+    "khuya",
+    "ồn ào",
+    "phối hợp",
+    "dân quân",
+    "bàn giao",
+    "kiểm tra",
 ];
 
 /// How much is in a document.
@@ -101,10 +123,7 @@ impl Template {
             phone: author.phone,
             opening: rng.random(),
         };
-        let key = Key::patrol(
-            author.unit,
-            kieumau_core::id::fresh(START_MS, rng.random()),
-        );
+        let key = Key::patrol(author.unit, kieumau_core::id::fresh(START_MS, rng.random()));
         let mut writer = Writer {
             document: document::new(&key),
             actor,
@@ -197,11 +216,10 @@ impl Writer {
             at_ms: self.at_ms,
             random: rng.random(),
         };
-        let (_, change) =
-            document::edit(&mut self.document, self.actor, self.at_ms, |log| {
-                change(log, stamp)
-            })
-            .expect("no rule is broken");
+        let (_, change) = document::edit(&mut self.document, self.actor, self.at_ms, |log| {
+            change(log, stamp)
+        })
+        .expect("no rule is broken");
         self.changes.extend(change);
     }
 
@@ -381,7 +399,12 @@ impl Made {
         let fixes: Vec<_> = log.tracks().into_values().flatten().collect();
         let mut value = serde_json::to_value(&log).expect("JSON");
         let fixes = fixes.iter().map(|fix| {
-            serde_json::json!([fix.at_ms, fix.position.lat(), fix.position.lon(), fix.accuracy_dm])
+            serde_json::json!([
+                fix.at_ms,
+                fix.position.lat(),
+                fix.position.lon(),
+                fix.accuracy_dm
+            ])
         });
         value["track"] = fixes.collect();
         value["_id"] = self.key.document().to_string().into();
@@ -432,9 +455,16 @@ mod tests {
         let mut document = made.document();
         let log: PatrolLog = document::read(&document).expect("a patrol log");
         let fixes: usize = log.tracks().values().map(Vec::len).sum();
-        let head = 6 + log.team.len() + log.forces.len() + log.vehicles.len() + 3 * log.pauses.len();
+        let head =
+            6 + log.team.len() + log.forces.len() + log.vehicles.len() + 3 * log.pauses.len();
         assert_eq!(
-            (head, fixes, log.observations.len(), log.attachments.len(), made.changes.len()),
+            (
+                head,
+                fixes,
+                log.observations.len(),
+                log.attachments.len(),
+                made.changes.len()
+            ),
             (31, 600, 15, 5, 32)
         );
         let saved = document.save().len();

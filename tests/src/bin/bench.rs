@@ -3,9 +3,13 @@
 
 use kieumau_tests::{
     bench::{
-        answer, crowd, download, hot, kills, observation, peer::Peer, recording, scale, size::Size,
+        answer, crowd, download, hot, kills, observation,
+        peer::Peer,
+        recording, scale,
+        size::Size,
         table::Measure,
-        template::{self, Shape}, twins, upload,
+        template::{self, Shape},
+        twins, upload,
     },
     server::Server,
     trial,
@@ -48,11 +52,17 @@ async fn main() {
 impl Run {
     /// Whether one of these is asked for.
     fn wants(&self, ids: &[&str]) -> bool {
-        self.wanted.is_empty() || self.wanted.iter().any(|wanted| ids.contains(&wanted.as_str()))
+        self.wanted.is_empty()
+            || self
+                .wanted
+                .iter()
+                .any(|wanted| ids.contains(&wanted.as_str()))
     }
 
     async fn against_peers(&mut self, folder: &Path, size: Size) {
-        say("an answer promises: ours, that it is on the disk, in the signed log, with a signed receipt");
+        say(
+            "an answer promises: ours, that it is on the disk, in the signed log, with a signed receipt",
+        );
         for peer in Peer::ALL {
             say(&format!("  {}: {}", peer.name(), peer.promises()));
         }
