@@ -153,7 +153,7 @@ impl Row {
         let w = language.words();
         Deed {
             at: clock::vietnamese(self.at_ms),
-            who: self.person.unwrap_or_else(|| w.the_server.to_owned()),
+            who: self.person.unwrap_or_else(|| nobody(w, &self.action).to_owned()),
             phone: self.model.unwrap_or_default(),
             unit: self.unit.unwrap_or_default(),
             action: w.deed(&self.action).unwrap_or(&self.action).to_owned(),
@@ -162,6 +162,15 @@ impl Row {
                 .detail
                 .map_or_else(String::new, |detail| in_words(w, &detail)),
         }
+    }
+}
+
+/// Who did what no person of ours is written beside: what was refused came from somebody unknown, all else from whoever holds
+/// the server itself.
+fn nobody(w: &Words, action: &str) -> &'static str {
+    match action {
+        "sign-in-failed" | "enrolment-refused" | "rescue-refused" => w.somebody,
+        _ => w.command_line,
     }
 }
 

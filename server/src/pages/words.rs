@@ -343,6 +343,8 @@ words! {
     deed_exported: "Xuất hồ sơ", "Dossier exported";
     deed_unit_added: "Thêm đơn vị", "Added a unit";
     deed_unit_linked: "Nối đơn vị", "Linked units";
+    somebody: "Không rõ ai", "Somebody unknown";
+    command_line: "Quản trị máy chủ", "The server's administration";
     documents: "tài liệu", "documents";
     merged: "sáp nhập", "merged";
     split: "chia tách", "split";
