@@ -206,7 +206,10 @@ impl Command {
                 })?;
                 Ok(serve::serve(app, listener).await?)
             }
-            What::Migrate(data) => data.open(String::new()).await.map(|_| ()),
+            What::Migrate(data) => {
+                let app = data.open(String::new()).await?;
+                say(&app.database.describe().await?)
+            }
             What::Reproject(data) => {
                 let app = data.reopen().await?;
                 let documents = checker::reproject(&app).await?;

@@ -14,7 +14,11 @@ use crate::{
     reference,
 };
 use clap::{Args, Subcommand};
-use kieumau_core::{id::UnitId, person::Role};
+use kieumau_core::{
+    id::UnitId,
+    invalid::{Invalid, Rule},
+    person::Role,
+};
 use std::collections::BTreeMap;
 
 #[derive(Subcommand)]
@@ -118,15 +122,33 @@ impl Add {
             password,
         };
         let added = person::add(&app, None, new).await;
-        let added = added.map_err(|problem| match problem.word() {
-            "not-found" => no_unit(self.unit),
-            _ => problem.into(),
+        let added = added.map_err(|problem| {
+            if problem.word() == "not-found" {
+                no_unit(self.unit)
+            } else if problem.broken() == Some(&Invalid::new("sign_in", Rule::Already)) {
+                taken()
+            } else {
+                problem.into()
+            }
         })?;
         // Colleagues' phones learn the new name at their next sync; checkpoints stay as they are published.
         reference::publish(&app, self.unit, BTreeMap::new()).await?;
         say(&added.person.to_string())?;
         added.password.map_or(Ok(()), |password| say(&password))
     }
+}
+
+fn taken() -> Failure {
+    Failure::new(
+        (
+            "Đã có người đăng nhập bằng tên này.",
+            "Somebody signs in with this name already.",
+        ),
+        (
+            "Chọn tên khác; `kieumau person list` cho biết ai đang dùng tên nào.",
+            "Choose another; `kieumau person list` shows who has which.",
+        ),
+    )
 }
 
 async fn list(data: Data, unit: Option<UnitId>, language: Language) -> Outcome {

@@ -153,7 +153,9 @@ impl Row {
         let w = language.words();
         Deed {
             at: clock::vietnamese(self.at_ms),
-            who: self.person.unwrap_or_else(|| nobody(w, &self.action).to_owned()),
+            who: self
+                .person
+                .unwrap_or_else(|| nobody(w, &self.action).to_owned()),
             phone: self.model.unwrap_or_default(),
             unit: self.unit.unwrap_or_default(),
             action: w.deed(&self.action).unwrap_or(&self.action).to_owned(),

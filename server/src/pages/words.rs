@@ -308,6 +308,7 @@ words! {
     proof_nfc: "thẻ NFC", "NFC";
     proof_hand: "tự bấm", "by hand";
     field_title: "Tên ca", "Title";
+    field_name: "Tên", "Name";
     field_category: "Loại vụ việc", "Category";
     field_count_unit: "Đơn vị tính", "Counting unit";
     field_note: "Ghi chú", "Note";
@@ -490,13 +491,16 @@ impl Words {
     /// A place in a document: its last name in words, or the path itself where a page has no word for it.
     pub fn field(&self, path: &str) -> String {
         let mut names = path.rsplit('/');
-        let word = names.find_map(|name| self.field_name(name));
+        let word = names.find_map(|name| self.field_word(name));
         word.map_or_else(|| path.to_owned(), str::to_owned)
     }
 
-    fn field_name(&self, name: &str) -> Option<&'static str> {
+    fn field_word(&self, name: &str) -> Option<&'static str> {
         Some(match name {
             "title" => self.field_title,
+            "name" => self.field_name,
+            "sign_in" => self.sign_in_name,
+            "selection" => self.dossiers,
             "leader" => self.leader,
             "team" => self.team,
             "forces" => self.forces,
