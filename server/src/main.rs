@@ -35,6 +35,7 @@ mod projection;
 mod reference;
 mod rescue;
 mod review;
+mod round;
 mod row;
 mod sample;
 mod serve;
