@@ -237,6 +237,12 @@ impl Server {
         &self.data
     }
 
+    /// Its PostgreSQL database; none on SQLite.
+    #[must_use]
+    pub fn database_url(&self) -> Option<&str> {
+        self.database_url.as_deref()
+    }
+
     /// Who signs in so.
     ///
     /// # Panics
