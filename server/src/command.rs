@@ -2,7 +2,7 @@
 
 use crate::{
     app::{App, Config, OpenError},
-    checker, clock, demo, enrolment,
+    checker, clock, demo, enrolment, epoch,
     person::{self, FirstPassword, NewPerson},
     phone, reference, rescue, serve,
     unit::{self, Level, NewUnit},
@@ -59,6 +59,9 @@ enum What {
     Reproject(Data),
     /// Looks again at every change that the worker withheld, after an upgrade or a bad day of the machine.
     Recheck(Data),
+    /// Epochs of the log.
+    #[command(subcommand)]
+    Epoch(Epoch),
     /// Rescue files (tệp cứu hộ): what a phone could not send itself.
     #[command(subcommand)]
     Rescue(Rescue),
@@ -238,6 +241,26 @@ enum Phone {
 }
 
 #[derive(Subcommand)]
+enum Epoch {
+    /// Begins a new one: run it once after a backup was put back, before phones sync again. They compare what they have with what is here
+    /// and push again what is missing.
+    New {
+        #[command(flatten)]
+        data: Data,
+        /// Why, for the audit.
+        #[arg(long, value_enum)]
+        reason: Reason,
+    },
+}
+
+/// Why a new epoch begins.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Reason {
+    /// A backup was put back.
+    RestoredBackup,
+}
+
+#[derive(Subcommand)]
 enum Rescue {
     /// Takes a rescue file. Twice is as good as once.
     Take {
@@ -325,6 +348,7 @@ impl Command {
             What::Export(export) => export.run().await,
             What::Verify { file, server_key } => say(&crate::export::verify(&file, server_key)?),
             What::Rescue(Rescue::Take { data, file }) => take_rescue(data, file).await,
+            What::Epoch(Epoch::New { data, reason }) => new_epoch(data, reason).await,
             What::Unit(unit) => unit.run().await,
             What::Person(person) => person.run().await,
             What::Phone(phone) => phone.run().await,
@@ -505,6 +529,18 @@ async fn code(data: Data, sign_in: &str, json: bool) -> Result<(), OpenError> {
         return say(&line.to_string());
     }
     say(&format!("{}\n{}", issued.code.grouped(), issued.qr_text))
+}
+
+async fn new_epoch(data: Data, reason: Reason) -> Result<(), OpenError> {
+    let app = data.open(String::new()).await?;
+    let reason = match reason {
+        Reason::RestoredBackup => "restored-backup",
+    };
+    let (epoch, previous) = epoch::begin(&app, reason).await?;
+    say(&format!(
+        "epoch {epoch} begins; the one before, {}, ended with {} leaves",
+        previous.epoch, previous.size
+    ))
 }
 
 async fn take_rescue(data: Data, file: PathBuf) -> Result<(), OpenError> {
