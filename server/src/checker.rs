@@ -134,7 +134,11 @@ pub async fn round(app: &App) -> Result<usize, sqlx::Error> {
     }
     done += check_together(app, &together).await;
     // One picture at a time: text does not wait for pictures.
-    if let Some((unit, sha256)) = thumbnail::pending_thumbnails(app).await?.into_iter().next() {
+    if let Some((unit, sha256)) = thumbnail::pending_thumbnails(app, clock::now_ms())
+        .await?
+        .into_iter()
+        .next()
+    {
         done += usize::from(picture(app, unit, sha256).await);
     }
     // Last: without one a document goes as single changes.
@@ -188,13 +192,17 @@ async fn unable(app: &App, id: DocumentId, error: &sqlx::Error) -> Result<(), sq
     tx.commit().await
 }
 
-/// Makes one thumbnail; false if it stays waiting, which the next look tries again.
+/// Makes one thumbnail; false if it stays waiting. One whose original cannot be read is put off: that says nothing about the
+/// picture.
 async fn picture(app: &App, unit: UnitId, sha256: Sha256) -> bool {
     let original = match thumbnail::original(app, unit, sha256).await {
         Ok(original) => original,
         Err(problem) => {
             problem.log();
-            Vec::new()
+            if let Err(error) = thumbnail::put_off(app, unit, sha256, clock::now_ms()).await {
+                tracing::error!(cause = %error, "a thumbnail could not be put off; it is tried again");
+            }
+            return false;
         }
     };
     let made = match app.workers.run(&Job::Thumbnail(Bytes(original))).await {
