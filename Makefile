@@ -54,6 +54,10 @@ tests/pages/node_modules: tests/pages/package-lock.json
 	cd tests/pages && npm ci --no-audit --no-fund --silent
 	touch $@
 
+tests/automerge/node_modules: tests/automerge/package-lock.json
+	cd tests/automerge && npm ci --no-audit --no-fund --silent
+	touch $@
+
 tests/tus/node_modules: tests/tus/package-lock.json
 	cd tests/tus && npm ci --no-audit --no-fund --silent
 	touch $@
@@ -63,7 +67,7 @@ target/tests-python: tests/tus/requirements.txt
 	$@/bin/pip install -q --require-hashes -r $<
 	touch $@
 
-test: tools build tests/pages/node_modules tests/tus/node_modules target/tests-python ## Everything: the last line sums all runners
+test: tools build tests/pages/node_modules tests/tus/node_modules tests/automerge/node_modules target/tests-python ## Everything: the last line sums all runners
 	python3 tests/run.py
 
 faults: server phone ## F1 to F8 of the table of faults over real processes and sockets; LONG=1 in the long size
@@ -74,12 +78,19 @@ deny: ## Licences, bans and sources of every dependency (builds cargo-deny once,
 	cargo fetch --locked
 	target/tools/bin/cargo-deny --offline check bans licenses sources
 
-bench: assets ## P6, P7, P10 in a release build: ratios, and target/bench.json
+tests/bench/peers/node/node_modules: tests/bench/peers/node/package-lock.json
+	cd tests/bench/peers/node && npm ci --no-audit --no-fund --silent
+	touch $@
+
+peers: tests/bench/peers/node/node_modules ## The servers that `make bench` measures beside ours, by their lock files
+	cargo build --release --locked --manifest-path tests/bench/peers/samod/Cargo.toml
+
+bench: assets peers ## The table of targets beside the peers, and target/bench.json. QUICK=1 in minutes; ONLY="P1 P8 F20 lose" some of it
 	cargo build --release -p kieumau-server
 	cargo build --release -p kieumau-tests --bins
-	KIEUMAU=$(CURDIR)/target/release/kieumau target/release/bench
+	QUICK='$(QUICK)' python3 tests/bench/run.py $(ONLY)
 
 reproject: server ## Rebuilds every projected row of ./data from its documents
 	target/debug/kieumau reproject
 
-.PHONY: help tools assets server phone build bindings demo layers test faults deny bench reproject
+.PHONY: help tools assets server phone build bindings demo layers test faults deny peers bench reproject
