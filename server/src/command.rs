@@ -2,7 +2,7 @@
 
 use crate::{
     app::{App, Config, OpenError},
-    checker, clock, demo, enrolment,
+    backed_up, checker, clock, demo, enrolment, ledger,
     person::{self, FirstPassword, NewPerson},
     phone, reference, rescue, serve,
     unit::{self, Level, NewUnit},
@@ -59,6 +59,15 @@ enum What {
     Reproject(Data),
     /// Looks again at every change that the worker withheld, after an upgrade or a bad day of the machine.
     Recheck(Data),
+    /// Says what backups hold, so that phones may let go of copies of files below it. For the backup's own script: ask before it
+    /// runs, tell after it succeeded.
+    BackedUp {
+        #[command(flatten)]
+        data: Data,
+        /// How many leaves of the log the backup holds: what this command printed before the backup ran. Without it, prints.
+        #[arg(long)]
+        through: Option<u64>,
+    },
     /// Rescue files (tệp cứu hộ): what a phone could not send itself.
     #[command(subcommand)]
     Rescue(Rescue),
@@ -322,6 +331,7 @@ impl Command {
                     jws::fingerprint(&app.keys.log.verifying_key())
                 ))
             }
+            What::BackedUp { data, through } => backed_up_through(data, through).await,
             What::Export(export) => export.run().await,
             What::Verify { file, server_key } => say(&crate::export::verify(&file, server_key)?),
             What::Rescue(Rescue::Take { data, file }) => take_rescue(data, file).await,
@@ -505,6 +515,23 @@ async fn code(data: Data, sign_in: &str, json: bool) -> Result<(), OpenError> {
         return say(&line.to_string());
     }
     say(&format!("{}\n{}", issued.code.grouped(), issued.qr_text))
+}
+
+async fn backed_up_through(data: Data, through: Option<u64>) -> Result<(), OpenError> {
+    let app = data.open(String::new()).await?;
+    let Some(through) = through else {
+        let (epoch, size) = ledger::size(&app.database.read).await?;
+        say(&format!("log: epoch {epoch}, {size} leaves"))?;
+        return say(&match backed_up::announced(&app).await? {
+            Some(said) => format!("backed up: epoch {}, below {}", said.epoch, said.through),
+            None => "backed up: nothing announced".to_owned(),
+        });
+    };
+    let said = backed_up::announce(&app, through).await.map_err(worded)?;
+    say(&format!(
+        "backed up: epoch {}, below {}",
+        said.epoch, said.through
+    ))
 }
 
 async fn take_rescue(data: Data, file: PathBuf) -> Result<(), OpenError> {

@@ -4,6 +4,7 @@
 
 use crate::{
     app::App,
+    backed_up,
     intake::{PreparedChange, PreparedDocument, PreparedPush, RefusedChange},
     problem::{Answer, Problem},
     row::parsed,
@@ -46,11 +47,17 @@ pub async fn push(State(app): State<App>, phone: EnrolledPhone, body: Bytes) -> 
     if changes > wire::PUSH_LIMIT_CHANGES || push.receipts.len() > RECEIPT_LIMIT {
         return Err(Problem::invalid(Invalid::new("push", Rule::TooLarge)));
     }
-    let after = push.after.clone();
+    let (after, backups) = (push.after.clone(), push.backups);
     let prepared = prepare(&app, phone.phone, phone.unit, push).await?;
     let mut pushed = app.committer.commit(prepared).await?;
     if let Some(after) = after {
         pushed.page = page(&app, &phone, &after).await;
+    }
+    if let Some(known) = backups {
+        let announced = backed_up::announced(&app).await?;
+        pushed.backed_up = announced
+            .filter(|announced| announced.is_news(known.epoch, known.through))
+            .map(|announced| announced.sign(&app.keys.receipt));
     }
     let body = minicbor::to_vec(&pushed)
         .map_err(|error| Problem::internal(std::io::Error::other(error.to_string())))?;
