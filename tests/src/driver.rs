@@ -129,6 +129,7 @@ impl Driver {
             let signer = Signer::Phone(self.enrolled.phone);
             let push = Push {
                 after: None,
+                backups: None,
                 documents: vec![PushedDocument {
                     key: WireKey::from(&key),
                     seals: vec![key.seal(&self.key, signer, change.hash)],
@@ -252,6 +253,7 @@ impl Driver {
         };
         let push = Push {
             after: None,
+            backups: None,
             documents: vec![document],
             receipts: Vec::new(),
         };
