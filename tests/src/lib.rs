@@ -12,5 +12,6 @@ pub mod meddler;
 pub mod process;
 pub mod server;
 pub mod signal;
+pub mod traffic;
 pub mod trial;
 pub mod world;
