@@ -55,9 +55,11 @@ impl From<sqlx::Error> for PhoneError {
             {
                 Self::StorageFull
             }
-            // SQLITE_CORRUPT, and SQLITE_NOTADB, which SQLCipher says of a page whose seal does not hold.
+            // SQLITE_CORRUPT, and SQLITE_NOTADB, which SQLCipher says of a page whose seal does not hold; of some it gives SQLITE_ERROR
+            // without a word of its own, as no wrong statement does.
             sqlx::Error::Database(database)
-                if matches!(database.code().as_deref(), Some("11" | "26")) =>
+                if matches!(database.code().as_deref(), Some("11" | "26"))
+                    || database.message() == "SQL logic error" =>
             {
                 Self::Invalid(Invalid::new("database", Rule::Unreadable))
             }
