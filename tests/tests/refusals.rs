@@ -86,11 +86,10 @@ async fn what_was_recorded_after_a_refused_change_reaches_the_chief_and_the_coll
         an.observe(patrol, &format!("Vụ dài số {number} {filler}"))
             .await;
     }
-    let (mut pushes, mut bent) = (0, 0);
+    let mut pushes = 0;
     meddler.with(move |push| {
         pushes += usize::from(!push.documents.is_empty());
         if pushes <= 2 && !push.documents.is_empty() {
-            bent += 1;
             bend(push);
         }
     });

@@ -20,7 +20,6 @@ use crate::{
     hash::Sha256,
     header,
     id::DocumentId,
-    invalid::Invalid,
 };
 use automerge::Automerge;
 use sqlx::{

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::{
-    invalid::Rule,
+    invalid::{Invalid, Rule},
     observation::NewObservation,
     patrol::NewPatrol,
     phone::{
