@@ -10,6 +10,7 @@
 //!   such a file in, one's own or a colleague's.
 //!   An item says what of it waits and why, and when the right to read it ended; photos have a small picture (`preview`), can wait
 //!   for Wi-Fi, and their copies go by one rule (`let_go`): only below what the server announced as backed up.
+//!   A fix while the patrol is paused is let go (`Dropped::Paused`).
 //!   What the server refused is out of its document, which goes on without it: `refused` says what it was, why and what helps,
 //!   `write_again` is the officer's way out. `photo_facts` reads where and when a photo was taken, also before it is attached.
 //!   Damage to the database is said (`damages`); one that cannot be read is `Invalid` at `database`, and `salvage` opens what is left.
@@ -318,6 +319,8 @@ pub enum Dropped {
     ImpossibleSpeed,
     /// Hardly moved: expected thinning, nothing to show.
     StandingStill,
+    /// The patrol is paused: nothing says where an officer rests.
+    Paused,
 }
 
 /// What became of a track file.
