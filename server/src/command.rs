@@ -4,6 +4,7 @@
 mod argument;
 mod backed_up;
 mod dossier;
+mod epoch;
 pub mod failure;
 mod person;
 mod phone;
@@ -19,6 +20,7 @@ use crate::{
 use backed_up::BackedUp;
 use clap::{Args, Parser, Subcommand};
 use dossier::Export;
+use epoch::Epoch;
 use failure::{Failure, Outcome};
 use kieumau_core::{hash::Sha256, jws};
 use person::Person;
@@ -79,6 +81,9 @@ enum What {
     /// Says what backups hold, so that phones may let go of copies of files below it. For the backup's own script: ask before it
     /// runs, tell after it succeeded.
     BackedUp(BackedUp),
+    /// Epochs of the log.
+    #[command(subcommand)]
+    Epoch(Epoch),
     /// Rescue files (tệp cứu hộ): what a phone could not send itself.
     #[command(subcommand)]
     Rescue(Rescue),
@@ -238,6 +243,7 @@ impl Command {
             What::Export(export) => export.run().await,
             What::Verify { file, server_key } => dossier::verify(&file, server_key),
             What::Rescue(rescue) => rescue.run().await,
+            What::Epoch(epoch) => epoch.run().await,
             What::Unit(unit) => unit.run(language).await,
             What::Person(person) => person.run(language).await,
             What::Phone(phone) => phone.run(language).await,

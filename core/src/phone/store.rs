@@ -26,6 +26,7 @@ use crate::{
 use automerge::Automerge;
 use ed25519_dalek::SigningKey;
 use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection, Transaction};
+use std::collections::BTreeSet;
 
 /// See the module.
 pub(super) struct Store {
@@ -39,6 +40,8 @@ pub(super) struct Store {
     /// The patrol being walked; forgotten with every write.
     pub(super) walk: Option<(DocumentId, Walk)>,
     mark: Mark,
+    /// What came whole and is not unfolded yet.
+    pub(super) folded: BTreeSet<DocumentId>,
 }
 
 /// What became of a merge.
@@ -85,7 +88,7 @@ impl Store {
             .map_err(|_| PhoneError::internal("the signing key is not 32 bytes"))?;
         let profile = Profile::load(&mut connection).await?;
         let opening = rand::random();
-        Ok(Self {
+        let mut store = Self {
             connection,
             profile,
             signing_key: SigningKey::from_bytes(&seed),
@@ -94,7 +97,10 @@ impl Store {
             opened: Opened::default(),
             walk: None,
             mark,
-        })
+            folded: BTreeSet::new(),
+        };
+        store.find_arrivals().await?;
+        Ok(store)
     }
 
     /// After every commit of something recorded: writes beside the database how much it holds. What is recorded is on the disk
@@ -314,6 +320,7 @@ impl Store {
     /// # Errors
     /// `NotFound`.
     pub(super) async fn key(&mut self, id: DocumentId) -> Result<Key, PhoneError> {
+        self.unfold(id).await?;
         let row = sqlx::query("select kind, unit_id, name from document where document_id = $1")
             .bind(id.to_string())
             .fetch_optional(&mut self.connection)
@@ -360,8 +367,8 @@ impl Store {
         }
         let rows = rows::of(key.kind, &document)?;
         rows::put(&mut tx, key, &document::heads(&document), By::Others, &rows).await?;
-        // A change whose ancestor is not here is not kept: stored, it would make the pile incomplete for ever. The caller reads
-        // the feed from its beginning instead.
+        // A change whose ancestor is not here is not kept: stored, it would make the pile incomplete for ever. The caller fetches
+        // the document whole instead.
         let (whole, lacking): (Vec<&Change>, Vec<&Change>) = new.into_iter().partition(|change| {
             document
                 .get_change_meta_by_hash(&change.hash.into())
@@ -397,6 +404,7 @@ impl Store {
 
     /// Takes the document out of those kept open, or loads it from its changes.
     pub(super) async fn take(&mut self, key: &Key) -> Result<Open, PhoneError> {
+        self.unfold(key.document()).await?;
         if let Some(open) = self.opened.take(key.document()) {
             return Ok(open);
         }
@@ -415,6 +423,7 @@ impl Store {
     }
 }
 
+/// Keeps a change.
 pub(super) async fn put_change(
     tx: &mut Transaction<'_, Sqlite>,
     document: DocumentId,
