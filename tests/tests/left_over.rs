@@ -7,8 +7,8 @@ use kieumau_tests::bench::{
     template::{self, Shape},
 };
 
-const WARM: usize = 100;
-const DOCUMENTS: usize = 600;
+const WARM: usize = 1_000;
+const DOCUMENTS: usize = 1_200;
 const PHONES: usize = 12;
 const SEED: u64 = 20_231_121;
 /// The target of the whole size. Less would ask an allocator for more than it promises.
