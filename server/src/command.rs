@@ -4,7 +4,7 @@ use crate::{
     app::{App, Config, OpenError},
     checker, clock, demo, enrolment,
     person::{self, FirstPassword, NewPerson},
-    phone, reference, rescue, serve,
+    phone, quarantine, reference, rescue, serve,
     unit::{self, Level, NewUnit},
     worker,
 };
@@ -62,6 +62,9 @@ enum What {
     /// Rescue files (tệp cứu hộ): what a phone could not send itself.
     #[command(subcommand)]
     Rescue(Rescue),
+    /// What was refused or withheld (bản ghi bị giữ lại): metadata and reasons, never content.
+    #[command(subcommand)]
+    Quarantine(Quarantine),
     /// Says what the server stands on: version, database, its SQLite.
     Doctor(Data),
     /// Reads what changes say, for the server that started it.
@@ -107,6 +110,33 @@ struct Demo {
     /// How many nights of patrols the sample holds.
     #[arg(long, default_value_t = 365)]
     nights: u16,
+}
+
+#[derive(Subcommand)]
+enum Quarantine {
+    /// Everything in it, newest first.
+    List {
+        #[command(flatten)]
+        data: Data,
+        /// Of this unit only.
+        #[arg(long)]
+        unit: Option<UnitId>,
+        /// One JSON line each.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One item: its id as `list` says it.
+    Show {
+        #[command(flatten)]
+        data: Data,
+        /// Its id.
+        id: String,
+        /// As a JSON line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tries everything again, after an upgrade: what was refused is pushed once more, what was withheld is checked once more.
+    Retry(Data),
 }
 
 #[derive(Subcommand)]
@@ -324,12 +354,67 @@ impl Command {
             }
             What::Export(export) => export.run().await,
             What::Verify { file, server_key } => say(&crate::export::verify(&file, server_key)?),
+            What::Quarantine(quarantine) => quarantine.run().await,
             What::Rescue(Rescue::Take { data, file }) => take_rescue(data, file).await,
             What::Unit(unit) => unit.run().await,
             What::Person(person) => person.run().await,
             What::Phone(phone) => phone.run().await,
         }
     }
+}
+
+impl Quarantine {
+    async fn run(self) -> Result<(), OpenError> {
+        match self {
+            Self::List { data, unit, json } => {
+                let app = data.open(String::new()).await?;
+                let wanted = quarantine::Wanted {
+                    unit,
+                    id: None,
+                    after: 0,
+                    limit: usize::MAX,
+                };
+                for item in quarantine::list(&app, wanted).await? {
+                    say(&line(&item, json)?)?;
+                }
+                Ok(())
+            }
+            Self::Show { data, id, json } => {
+                let app = data.open(String::new()).await?;
+                let wanted = quarantine::Wanted {
+                    unit: None,
+                    id: Some(&id),
+                    after: 0,
+                    limit: 1,
+                };
+                let found = quarantine::list(&app, wanted).await?.pop();
+                say(&line(&found.ok_or("there is no such item")?, json)?)
+            }
+            Self::Retry(data) => {
+                let app = data.open(String::new()).await?;
+                let retried = quarantine::retry(&app).await.map_err(worded)?;
+                say(&serde_json::to_string(&retried)?)
+            }
+        }
+    }
+}
+
+/// An item in quarantine on one line.
+fn line(item: &quarantine::Item, json: bool) -> Result<String, OpenError> {
+    if json {
+        return Ok(serde_json::to_string(item)?);
+    }
+    Ok(format!(
+        "{}  {}  {}  {}  {} bytes  unit {}  phone {}{}",
+        clock::vietnamese(item.received_at_ms),
+        item.id,
+        item.state,
+        item.reason,
+        item.size_bytes,
+        item.unit.as_deref().unwrap_or("-"),
+        item.carrier.as_deref().unwrap_or("-"),
+        item.admitted_at_ms.map_or("", |_| "  taken later"),
+    ))
 }
 
 impl Export {

@@ -21,6 +21,7 @@ mod export;
 mod feed;
 #[cfg(test)]
 mod fixture;
+mod gate;
 mod insert;
 mod intake;
 mod keys;
@@ -32,6 +33,7 @@ mod person;
 mod phone;
 mod problem;
 mod projection;
+mod quarantine;
 mod reference;
 mod rescue;
 mod review;

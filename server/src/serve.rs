@@ -2,7 +2,9 @@
 
 use crate::{
     app::{App, OpenError},
-    attachment, enrolment, pages,
+    attachment, enrolment,
+    gate::Gate,
+    pages,
     problem::{Answer, Problem},
     rescue, sync, token,
 };
@@ -52,7 +54,7 @@ pub fn router(app: App) -> Router {
 pub async fn serve(app: App, listener: TcpListener) -> Result<(), OpenError> {
     announce(&app).await?;
     app.start();
-    axum::serve(listener, router(app))
+    axum::serve(Gate::open(listener)?, router(app))
         .with_graceful_shutdown(ended())
         .await?;
     Ok(())

@@ -201,6 +201,12 @@ impl Server {
         serde_json::from_str(&out).expect("one JSON line")
     }
 
+    /// Its process' id; none when it has ended.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Where its data lies.
     #[must_use]
     pub fn data(&self) -> &Path {

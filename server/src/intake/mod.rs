@@ -81,6 +81,8 @@ pub struct RefusedChange {
     pub refusal: Refusal,
     /// The bytes.
     pub bytes: Vec<u8>,
+    /// The seals of it that came with it: with them it can be tried again.
+    pub seals: Vec<Seal>,
 }
 
 /// Writes `pushes` in one transaction; one answer per push, in order.
@@ -98,40 +100,40 @@ pub async fn write(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, s
     revoked.extend(revoked_among(&mut tx, waiting_writers(&documents)).await?);
     let mut answers = Vec::with_capacity(pushes.len());
     let mut batches = Vec::new();
-    let mut refused: Vec<(Option<PhoneId>, RefusedChange)> = Vec::new();
+    let mut kept = rows::Quarantine::new(app, now_ms);
     for push in pushes {
         let mut answer = Pushed {
             server_time_ms: now_ms,
             ..Pushed::default()
         };
         for change in &push.refused {
-            rows::quarantine(app, &mut tx, push.carrier, change, now_ms).await?;
+            let refusal = kept.keep(&mut tx, push.carrier, change).await?;
             answer
                 .changes
-                .push(ChangeOutcome::refused(change.hash, change.refusal));
+                .push(ChangeOutcome::refused(change.hash, refusal));
         }
         for document in &push.documents {
             let Some(opened) = documents.get_mut(&document.key.document()) else {
                 return Err(sqlx::Error::RowNotFound);
             };
-            let taken = opened.take(&mut feeds, &revoked, push.carrier, document, now_ms)?;
+            let mut taken = opened.take(&mut feeds, &revoked, push.carrier, document, now_ms)?;
+            for change in &taken.refused {
+                let refusal = kept.keep(&mut tx, push.carrier, change).await?;
+                let outcome = Outcome::Refused(refusal);
+                taken.outcomes.insert(change.hash, outcome);
+            }
             let outcomes = taken.outcomes.iter();
             answer
                 .changes
                 .extend(outcomes.filter_map(|(hash, outcome)| ChangeOutcome::of(*hash, *outcome)));
             batches.extend(taken.batch);
-            refused.extend(
-                taken
-                    .refused
-                    .into_iter()
-                    .map(|change| (push.carrier, change)),
-            );
         }
         answers.push(answer);
     }
-    for (carrier, change) in &refused {
-        rows::quarantine(app, &mut tx, *carrier, change, now_ms).await?;
+    for opened in documents.values() {
+        rows::refuse_waited(&mut tx, &mut kept, opened).await?;
     }
+    kept.store(&mut tx).await?;
     rows::store(&mut tx, documents.values(), now_ms).await?;
     feed::store(&mut tx, feeds).await?;
     let mut ledger = Ledger::take(&mut tx).await?;

@@ -22,7 +22,9 @@ mod patrols;
 mod phones;
 mod photo;
 mod problem_page;
+mod quarantine;
 mod reader;
+mod reason;
 mod rescue;
 mod shell;
 mod sign_in;
@@ -49,6 +51,7 @@ pub fn router() -> Router<App> {
         .merge(decision::router())
         .merge(phones::router())
         .merge(rescue::router())
+        .merge(quarantine::router())
         .merge(audit_page::router())
         .fallback(async || Problem::not_found());
     let pages = headers::protect(pages.layer(middleware::from_fn(problem_page::for_browsers)));

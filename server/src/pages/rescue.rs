@@ -5,6 +5,7 @@ use super::{
     html,
     language::Language,
     reader::Reader,
+    reason::reason,
     shell::{Section, Shell},
     words::Words,
 };
@@ -143,24 +144,6 @@ fn shown(taken: &Taken, language: Language) -> Shown {
     }
 }
 
-/// Why one change or attachment was not taken.
-fn reason(w: &Words, word: &str) -> &'static str {
-    match word {
-        "malformed" => w.refused_malformed,
-        "unsealed" => w.refused_unsealed,
-        "sequence" => w.refused_sequence,
-        "forged-birth" => w.refused_forged_birth,
-        "not-allowed" => w.refused_not_allowed,
-        "phone-revoked" => w.refused_phone_revoked,
-        "document-full" => w.refused_document_full,
-        "too-many-waiting" => w.refused_too_many_waiting,
-        "wrong-kind" => w.refused_wrong_kind,
-        "hash-mismatch" => w.refused_hash_mismatch,
-        "file-incomplete" => w.refused_incomplete,
-        _ => w.refused_otherwise,
-    }
-}
-
 /// Why the file as a whole is not taken; none for what is not about the file.
 fn refusal(w: &Words, word: &str) -> Option<&'static str> {
     Some(match word {
@@ -173,18 +156,4 @@ fn refusal(w: &Words, word: &str) -> Option<&'static str> {
         "too-large" => w.rescue_too_large,
         _ => return None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kieumau_core::log::admission::Refusal;
-
-    #[test]
-    fn every_refusal_has_words_of_its_own() {
-        let w = Language::Vietnamese.words();
-        for refusal in Refusal::ALL {
-            assert_ne!(reason(w, refusal.word()), w.refused_otherwise);
-        }
-    }
 }
