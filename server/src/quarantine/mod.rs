@@ -7,8 +7,8 @@
 mod content;
 mod retry;
 
-pub use content::{Content, content};
-pub use retry::{Retried, retry};
+pub use content::content;
+pub use retry::retry;
 
 use crate::{
     app::App,

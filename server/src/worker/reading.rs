@@ -5,7 +5,10 @@
     reason = "this is the worker: limited, and killed at its deadline"
 )]
 
-use automerge::{Change, OpType, ScalarValue, legacy::Key};
+use automerge::{
+    Change, ScalarValue,
+    legacy::{Key, OpType},
+};
 
 /// Fields that are shown.
 const FIELDS: usize = 200;
