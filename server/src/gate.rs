@@ -110,9 +110,9 @@ async fn listen(listener: TcpListener, speaks: mpsc::Sender<(TcpStream, SocketAd
         }
         let speaks = speaks.clone();
         oldest.push_back(silent.spawn(async move {
-            // Its first byte, or its end.
-            let spoke = tokio::time::timeout(SILENCE, stream.readable()).await;
-            if matches!(spoke, Ok(Ok(()))) {
+            // Its first byte, which stays where it is. `readable` may say so of one that has said nothing.
+            let spoke = tokio::time::timeout(SILENCE, stream.peek(&mut [0])).await;
+            if matches!(spoke, Ok(Ok(1))) {
                 let _ = speaks.send((stream, from)).await;
             }
         }));

@@ -169,12 +169,30 @@ fn too_much(an: &Driver) -> Vec<(&'static str, Vec<u8>)> {
         attachments: Vec::new(),
     };
     vec![
-        ("100,000 tiny changes", push_of(vec![document(vec![vec![1]; 100_000], vec![])], vec![])),
-        ("100,000 empty changes", push_of(vec![document(vec![vec![]; 100_000], vec![])], vec![])),
-        ("50,000 seals", push_of(vec![document(vec![], vec![seal; 50_000])], vec![])),
-        ("50,000 documents", push_of(vec![document(vec![], vec![]); 50_000], vec![])),
-        ("50,000 receipts", push_of(vec![], (0..50_000).map(|n| asked(n, 0)).collect())),
-        ("100,000 heads of one document", push_of(vec![], vec![asked(0, 100_000)])),
+        (
+            "100,000 tiny changes",
+            push_of(vec![document(vec![vec![1]; 100_000], vec![])], vec![]),
+        ),
+        (
+            "100,000 empty changes",
+            push_of(vec![document(vec![vec![]; 100_000], vec![])], vec![]),
+        ),
+        (
+            "50,000 seals",
+            push_of(vec![document(vec![], vec![seal; 50_000])], vec![]),
+        ),
+        (
+            "50,000 documents",
+            push_of(vec![document(vec![], vec![]); 50_000], vec![]),
+        ),
+        (
+            "50,000 receipts",
+            push_of(vec![], (0..50_000).map(|n| asked(n, 0)).collect()),
+        ),
+        (
+            "100,000 heads of one document",
+            push_of(vec![], vec![asked(0, 100_000)]),
+        ),
     ]
 }
 
@@ -198,12 +216,27 @@ fn out_of_range(an: &Driver) -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("a kind that nobody knows", named("diary", "x")),
         ("a name of a megabyte", named("patrol-log", &huge)),
-        ("a name that is no id", named("patrol-log", "../../etc/passwd\0")),
-        ("a criterion out of range", named("evidence-file", "999/2025-11-16..2026-11-15")),
-        ("a period that ends before it begins", named("evidence-file", "1/2026-11-16..2025-11-15")),
+        (
+            "a name that is no id",
+            named("patrol-log", "../../etc/passwd\0"),
+        ),
+        (
+            "a criterion out of range",
+            named("evidence-file", "999/2025-11-16..2026-11-15"),
+        ),
+        (
+            "a period that ends before it begins",
+            named("evidence-file", "1/2026-11-16..2025-11-15"),
+        ),
         // An array that says it has 2^60 items, and ends.
-        ("2^60 documents", vec![0x83, 0x9b, 0x10, 0, 0, 0, 0, 0, 0, 0]),
-        ("bytes of 2^62", vec![0x83, 0x81, 0x83, 0x5b, 0x40, 0, 0, 0, 0, 0, 0, 0]),
+        (
+            "2^60 documents",
+            vec![0x83, 0x9b, 0x10, 0, 0, 0, 0, 0, 0, 0],
+        ),
+        (
+            "bytes of 2^62",
+            vec![0x83, 0x81, 0x83, 0x5b, 0x40, 0, 0, 0, 0, 0, 0, 0],
+        ),
         ("ten thousand arrays in arrays", vec![0x81; 10_000]),
     ]
 }
@@ -234,7 +267,9 @@ async fn every_message_that_is_cut_or_bent_is_answered_with_a_word() {
                     continue;
                 }
                 let how = format!("cut at {at}");
-                let status = sender.send(message, message.body[..at].to_vec(), &how).await;
+                let status = sender
+                    .send(message, message.body[..at].to_vec(), &how)
+                    .await;
                 assert!(!status.is_success(), "{} {how}", message.name);
                 cut += 1;
             }
@@ -248,7 +283,10 @@ async fn every_message_that_is_cut_or_bent_is_answered_with_a_word() {
         }
         if !warm {
             let grown = watch::pss_kib(server).saturating_sub(before_kib);
-            println!("BAD cut={cut} bent={bent} status_500=0 grown_mib={:.1} seed={seed}", grown as f64 / 1024.0);
+            println!(
+                "BAD cut={cut} bent={bent} status_500=0 grown_mib={:.1} seed={seed}",
+                grown as f64 / 1024.0
+            );
             assert!(grown < 32 << 10, "{grown} KiB more");
         }
     }
@@ -262,7 +300,9 @@ async fn every_message_that_is_cut_or_bent_is_answered_with_a_word() {
     // The twin: good messages are taken. The code is another one: near the bent ones guessing has been stopped by now.
     let messages = self::messages(&an, &world.server.code("ha").await.code);
     for message in &messages {
-        let status = sender.send(message, message.body.clone(), "as it was").await;
+        let status = sender
+            .send(message, message.body.clone(), "as it was")
+            .await;
         assert!(status.is_success(), "{}", message.name);
     }
 }
@@ -280,18 +320,29 @@ fn what_a_phone_hears_cut_or_bent_is_an_error_and_no_more() {
         ..Pushed::default()
     };
     let pushed = minicbor::to_vec(&pushed).expect("CBOR");
-    let key = Key::patrol(kieumau_core::id::UnitId::from_bytes([1; 16]), uuid::Uuid::from_u128(2));
+    let key = Key::patrol(
+        kieumau_core::id::UnitId::from_bytes([1; 16]),
+        uuid::Uuid::from_u128(2),
+    );
     let items = [
         Pulled::Document(WireKey::from(&key)),
         Pulled::Change(vec![7; 300]),
         Pulled::Cursor("abc".to_owned(), false),
     ];
-    for bytes in std::iter::once(pushed.clone())
-        .chain(items.iter().map(|item| minicbor::to_vec(item).expect("CBOR")))
-    {
+    for bytes in std::iter::once(pushed.clone()).chain(
+        items
+            .iter()
+            .map(|item| minicbor::to_vec(item).expect("CBOR")),
+    ) {
         for at in 0..bytes.len() {
-            assert!(minicbor::decode::<Pushed>(&bytes[..at]).is_err(), "cut at {at}");
-            assert!(minicbor::decode::<Pulled>(&bytes[..at]).is_err(), "cut at {at}");
+            assert!(
+                minicbor::decode::<Pushed>(&bytes[..at]).is_err(),
+                "cut at {at}"
+            );
+            assert!(
+                minicbor::decode::<Pulled>(&bytes[..at]).is_err(),
+                "cut at {at}"
+            );
         }
         for _ in 0..trial::size("KIEUMAU_BENT", 10_000, 100_000) {
             let bent = mutant::bent(&mut rng, &bytes);
@@ -318,15 +369,26 @@ async fn a_cursor_of_another_server_or_another_epoch_begins_anew_and_nonsense_is
     let theirs = cursor_of(binh.try_pull("").await.expect("an answer"));
     let again = an.try_pull(&theirs).await.expect("an answer");
     let without_cursor = |items: &[Pulled]| items[..items.len() - 1].to_vec();
-    assert_eq!(without_cursor(&again), without_cursor(&whole), "from the start");
+    assert_eq!(
+        without_cursor(&again),
+        without_cursor(&whole),
+        "from the start"
+    );
     // The twin: its own cursor brings nothing twice.
     let own = cursor_of(whole.clone());
     let nothing = an.try_pull(&own).await.expect("an answer");
-    assert!(nothing.len() < whole.len() || whole.len() == 1, "{nothing:?}");
+    assert!(
+        nothing.len() < whole.len() || whole.len() == 1,
+        "{nothing:?}"
+    );
     for nonsense in ["x", "%00", "AAAA", &"A".repeat(10_000), "-1", "..%2F..%2F"] {
         let path = format!("{}?cursor={nonsense}", wire::PULL);
         let answer = an.ask(reqwest::Method::GET, &path, &[], b"").await;
-        assert!(!answer.status().is_server_error(), "{nonsense}: {}", answer.status());
+        assert!(
+            !answer.status().is_server_error(),
+            "{nonsense}: {}",
+            answer.status()
+        );
     }
 }
 

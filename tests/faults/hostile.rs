@@ -6,7 +6,7 @@ use kieumau_core::{
     document::{self, Key},
     hash::Sha256,
     header,
-    wire::{PushedDocument, Pushed, Pulled, Push, WireKey},
+    wire::{Pulled, Push, Pushed, PushedDocument, WireKey},
 };
 use kieumau_tests::{
     driver::Driver,
@@ -42,7 +42,10 @@ struct Held {
 
 /// What lies in quarantine: reasons by hash.
 async fn quarantined(world: &World) -> BTreeMap<Sha256, Vec<String>> {
-    let out = world.server.command(&["quarantine", "list", "--json"]).await;
+    let out = world
+        .server
+        .command(&["quarantine", "list", "--json"])
+        .await;
     let mut reasons = BTreeMap::<_, Vec<String>>::new();
     for line in out.lines() {
         let held: Held = serde_json::from_str(line).expect("one JSON line each");
@@ -101,7 +104,11 @@ async fn push_mutants(an: &Driver, seed: u64, count: usize) {
 }
 
 /// An honest colleague pushes one observation after the other; how long each durable answer took, milliseconds, sorted.
-async fn honest(ha: &Driver, bodies: &mut impl Iterator<Item = Vec<u8>>, pushes: usize) -> Vec<f64> {
+async fn honest(
+    ha: &Driver,
+    bodies: &mut impl Iterator<Item = Vec<u8>>,
+    pushes: usize,
+) -> Vec<f64> {
     let mut took = Vec::with_capacity(pushes);
     for body in bodies.by_ref().take(pushes) {
         let begun = Instant::now();
@@ -128,7 +135,9 @@ async fn served(phone: &Driver) -> BTreeMap<String, (Key, Vec<Vec<u8>>)> {
                 Pulled::Change(bytes) => {
                     let key: &Key = key.as_ref().expect("a document is named first");
                     let of = documents.entry(key.document().to_string());
-                    of.or_insert_with(|| (key.clone(), Vec::new())).1.push(bytes);
+                    of.or_insert_with(|| (key.clone(), Vec::new()))
+                        .1
+                        .push(bytes);
                 }
                 Pulled::Cursor(next, is_more) => (cursor, more) = (next, is_more),
                 _ => {}
@@ -148,7 +157,10 @@ fn loads_again(documents: &BTreeMap<String, (Key, Vec<Vec<u8>>)>) -> usize {
         let loaded = document::load(key, changes.map(Vec::as_slice));
         loaded.is_ok_and(|document| automerge::Automerge::load(&document.save()).is_ok())
     };
-    documents.values().filter(|document| loads(document)).count()
+    documents
+        .values()
+        .filter(|document| loads(document))
+        .count()
 }
 
 /// Waits until every case is where it belongs.
@@ -217,11 +229,18 @@ async fn hostile_bytes_cost_their_sender_only() {
         if documents.values().any(is_last) {
             break documents;
         }
-        assert!(begun.elapsed() < Duration::from_secs(240), "not served within four minutes");
+        assert!(
+            begun.elapsed() < Duration::from_secs(240),
+            "not served within four minutes"
+        );
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
     let seen = workers.end();
-    assert_eq!(loads_again(&documents), documents.len(), "all that is served loads");
+    assert_eq!(
+        loads_again(&documents),
+        documents.len(),
+        "all that is served loads"
+    );
     assert_eq!(world.server.id(), Some(server), "the server never ended");
     assert!(watch::look(server).is_some(), "the server runs");
     let most = |of: fn(&Seen) -> u64| seen.values().map(of).max().unwrap_or(0);
@@ -244,7 +263,10 @@ async fn hostile_bytes_cost_their_sender_only() {
         // Between its start and its first job a worker has no limit yet.
         if let Some(may_take_s) = seen.may_take_s {
             assert_eq!(seen.may_map_kib, Some(MEMORY_KIB), "worker {id}: {seen:?}");
-            assert!(may_take_s * 1_000 <= seen.took_ms + JOB_S * 1_000 + 20, "worker {id}: {seen:?}");
+            assert!(
+                may_take_s * 1_000 <= seen.took_ms + JOB_S * 1_000 + 20,
+                "worker {id}: {seen:?}"
+            );
         }
     }
 }

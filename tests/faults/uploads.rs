@@ -29,35 +29,41 @@ async fn said(answer: Response) -> (u16, String) {
 }
 
 /// Announces an upload of a file; its answer.
-async fn create(an: &Driver, sha256: Sha256, length: &str, more: &str) -> Response {
+async fn create(chi: &Driver, sha256: Sha256, length: &str, more: &str) -> Response {
     let hash = STANDARD.encode(sha256.to_string());
     let metadata = format!("sha256 {hash}{more}");
-    let headers = [TUS, ("upload-length", length), ("upload-metadata", &metadata)];
-    an.ask(Method::POST, UPLOADS, &headers, b"").await
+    let headers = [
+        TUS,
+        ("upload-length", length),
+        ("upload-metadata", &metadata),
+    ];
+    chi.ask(Method::POST, UPLOADS, &headers, b"").await
 }
 
 /// An upload of a file: where it is.
-async fn begun(an: &Driver, file: &[u8]) -> String {
-    let answer = create(an, Sha256::of(file), &file.len().to_string(), "").await;
+async fn begun(chi: &Driver, file: &[u8]) -> String {
+    let answer = create(chi, Sha256::of(file), &file.len().to_string(), "").await;
     assert_eq!(answer.status(), StatusCode::CREATED);
     let location = answer.headers()["location"].to_str().expect("text");
     location.to_owned()
 }
 
-async fn piece(an: &Driver, upload: &str, offset: &str, bytes: &[u8]) -> (u16, String) {
+async fn piece(chi: &Driver, upload: &str, offset: &str, bytes: &[u8]) -> (u16, String) {
     let headers = [TUS, OCTETS, ("upload-offset", offset)];
-    said(an.ask(Method::PATCH, upload, &headers, bytes).await).await
+    said(chi.ask(Method::PATCH, upload, &headers, bytes).await).await
 }
 
 /// Uploads a whole file; how that ended.
-async fn upload(an: &Driver, file: &[u8]) -> (u16, String) {
-    let upload = begun(an, file).await;
-    piece(an, &upload, "0", file).await
+async fn upload(chi: &Driver, file: &[u8]) -> (u16, String) {
+    let upload = begun(chi, file).await;
+    piece(chi, &upload, "0", file).await
 }
 
 /// The file of this hash as the phone gets it back; none if there is none.
-async fn read_back(an: &Driver, sha256: Sha256) -> Option<Vec<u8>> {
-    let answer = an.ask(Method::GET, &format!("{UPLOADS}/{sha256}"), &[], b"").await;
+async fn read_back(chi: &Driver, sha256: Sha256) -> Option<Vec<u8>> {
+    let answer = chi
+        .ask(Method::GET, &format!("{UPLOADS}/{sha256}"), &[], b"")
+        .await;
     let there = answer.status().is_success();
     let bytes = answer.bytes().await.expect("whole");
     there.then(|| bytes.to_vec())
@@ -69,9 +75,9 @@ fn picture(number: u8) -> Vec<u8> {
 }
 
 /// Offsets and lengths that no client means.
-async fn wrong_numbers(an: &Driver) -> usize {
+async fn wrong_numbers(chi: &Driver) -> usize {
     let file = picture(1);
-    let at = begun(an, &file).await;
+    let at = begun(chi, &file).await;
     let conflict = (409, "wrong-offset".to_owned());
     let malformed = (400, "malformed".to_owned());
     let past = (file.len() + 1).to_string();
@@ -87,7 +93,11 @@ async fn wrong_numbers(an: &Driver) -> usize {
         ("", malformed),
     ];
     for (offset, right) in &cases {
-        assert_eq!(piece(an, &at, offset, b"abc").await, *right, "offset {offset}");
+        assert_eq!(
+            piece(chi, &at, offset, b"abc").await,
+            *right,
+            "offset {offset}"
+        );
     }
     let lengths = [
         ("0", (422, "invalid")),
@@ -97,71 +107,93 @@ async fn wrong_numbers(an: &Driver) -> usize {
         ("many", (400, "malformed")),
     ];
     for (length, (status, word)) in lengths {
-        let answer = said(create(an, Sha256::of(&file), length, "").await).await;
+        let answer = said(create(chi, Sha256::of(&file), length, "").await).await;
         assert_eq!(answer, (status, word.to_owned()), "length {length}");
     }
     // More than was announced, and then the whole: what was refused left nothing behind.
     let longer = [&file[..], b"more"].concat();
-    assert_eq!(piece(an, &at, "0", &longer).await, (413, "too-large".to_owned()));
-    assert_eq!(piece(an, &at, "0", &file).await.0, 204);
-    assert_eq!(read_back(an, Sha256::of(&file)).await, Some(file));
+    assert_eq!(
+        piece(chi, &at, "0", &longer).await,
+        (413, "too-large".to_owned())
+    );
+    assert_eq!(piece(chi, &at, "0", &file).await.0, 204);
+    assert_eq!(read_back(chi, Sha256::of(&file)).await, Some(file));
     cases.len() + lengths.len() + 1
 }
 
 /// A wrong checksum of a piece, and a file that is not the announced one.
-async fn wrong_digests(an: &Driver) -> usize {
+async fn wrong_digests(chi: &Driver) -> usize {
     let (file, other) = (picture(2), picture(3));
-    let at = begun(an, &file).await;
+    let at = begun(chi, &file).await;
     let sum = format!("sha256 {}", STANDARD.encode(Sha256::of(&other).as_bytes()));
-    let headers = [TUS, OCTETS, ("upload-offset", "0"), ("upload-checksum", &sum)];
-    let answer = an.ask(Method::PATCH, &at, &headers, &file).await;
+    let headers = [
+        TUS,
+        OCTETS,
+        ("upload-offset", "0"),
+        ("upload-checksum", &sum),
+    ];
+    let answer = chi.ask(Method::PATCH, &at, &headers, &file).await;
     assert_eq!(said(answer).await, (460, "checksum-mismatch".to_owned()));
-    assert_eq!(piece(an, &at, "0", &other).await, (460, "hash-mismatch".to_owned()));
-    assert_eq!(read_back(an, Sha256::of(&file)).await, None);
-    assert_eq!(read_back(an, Sha256::of(&other)).await, None);
+    assert_eq!(
+        piece(chi, &at, "0", &other).await,
+        (460, "hash-mismatch".to_owned())
+    );
+    assert_eq!(read_back(chi, Sha256::of(&file)).await, None);
+    assert_eq!(read_back(chi, Sha256::of(&other)).await, None);
     // The twin: the announced file.
-    assert_eq!(upload(an, &file).await.0, 204);
-    assert_eq!(read_back(an, Sha256::of(&file)).await, Some(file));
+    assert_eq!(upload(chi, &file).await.0, 204);
+    assert_eq!(read_back(chi, Sha256::of(&file)).await, Some(file));
     2
 }
 
 /// Two requests that write one upload, and two uploads of one file.
-async fn two_at_once(an: &Driver) -> usize {
+async fn two_at_once(chi: &Driver) -> usize {
     let mut ended = 0;
     for number in 10..20 {
         let file = picture(number);
-        let at = begun(an, &file).await;
-        let (one, two) = tokio::join!(piece(an, &at, "0", &file), piece(an, &at, "0", &file));
+        let at = begun(chi, &file).await;
+        let (one, two) = tokio::join!(piece(chi, &at, "0", &file), piece(chi, &at, "0", &file));
         let statuses = [one.0, two.0];
         assert!(statuses.contains(&204), "{one:?} {two:?}");
         let other = if one.0 == 204 { &two } else { &one };
         // At the end it is told that all is there, that it stands elsewhere, or that another writes.
-        let right = [(409, "wrong-offset"), (423, "upload-busy"), (413, "too-large"), (204, "")];
+        let right = [
+            (409, "wrong-offset"),
+            (423, "upload-busy"),
+            (413, "too-large"),
+            (204, ""),
+        ];
         assert!(right.contains(&(other.0, other.1.as_str())), "{other:?}");
-        assert_eq!(read_back(an, Sha256::of(&file)).await, Some(file));
+        assert_eq!(read_back(chi, Sha256::of(&file)).await, Some(file));
         let file = picture(number + 20);
-        let (one, two) = tokio::join!(upload(an, &file), upload(an, &file));
+        let (one, two) = tokio::join!(upload(chi, &file), upload(chi, &file));
         assert_eq!((one.0, two.0), (204, 204), "{one:?} {two:?}");
-        assert_eq!(read_back(an, Sha256::of(&file)).await, Some(file));
+        assert_eq!(read_back(chi, Sha256::of(&file)).await, Some(file));
         ended += 2;
     }
     ended
 }
 
 /// Files that a browser would run.
-async fn what_runs(an: &Driver) -> usize {
+async fn what_runs(chi: &Driver) -> usize {
     let svg: &[u8] = b"<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>";
     let html: &[u8] = b"<!doctype html><script>alert(1)</script>";
     let padded = [b" \n\t".as_slice(), html, &[b' '; 4_096]].concat();
     let refused = (415, "wrong-kind".to_owned());
-    let files = [svg, html, &padded, b"<?xml version=\"1.0\"?><svg/>", b"MZ\x90\0\x03\0\0\0"];
+    let files = [
+        svg,
+        html,
+        &padded,
+        b"<?xml version=\"1.0\"?><svg/>",
+        b"MZ\x90\0\x03\0\0\0",
+    ];
     for file in files {
-        assert_eq!(upload(an, file).await, refused, "{:?}", &file[..8]);
-        assert_eq!(read_back(an, Sha256::of(file)).await, None);
+        assert_eq!(upload(chi, file).await, refused, "{:?}", &file[..8]);
+        assert_eq!(read_back(chi, Sha256::of(file)).await, None);
     }
     for word in ["image/svg+xml", "text/html"] {
         let more = format!(",filetype {}", STANDARD.encode(word));
-        let answer = create(an, Sha256::of(svg), "70", &more).await;
+        let answer = create(chi, Sha256::of(svg), "70", &more).await;
         assert_eq!(said(answer).await, refused, "{word}");
     }
     files.len() + 2
@@ -205,22 +237,29 @@ fn boastful_jpeg() -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_lies_is_refused_in_words_and_a_picture_that_bursts_hurts_nobody() {
     let world = World::on(None).await;
-    let an = Driver::enrol(&world.server, "an").await;
+    // A chief's phone: she reads every file of the unit, whatever it hangs on.
+    let chi = Driver::enrol(&world.server, "chi").await;
     let server = world.server.id().expect("it runs");
     let workers = Watch::children_of(server);
-    let numbers = wrong_numbers(&an).await;
-    let digests = wrong_digests(&an).await;
-    let twice = two_at_once(&an).await;
-    let ran = what_runs(&an).await;
-    let bombs = [boastful(100_000), boastful(12_000), boastful_jpeg(), black(15_000), black(11_900)];
+    let numbers = wrong_numbers(&chi).await;
+    let digests = wrong_digests(&chi).await;
+    let twice = two_at_once(&chi).await;
+    let ran = what_runs(&chi).await;
+    let bombs = [
+        boastful(100_000),
+        boastful(12_000),
+        boastful_jpeg(),
+        black(15_000),
+        black(11_900),
+    ];
     for bomb in &bombs {
-        assert_eq!(upload(&an, bomb).await.0, 204);
+        assert_eq!(upload(&chi, bomb).await.0, 204);
     }
     // A good one behind them: when it has its thumbnail, they were tried.
     let good = picture(61);
-    assert_eq!(upload(&an, &good).await.0, 204);
+    assert_eq!(upload(&chi, &good).await.0, 204);
     let desk = world.desk("chi").await;
-    let unit = an.enrolled.unit;
+    let unit = chi.enrolled.unit;
     let small = |sha256: Sha256| format!("/attachments/{unit}/{sha256}/thumbnail");
     eventually("the good picture has a thumbnail", async || {
         desk.read(&small(Sha256::of(&good))).await.0 == StatusCode::OK
@@ -231,7 +270,7 @@ async fn an_upload_that_lies_is_refused_in_words_and_a_picture_that_bursts_hurts
         let sha256 = Sha256::of(bomb);
         thumbnails += usize::from(desk.read(&small(sha256)).await.0 == StatusCode::OK);
         // The original is kept, whatever it is: it is what the officer recorded.
-        assert_eq!(read_back(&an, sha256).await.as_ref(), Some(bomb));
+        assert_eq!(read_back(&chi, sha256).await.as_ref(), Some(bomb));
     }
     let seen = workers.end();
     let peak = seen.values().map(|seen| seen.mapped_kib).max().unwrap_or(0);
@@ -252,6 +291,9 @@ fn the_twin_decodes_the_same_pictures_without_limits_and_takes_more_than_a_worke
     let decoded = image::load_from_memory(&black(15_000)).expect("it is a picture");
     // And what draws it needs four bytes for each pixel.
     let bytes = u64::from(decoded.width()) * u64::from(decoded.height()) * 4;
-    println!("F10 twin without limits: {} MiB for one picture", bytes >> 20);
+    println!(
+        "F10 twin without limits: {} MiB for one picture",
+        bytes >> 20
+    );
     assert!(bytes >> 10 > MEMORY_KIB);
 }

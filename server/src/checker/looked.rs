@@ -1,6 +1,12 @@
 //! A document as it was read to be checked: what passed before, what is to be checked, and whose the phones are that wrote it.
 
-use crate::{app::App, database::Tx, row::parsed, stored::{self, StoredDocument}, worker::{Bytes, CheckJob}};
+use crate::{
+    app::App,
+    database::Tx,
+    row::parsed,
+    stored::{self, StoredDocument},
+    worker::{Bytes, CheckJob},
+};
 use kieumau_core::{
     document::{Actor, Key},
     hash::Sha256,
@@ -35,7 +41,11 @@ pub(super) struct Fresh {
 
 impl Looked {
     /// Reads a document with its changes; none if there is no such document.
-    pub(super) async fn read(app: &App, tx: &mut Tx, id: DocumentId) -> Result<Option<Self>, sqlx::Error> {
+    pub(super) async fn read(
+        app: &App,
+        tx: &mut Tx,
+        id: DocumentId,
+    ) -> Result<Option<Self>, sqlx::Error> {
         let Some(stored) = StoredDocument::read(tx, &app.vault, id).await? else {
             return Ok(None);
         };

@@ -21,12 +21,7 @@ pub use reproject::reproject;
 pub use shown::write;
 
 use crate::{
-    app::App,
-    database::Tx,
-    feed,
-    projection::Rows,
-    row::parsed,
-    stored::StoredDocument,
+    app::App, database::Tx, feed, projection::Rows, row::parsed, stored::StoredDocument,
     worker::Patience,
 };
 use kieumau_core::id::{DocumentId, UnitId};
@@ -35,8 +30,8 @@ use shown::Shown;
 use slow::Slow;
 use sqlx::Row as _;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use told::Told;
 use tokio::sync::Notify;
+use told::Told;
 
 /// How often it looks although nobody woke it: another process may have stored something.
 const LOOK: Duration = Duration::from_secs(1);
@@ -110,8 +105,12 @@ impl Checker {
 
     /// Waits until no push has come for [`QUIET`], at most for [`PATIENCE`].
     async fn quiet(&self) {
-        let pushes =
-            async { while tokio::time::timeout(QUIET, self.quick.notified()).await.is_ok() {} };
+        let pushes = async {
+            while tokio::time::timeout(QUIET, self.quick.notified())
+                .await
+                .is_ok()
+            {}
+        };
         let _ = tokio::time::timeout(PATIENCE, pushes).await;
     }
 }

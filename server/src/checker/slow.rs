@@ -97,7 +97,10 @@ impl Slow {
 impl Known {
     fn add(&mut self, id: DocumentId, now: Instant) {
         if self.documents.len() < LIMIT {
-            let new = Trial { due: now, failed: 0 };
+            let new = Trial {
+                due: now,
+                failed: 0,
+            };
             self.documents.entry(id).or_insert(new);
         }
     }

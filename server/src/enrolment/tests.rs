@@ -285,7 +285,11 @@ async fn a_flood_of_wrong_codes_stops_itself_and_not_an_officer_with_a_right_one
         let wrong: Code = "ZZZZZZZZZZ".parse().expect("a code");
         let refused = enrol_with(&app, &wrong, &key(1)).await;
         assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
-        assert_eq!(rows(&app, "sign_in_attempt").await, written, "a flood writes nothing more");
+        assert_eq!(
+            rows(&app, "sign_in_attempt").await,
+            written,
+            "a flood writes nothing more"
+        );
         // The twin of the wrong one: it is the code that makes the difference.
         let enrolled = enrol_with(&app, &issued.code, &key(1)).await;
         assert_eq!(enrolled.status, StatusCode::CREATED);

@@ -237,7 +237,12 @@ impl<'a> Opened<'a> {
         let (silenced, candidates): (Vec<Candidate>, Vec<Candidate>) = waited
             .iter()
             .cloned()
-            .chain(arrived.changes.iter().map(|change| change.candidate.clone()))
+            .chain(
+                arrived
+                    .changes
+                    .iter()
+                    .map(|change| change.candidate.clone()),
+            )
             .partition(|candidate| {
                 of_revoked(candidate) && !self.known.held.contains(&candidate.hash)
             });

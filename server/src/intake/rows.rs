@@ -4,8 +4,6 @@ use super::{
     RefusedChange,
     opened::{Opened, signer},
 };
-use sqlx::Row as _;
-use std::collections::BTreeMap;
 use crate::{
     app::App,
     database::Tx,
@@ -13,6 +11,8 @@ use crate::{
     stored::StoredDocument,
 };
 use kieumau_core::{hash::Sha256, id::PhoneId, log::admission::Refusal};
+use sqlx::Row as _;
+use std::collections::BTreeMap;
 
 /// Writes what became of these documents.
 ///

@@ -168,10 +168,7 @@ async fn shown(app: &App, items: Vec<Item>, language: Language) -> Answer<Vec<Ro
     Ok(items.into_iter().map(row).collect())
 }
 
-async fn names(
-    app: &App,
-    sql: &'static str,
-) -> Result<BTreeMap<String, String>, sqlx::Error> {
+async fn names(app: &App, sql: &'static str) -> Result<BTreeMap<String, String>, sqlx::Error> {
     let rows: Vec<(String, String)> = sqlx::query_as(sql).fetch_all(&app.database.read).await?;
     Ok(rows.into_iter().collect())
 }

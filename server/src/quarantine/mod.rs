@@ -109,7 +109,10 @@ pub async fn find(app: &App, who: &SignedIn, id: &str) -> Answer<Item> {
         after: 0,
         limit: 1,
     };
-    list(app, wanted).await?.pop().ok_or_else(Problem::not_found)
+    list(app, wanted)
+        .await?
+        .pop()
+        .ok_or_else(Problem::not_found)
 }
 
 /// The administration says whose chief may open an item that names no unit of its carrier's. Once.

@@ -47,7 +47,9 @@ fn may_heal(reason: &str) -> bool {
             | Refusal::DocumentFull
             | Refusal::TooManyWaiting,
         ) => true,
-        Some(Refusal::ForgedBirth | Refusal::PhoneRevoked | Refusal::QuarantineFull) | None => false,
+        Some(Refusal::ForgedBirth | Refusal::PhoneRevoked | Refusal::QuarantineFull) | None => {
+            false
+        }
     }
 }
 
@@ -88,12 +90,11 @@ pub async fn retry(app: &App) -> Answer<Retried> {
 
 /// Pushes one item again; whether it is in the log, or waits for an ancestor, now.
 async fn one(app: &App, item: &Item) -> Answer<bool> {
-    let row = sqlx::query(
-        "select unit_id, kind, name, seals from quarantine where quarantine_id = $1",
-    )
-    .bind(&item.id)
-    .fetch_one(&app.database.read)
-    .await?;
+    let row =
+        sqlx::query("select unit_id, kind, name, seals from quarantine where quarantine_id = $1")
+            .bind(&item.id)
+            .fetch_one(&app.database.read)
+            .await?;
     let Some((key, carrier)) = named(&row, item) else {
         return Ok(false);
     };

@@ -299,7 +299,11 @@ fn refuse_covered(
                 hash,
                 refusal,
                 bytes: change.bytes,
-                seals: if hash == seal.change { vec![*seal] } else { Vec::new() },
+                seals: if hash == seal.change {
+                    vec![*seal]
+                } else {
+                    Vec::new()
+                },
             });
         }
     }

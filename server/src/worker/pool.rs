@@ -30,7 +30,7 @@ impl Patience {
     const fn deadline(self) -> Duration {
         match self {
             Self::Quick => Duration::from_millis(500),
-            Self::Patient => Duration::from_secs(8),
+            Self::Patient => Duration::from_secs(20),
         }
     }
 }
