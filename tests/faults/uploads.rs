@@ -8,14 +8,17 @@ use kieumau_core::{hash::Sha256, problem::Problem};
 use kieumau_tests::{
     driver::Driver,
     watch::{self, Watch},
-    world::{World, eventually},
+    world::World,
 };
 use reqwest::{Method, Response, StatusCode};
+use std::time::{Duration, Instant};
 
 const UPLOADS: &str = "/v1/attachments";
 const TUS: (&str, &str) = ("tus-resumable", "1.0.0");
 const OCTETS: (&str, &str) = ("content-type", "application/offset+octet-stream");
 const PICTURE: &[u8] = include_bytes!("../tests/picture.jpg");
+/// How long the pictures may take together, each of them up to all the processor time of a job.
+const WAIT: Duration = Duration::from_secs(180);
 /// What a worker may map.
 const MEMORY_KIB: u64 = 256 << 10;
 
@@ -261,10 +264,11 @@ async fn an_upload_that_lies_is_refused_in_words_and_a_picture_that_bursts_hurts
     let desk = world.desk("chi").await;
     let unit = chi.enrolled.unit;
     let small = |sha256: Sha256| format!("/attachments/{unit}/{sha256}/thumbnail");
-    eventually("the good picture has a thumbnail", async || {
-        desk.read(&small(Sha256::of(&good))).await.0 == StatusCode::OK
-    })
-    .await;
+    let begun = Instant::now();
+    while desk.read(&small(Sha256::of(&good))).await.0 != StatusCode::OK {
+        assert!(begun.elapsed() < WAIT, "the good picture has no thumbnail");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     let mut thumbnails = 0;
     for bomb in &bombs {
         let sha256 = Sha256::of(bomb);

@@ -131,10 +131,7 @@ impl<'a> Parts<'a> {
             Err(error) => error,
         };
         // A worker that fails without it too says nothing about this change: it is tried again later.
-        let without = self.answer(&[]).await?.map_err(std::io::Error::other)?;
-        if let Answer::Checked(checked) = without {
-            self.checked.get_or_insert(checked);
-        }
+        self.answer(&[]).await?.map_err(std::io::Error::other)?;
         self.withhold(one, error.word());
         Ok(())
     }
