@@ -37,6 +37,7 @@ mod quarantine;
 mod reference;
 mod rescue;
 mod review;
+mod round;
 mod row;
 mod sample;
 mod serve;
