@@ -12,6 +12,7 @@ pub mod hostile;
 pub mod process;
 pub mod server;
 pub mod signal;
+pub mod traffic;
 pub mod trial;
 pub mod watch;
 pub mod world;
