@@ -30,6 +30,8 @@ use std::{
 /// What a worker may take.
 const MEMORY_KIB: u64 = 256 << 10;
 const JOB_S: u64 = 2;
+/// How long it may all take to be checked: each bomb takes all the processor time of a job, several times.
+const WAIT: Duration = Duration::from_secs(600);
 /// Mutants in one push, each in a document of its own.
 const TOGETHER: usize = 50;
 
@@ -176,10 +178,7 @@ async fn settled(world: &World, cases: &[Case]) -> BTreeMap<Sha256, Vec<String>>
         if open.is_empty() {
             return reasons;
         }
-        assert!(
-            begun.elapsed() < Duration::from_secs(240),
-            "not within four minutes: {open:?}"
-        );
+        assert!(begun.elapsed() < WAIT, "not in time: {open:?}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -194,7 +193,7 @@ async fn hostile_bytes_cost_their_sender_only() {
         Driver::enrol(&world.server, "chi").await,
     );
     let seed = trial::seed();
-    let mutants = usize::try_from(trial::size("KIEUMAU_MUTANTS", 300, 10_000)).expect("it fits");
+    let mutants = usize::try_from(trial::size("KIEUMAU_MUTANTS", 150, 10_000)).expect("it fits");
     let cases = corpus::cases(&an, &ha, &binh);
     let server = world.server.id().expect("it runs");
     let workers = Watch::children_of(server);
@@ -229,10 +228,7 @@ async fn hostile_bytes_cost_their_sender_only() {
         if documents.values().any(is_last) {
             break documents;
         }
-        assert!(
-            begun.elapsed() < Duration::from_secs(240),
-            "not served within four minutes"
-        );
+        assert!(begun.elapsed() < WAIT, "not served in time");
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
     let seen = workers.end();

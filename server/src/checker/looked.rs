@@ -106,6 +106,29 @@ impl Looked {
     }
 }
 
+#[cfg(test)]
+impl Looked {
+    /// A document with one change to be checked, of this phone.
+    pub(super) fn of_writer(id: u8, phone: u8) -> Self {
+        let unit = kieumau_core::id::UnitId::from_bytes([1; 16]);
+        let fresh = Fresh {
+            hash: Sha256::of(&[id]),
+            deps: Vec::new(),
+            writer: Some(PhoneId::from_bytes([phone; 16])),
+            number: 1,
+            bytes: Bytes(Vec::new()),
+        };
+        Self {
+            id: DocumentId::from_bytes([id; 16]),
+            key: Key::patrol(unit, uuid::Uuid::from_u128(id.into())),
+            checked_heads: String::new(),
+            held: Vec::new(),
+            fresh: vec![fresh],
+            people: Vec::new(),
+        }
+    }
+}
+
 /// Fills in whose the phones are that wrote in these documents.
 pub(super) async fn people(tx: &mut Tx, looked: &mut [Looked]) -> Result<(), sqlx::Error> {
     let phones: BTreeSet<PhoneId> = looked

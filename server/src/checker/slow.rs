@@ -105,3 +105,27 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checker::looked::Looked;
+
+    #[test]
+    fn a_phone_that_was_slow_makes_its_own_documents_wait_and_nobody_elses() {
+        let slow = Slow::default();
+        let [first, second, other] =
+            [(1, 7), (2, 7), (3, 8)].map(|(id, phone)| Looked::of_writer(id, phone));
+        // The twin: before it was slow, it is checked with all others.
+        assert!(!slow.is_of_slow_writer(&second));
+        slow.found(&first);
+        assert!(slow.is_of_slow_writer(&second) && slow.holds(second.id));
+        assert!(!slow.is_of_slow_writer(&other) && !slow.holds(other.id));
+        assert_eq!(slow.due(), Some(first.id));
+        slow.failed(first.id);
+        assert_eq!(slow.due(), Some(second.id), "what failed is tried later");
+        slow.settled(second.id);
+        assert_eq!(slow.due(), None);
+        assert!(slow.holds(first.id));
+    }
+}
