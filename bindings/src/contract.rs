@@ -9,7 +9,7 @@
 //!   `export_rescue` writes what the server has not signed for to a file that only the server can read; `deliver_rescue` hands
 //!   such a file in, one's own or a colleague's.
 //!   An item says what of it waits and why, and when the right to read it ended; photos have a small picture (`preview`), can wait
-//!   for Wi-Fi, and their copies go by one rule (`let_go`).
+//!   for Wi-Fi, and their copies go by one rule (`let_go`). A fix while the patrol is paused is let go (`Dropped::Paused`).
 
 use kieumau_core::{
     criterion::CriterionNumber,
@@ -315,6 +315,8 @@ pub enum Dropped {
     ImpossibleSpeed,
     /// Hardly moved: expected thinning, nothing to show.
     StandingStill,
+    /// The patrol is paused: nothing says where an officer rests.
+    Paused,
 }
 
 /// What became of a track file.

@@ -49,16 +49,8 @@ mod unit;
 mod vault;
 mod worker;
 
-use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let command = command::Command::parse();
-    match command.run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("kieumau: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::run(std::env::args_os().collect())
 }

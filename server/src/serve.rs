@@ -2,7 +2,9 @@
 
 use crate::{
     app::{App, OpenError},
-    attachment, enrolment,
+    attachment,
+    command::failure::Failure,
+    enrolment,
     gate::Gate,
     pages,
     problem::{Answer, Problem},
@@ -19,9 +21,22 @@ use tokio::net::TcpListener;
 /// What the system says; a sentence for an address that is refused.
 pub async fn bind(address: SocketAddr, behind_proxy: bool) -> Result<TcpListener, OpenError> {
     if !address.ip().is_loopback() && !behind_proxy {
-        return Err("listening beyond loopback needs TLS in front: say --behind-proxy, or listen on 127.0.0.1".into());
+        return Err(beyond_loopback().into());
     }
     Ok(TcpListener::bind(address).await?)
+}
+
+fn beyond_loopback() -> Failure {
+    Failure::new(
+        (
+            "Chỉ nghe ngoài máy này khi phía trước có TLS: không dữ liệu nào đi qua mạng mà không mã hóa.",
+            "Beyond this machine it listens only with TLS in front: nothing crosses a network in the clear.",
+        ),
+        (
+            "Đặt proxy có TLS phía trước rồi thêm --behind-proxy và --public-url, hoặc nghe ở 127.0.0.1.",
+            "Put a proxy with TLS in front and add --behind-proxy and --public-url, or listen on 127.0.0.1.",
+        ),
+    )
 }
 
 /// The address that `listener` has.

@@ -100,7 +100,7 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub async fn launch(launch: Launch<'_>) -> Self {
-        let mut command = Command::new(built::server());
+        let mut command = built::on_the_servers_core(&built::server());
         let nights = launch.nights.to_string();
         let arguments = [
             "demo",
@@ -131,6 +131,23 @@ impl Server {
         }
     }
 
+    /// One more server process on the same database and the same keys, at an address of its own.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn beside(&self) -> Self {
+        let (child, line) = started(self.serving("127.0.0.1:0")).await;
+        let mut ward = self.ward.clone();
+        let (_, url) = line.rsplit_once(' ').expect("it says where it is");
+        url.clone_into(&mut ward.url);
+        Self {
+            child,
+            data: self.data.clone(),
+            database_url: self.database_url.clone(),
+            ward,
+        }
+    }
+
     /// Ends it with `SIGKILL` and starts it again at once. Returns when it listens.
     ///
     /// # Panics
@@ -154,7 +171,11 @@ impl Server {
     /// When it does not start.
     pub async fn start_again(&mut self) {
         let listen = self.ward.url.trim_start_matches("http://");
-        let mut command = Command::new(built::server());
+        (self.child, _) = started(self.serving(listen)).await;
+    }
+
+    fn serving(&self, listen: &str) -> Command {
+        let mut command = built::on_the_servers_core(&built::server());
         command
             .args(["serve", "--listen", listen, "--data"])
             .arg(&self.data)
@@ -162,7 +183,7 @@ impl Server {
             .stdin(Stdio::null())
             .kill_on_drop(true);
         set_database(&mut command, self.database_url.as_deref());
-        (self.child, _) = started(command).await;
+        command
     }
 
     /// Waits until it ends by itself.
@@ -178,7 +199,7 @@ impl Server {
     /// # Panics
     /// When it fails.
     pub async fn command(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(built::server());
+        let mut command = built::on_the_servers_core(&built::server());
         command.args(arguments).arg("--data").arg(&self.data);
         set_database(&mut command, self.database_url.as_deref());
         let out = command.output().await.expect("the command starts");
@@ -201,16 +222,31 @@ impl Server {
         serde_json::from_str(&out).expect("one JSON line")
     }
 
-    /// Its process' id; none when it has ended.
+    /// Its process' id; none when it was stopped.
     #[must_use]
     pub fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    /// When it was stopped.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     /// Where its data lies.
     #[must_use]
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// Its PostgreSQL database; none on SQLite.
+    #[must_use]
+    pub fn database_url(&self) -> Option<&str> {
+        self.database_url.as_deref()
     }
 
     /// Who signs in so.

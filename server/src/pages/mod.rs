@@ -9,11 +9,12 @@ mod audit_page;
 mod change;
 mod clash;
 mod decision;
+mod document;
 mod evidence;
 mod evidence_list;
 mod headers;
 mod home;
-mod language;
+pub mod language;
 mod map;
 mod number;
 mod observation;
@@ -24,13 +25,12 @@ mod photo;
 mod problem_page;
 mod quarantine;
 mod reader;
-mod reason;
 mod rescue;
 mod shell;
 mod sign_in;
 mod standing;
 mod titles;
-mod words;
+pub mod words;
 
 use crate::{
     app::App,

@@ -5,7 +5,6 @@ use super::{
     html,
     language::Language,
     reader::Reader,
-    reason::reason,
     shell::{Section, Shell},
 };
 use crate::{
@@ -158,7 +157,7 @@ async fn shown(app: &App, items: Vec<Item>, language: Language) -> Answer<Vec<Ro
         short: item.hash.chars().take(12).collect(),
         id: item.id,
         received: clock::vietnamese(item.received_at_ms),
-        reason: reason(w, &item.reason),
+        reason: w.refusal(&item.reason),
         refused: item.state == "refused",
         admitted: item.admitted_at_ms.map(clock::vietnamese),
         size: format!("{} B", language.integer(item.size_bytes)),

@@ -5,9 +5,7 @@ use super::{
     html,
     language::Language,
     reader::Reader,
-    reason::reason,
     shell::{Section, Shell},
-    words::Words,
 };
 use crate::{
     app::App,
@@ -87,7 +85,7 @@ async fn take(
     let w = reader.language.words();
     match taken {
         Ok(taken) => Ok(page(&reader, Some(shown(&taken, reader.language)), None)?.into_response()),
-        Err(problem) => match refusal(w, problem.word()) {
+        Err(problem) => match w.rescue_refusal(problem.word()) {
             Some(why) => {
                 let page = page(&reader, None, Some(why))?;
                 Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
@@ -122,7 +120,7 @@ fn shown(taken: &Taken, language: Language) -> Shown {
         counts.push(count(w.rescue_waiting, taken.changes_waiting));
     }
     let rows = |words: &BTreeMap<String, u32>| {
-        let row = |(word, number): (&String, &u32)| count(reason(w, word), *number);
+        let row = |(word, number): (&String, &u32)| count(w.refusal(word), *number);
         words.iter().map(row).collect()
     };
     let quarantined = Kept {
@@ -144,16 +142,16 @@ fn shown(taken: &Taken, language: Language) -> Shown {
     }
 }
 
-/// Why the file as a whole is not taken; none for what is not about the file.
-fn refusal(w: &Words, word: &str) -> Option<&'static str> {
-    Some(match word {
-        "not-a-rescue-file" => w.rescue_not_a_file,
-        "rescue-version" => w.rescue_version,
-        "rescue-another-server" => w.rescue_another_server,
-        "rescue-damaged" => w.rescue_damaged,
-        "rescue-malformed" => w.rescue_malformed,
-        "rescue-unknown-phone" => w.rescue_unknown_phone,
-        "too-large" => w.rescue_too_large,
-        _ => return None,
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kieumau_core::log::admission::Refusal;
+
+    #[test]
+    fn every_refusal_has_words_of_its_own() {
+        let w = Language::Vietnamese.words();
+        for refusal in Refusal::ALL {
+            assert_ne!(w.refusal(refusal.word()), w.refused_otherwise);
+        }
+    }
 }
