@@ -17,6 +17,7 @@ mod committer;
 mod database;
 mod demo;
 mod enrolment;
+mod epoch;
 mod export;
 mod feed;
 #[cfg(test)]
@@ -42,6 +43,7 @@ mod row;
 mod sample;
 mod serve;
 mod session;
+mod snapshot;
 mod stored;
 mod sync;
 mod token;

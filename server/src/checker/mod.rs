@@ -21,8 +21,8 @@ pub use reproject::reproject;
 pub use shown::write;
 
 use crate::{
-    app::App, database::Tx, feed, projection::Rows, row::parsed, stored::StoredDocument,
-    worker::Patience,
+    app::App, clock, database::Tx, feed, projection::Rows, row::parsed, snapshot,
+    stored::StoredDocument, worker::Patience,
 };
 use kieumau_core::id::{DocumentId, UnitId};
 use looked::Looked;
@@ -90,8 +90,8 @@ impl Checker {
                 Some(id) => slow_one(app, id).await,
                 None => 0,
             };
-            match picture::next(app).await {
-                Ok(0) if checked == 0 => {
+            match self.leisure(app, checked).await {
+                Ok(0) => {
                     let _ = tokio::time::timeout(LOOK, self.patient.notified()).await;
                 }
                 Ok(_) => {}
@@ -101,6 +101,16 @@ impl Checker {
                 }
             }
         }
+    }
+
+    /// A picture, and whole documents when there is nothing else: without one a document goes as single changes. How much was done,
+    /// with what was done before.
+    async fn leisure(&self, app: &App, before: usize) -> Result<usize, sqlx::Error> {
+        let done = before + picture::next(app).await?;
+        if done > 0 {
+            return Ok(done);
+        }
+        snapshot::round(app).await
     }
 
     /// Waits until no push has come for [`QUIET`], at most for [`PATIENCE`].
@@ -125,7 +135,12 @@ pub async fn round(app: &App) -> Result<usize, sqlx::Error> {
     for ids in together(app, |_| true).await? {
         done += check_together(app, &ids, Patience::Patient).await;
     }
-    Ok(done + picture::next(app).await?)
+    done += picture::next(app).await?;
+    // Last: without one a document goes as single changes.
+    if done == 0 {
+        done += snapshot::round(app).await?;
+    }
+    Ok(done)
 }
 
 /// Checks what there is to check but for what is known as slow. How many documents were settled or found slow.
@@ -182,7 +197,7 @@ async fn check_together(app: &App, ids: &[DocumentId], patience: Patience) -> us
     for id in ids {
         match check(app, &[*id], patience).await {
             Ok(checked) => done += checked,
-            Err(error) => unable(*id, &error),
+            Err(error) => unable(app, *id, &error).await,
         }
     }
     done
@@ -197,15 +212,41 @@ async fn slow_one(app: &App, id: DocumentId) -> usize {
             app.checker.quick.notify_one();
         }
         Err(error) => {
-            unable(id, &error);
+            unable(app, id, &error).await;
             app.checker.slow.failed(id);
         }
     }
     1
 }
 
-fn unable(id: DocumentId, error: &sqlx::Error) {
+/// A document could not be checked: said, and counted if it is the document's own fault.
+async fn unable(app: &App, id: DocumentId, error: &sqlx::Error) {
     tracing::error!(document.id = %id, cause = %error, "a document could not be checked; it is tried again");
+    if let Err(error) = count(app, id, error).await {
+        tracing::error!(document.id = %id, cause = %error, "that could not be written down");
+    }
+}
+
+/// Counts a document's failures, so that it does not hold up its unit's feed for ever; not those of the database or the machine.
+async fn count(app: &App, id: DocumentId, error: &sqlx::Error) -> Result<(), sqlx::Error> {
+    let its_own = match error {
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => true,
+        sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::Other,
+        _ => false,
+    };
+    if !its_own {
+        return Ok(());
+    }
+    let row = sqlx::query("select unit_id from document where document_id = $1")
+        .bind(id.to_string())
+        .fetch_one(&app.database.read)
+        .await?;
+    let unit = parsed(&row, "unit_id")?;
+    let mut tx = app.database.begin().await?;
+    if feed::unable(&mut tx, unit, id, clock::now_ms()).await? {
+        tracing::error!(document.id = %id, "a document that cannot be checked is passed over; `recheck` looks at it again");
+    }
+    tx.commit().await
 }
 
 /// Checks the unchecked changes of these documents. How many documents that settled, or found slow; none of which another process
@@ -320,8 +361,8 @@ async fn verdicts(
         return Err(sqlx::Error::RowNotFound);
     }
     sqlx::query(
-        "update document set unchecked_from = \
-         (select min(number) from change where document_id = $1 and state = 'accepted') where document_id = $1",
+        "update document set unable_tries = 0, unable_since_ms = null, unchecked_from = \
+         (select min(coalesce(entered, number)) from change where document_id = $1 and state = 'accepted') where document_id = $1",
     )
     .bind(&id)
     .execute(&mut **tx)

@@ -369,6 +369,7 @@ words! {
     deed_phone_revoked: "Thu hồi thiết bị", "Revoked a phone";
     deed_rescue_opened: "Mở tệp cứu hộ", "Opened a rescue file";
     deed_rescue_taken: "Nhận tệp cứu hộ", "Took a rescue file";
+    deed_epoch_begun: "Bắt đầu sổ ghi mới sau khi phục hồi bản sao lưu", "Began the log anew after a backup was put back";
     deed_rescue_refused: "Từ chối tệp cứu hộ", "Refused a rescue file";
     deed_quarantine_read: "Mở bản ghi bị giữ lại", "Opened something in quarantine";
     deed_quarantine_routed: "Chuyển bản ghi bị giữ lại cho chỉ huy", "Routed something in quarantine to a chief";
@@ -451,6 +452,7 @@ impl Words {
             "phone-revoked" => self.deed_phone_revoked,
             "rescue-opened" => self.deed_rescue_opened,
             "rescue-taken" => self.deed_rescue_taken,
+            "epoch-begun" => self.deed_epoch_begun,
             "rescue-refused" => self.deed_rescue_refused,
             "quarantine-read" => self.deed_quarantine_read,
             "quarantine-routed" => self.deed_quarantine_routed,

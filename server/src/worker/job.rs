@@ -41,8 +41,11 @@ pub enum Job {
     /// A small picture of this file.
     #[n(2)]
     Thumbnail(#[n(0)] Bytes),
-    /// What does this change say, which lies in quarantine?
+    /// The document of these changes, saved whole.
     #[n(4)]
+    Snapshot(#[n(0)] SnapshotJob),
+    /// What does this change say, which lies in quarantine?
+    #[n(5)]
     Read(#[n(0)] Bytes),
 }
 
@@ -64,8 +67,11 @@ pub enum Answer {
     /// The job could not be done; a stable word.
     #[n(4)]
     Failed(#[n(0)] String),
-    /// To a reading: field and value of what the change writes.
+    /// To a snapshot.
     #[n(6)]
+    Snapshot(#[n(0)] Saved),
+    /// To a reading: field and value of what the change writes.
+    #[n(7)]
     Read(#[n(0)] Vec<(String, String)>),
 }
 
@@ -84,6 +90,28 @@ pub struct CheckJob {
     /// Whose phones they are.
     #[n(3)]
     pub people: Vec<(PhoneId, PersonId)>,
+}
+
+/// A document to be saved whole.
+#[derive(Clone, Encode, Decode)]
+pub struct SnapshotJob {
+    /// The key as JSON.
+    #[n(0)]
+    pub key: String,
+    /// Its changes, all of which passed.
+    #[n(1)]
+    pub held: Vec<Bytes>,
+}
+
+/// A document saved whole.
+#[derive(Encode, Decode)]
+pub struct Saved {
+    /// Its heads.
+    #[n(0)]
+    pub heads: Vec<Sha256>,
+    /// Its bytes.
+    #[n(1)]
+    pub bytes: Bytes,
 }
 
 /// What became of a check.
@@ -189,6 +217,7 @@ fn answer(job: Job) -> Answer {
             Err(error) => Answer::Failed(error.to_string()),
         },
         Job::Read(bytes) => reading::fields(&bytes.0).map_or_else(Answer::Failed, Answer::Read),
+        Job::Snapshot(job) => save(&job).map_or_else(Answer::Failed, Answer::Snapshot),
     }
 }
 
@@ -225,6 +254,16 @@ fn check(job: &CheckJob) -> Result<Checked, String> {
         verdicts,
         heads: document::heads(&document),
         rows,
+    })
+}
+
+fn save(job: &SnapshotJob) -> Result<Saved, String> {
+    let key: Key = parse(&job.key)?;
+    let document = document::load(&key, job.held.iter().map(|bytes| bytes.0.as_slice()))
+        .map_err(|_| "held-does-not-load".to_owned())?;
+    Ok(Saved {
+        heads: document::heads(&document),
+        bytes: Bytes(document::save(&document)),
     })
 }
 

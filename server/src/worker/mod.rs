@@ -11,5 +11,7 @@ mod pool;
 mod reading;
 mod sense;
 
-pub use job::{Answer, Bytes, CheckJob, Checked, Edit, EditJob, Edited, Job, run};
+pub use job::{
+    Answer, Bytes, CheckJob, Checked, Edit, EditJob, Edited, Job, Saved, SnapshotJob, run,
+};
 pub use pool::{Patience, WorkerError, Workers};

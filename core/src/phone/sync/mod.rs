@@ -1,5 +1,7 @@
 //! A sync: `exchange` says what is next, this does it. One at a time, cancellable, goes on at any byte after any end.
 
+mod compare;
+mod fetch;
 mod files;
 mod pace;
 mod pull;
@@ -7,13 +9,14 @@ mod push;
 
 use super::{Phone, client::Client, error::PhoneError, queue::InTheWay};
 use crate::{
-    exchange::{Answer, Exchange, Failure, Feed, Situation, Step},
+    exchange::{self, Answer, Exchange, Failure, Feed, Situation, Step},
     hash::Sha256,
     id::DocumentId,
     token::AccessToken,
 };
 use ed25519_dalek::SigningKey;
 use pace::Pace;
+use sqlx::Row as _;
 use std::{
     collections::BTreeSet,
     sync::{
@@ -171,10 +174,8 @@ struct Session<'a> {
     last_error: Option<PhoneError>,
     /// Files that failed in this sync: the others are sent all the same.
     failed_files: BTreeSet<Sha256>,
-    /// Something came without what it depends on: the feed is read from its beginning, once.
-    lacking: bool,
-    /// That was done.
-    read_anew: bool,
+    /// The page after this cursor, which travelled while the one before was written.
+    ahead: Option<(String, Vec<u8>)>,
 }
 
 impl Phone {
@@ -249,8 +250,7 @@ impl Phone {
             report: SyncReport::default(),
             last_error: None,
             failed_files: BTreeSet::new(),
-            lacking: false,
-            read_anew: false,
+            ahead: None,
         };
         session.run().await
     }
@@ -266,6 +266,8 @@ impl Session<'_> {
                 Step::Push => self.push().await,
                 Step::Upload => self.upload().await.map(|(news, _)| (news, Feed::Unread)),
                 Step::Pull => self.pull().await.map(|(news, more)| (news, feed(more))),
+                Step::Compare => self.compare().await.map(|(news, _)| (news, Feed::Unread)),
+                Step::Fetch => self.fetch().await.map(|(news, _)| (news, Feed::Unread)),
                 Step::Rest(rest) => {
                     tokio::time::sleep(rest).await;
                     continue;
@@ -287,8 +289,8 @@ impl Session<'_> {
 
     async fn situation(&self) -> Result<Situation, PhoneError> {
         let mut store = self.phone.store().await;
-        let (unsent_changes, unsent_files): (bool, i64) = sqlx::query_as(
-            "select exists (select 1 from change where server is null), \
+        let (unsent_changes, wanted, unsent_files): (bool, bool, i64) = sqlx::query_as(
+            "select exists (select 1 from change where server is null), exists (select 1 from wanted), \
              (select count(*) from attachment where received_at_ms is null and let_go_at_ms is null)",
         )
         .fetch_one(&mut store.connection)
@@ -297,9 +299,16 @@ impl Session<'_> {
         let unsent_files = unsent_files > self.failed_files.len() as i64
             && self.options.attachments
             && !self.options.files_wait_for_wifi();
+        let compared_at_ms: Option<i64> = sqlx::query("select compared_at_ms from sync")
+            .fetch_one(&mut store.connection)
+            .await?
+            .get(0);
         Ok(Situation {
             signed_in: self.token.is_some(),
             unsent_changes,
+            anew: compare::is_anew(&mut store.connection).await?,
+            compare_due: exchange::compare_due(compared_at_ms, self.phone.now_ms()),
+            wanted,
             unsent_files,
             unconfirmed,
         })
