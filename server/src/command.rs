@@ -2,6 +2,7 @@
 //! in this folder. What goes wrong is told as in [`failure`]: what happened, what is safe, what to do, Vietnamese first.
 
 mod argument;
+mod backed_up;
 mod dossier;
 mod epoch;
 pub mod failure;
@@ -17,6 +18,7 @@ use crate::{
     pages::language::Language,
     serve, worker,
 };
+use backed_up::BackedUp;
 use clap::{Args, Parser, Subcommand};
 use dossier::Export;
 use epoch::Epoch;
@@ -78,6 +80,9 @@ enum What {
     Reproject(Data),
     /// Looks again at every change that the worker withheld, after an upgrade or a bad day of the machine.
     Recheck(Data),
+    /// Says what backups hold, so that phones may let go of copies of files below it. For the backup's own script: ask before it
+    /// runs, tell after it succeeded.
+    BackedUp(BackedUp),
     /// Epochs of the log.
     #[command(subcommand)]
     Epoch(Epoch),
@@ -239,6 +244,7 @@ impl Command {
                     jws::fingerprint(&app.keys.log.verifying_key())
                 ))
             }
+            What::BackedUp(backed_up) => backed_up.run().await,
             What::Export(export) => export.run().await,
             What::Verify { file, server_key } => dossier::verify(&file, server_key),
             What::Rescue(rescue) => rescue.run().await,
