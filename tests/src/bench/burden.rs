@@ -138,14 +138,6 @@ impl Watch {
                 if now.whole_mb() > most.whole_mb() {
                     most = now;
                 }
-<<<<<<< HEAD
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "nobody tells when another process' memory grew"
-                )]
-                std::thread::sleep(Duration::from_millis(50));
-=======
->>>>>>> main
             }
             most
         });
