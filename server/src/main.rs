@@ -23,6 +23,7 @@ mod export;
 mod feed;
 #[cfg(test)]
 mod fixture;
+mod gate;
 mod insert;
 mod intake;
 mod keys;
@@ -34,6 +35,7 @@ mod person;
 mod phone;
 mod problem;
 mod projection;
+mod quarantine;
 mod reference;
 mod rescue;
 mod review;
