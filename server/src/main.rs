@@ -4,7 +4,7 @@
 //! [`committer`], [`attachment`], and [`rescue`] where there was no line. What was stored is understood by [`checker`] with [`worker`] and shown through
 //! [`projection`]. The server writes by itself in [`own`], for [`review`] and [`reference`](mod@reference). Towards people:
 //! [`session`] and [`pages`]. Proof lies in [`ledger`] and [`audit`],
-//! and leaves the house by [`export`].
+//! and leaves the house by [`export`]. [`heap`] is how the process keeps its memory.
 
 mod app;
 mod attachment;
@@ -24,6 +24,7 @@ mod feed;
 #[cfg(test)]
 mod fixture;
 mod gate;
+mod heap;
 mod insert;
 mod intake;
 mod keys;
@@ -55,5 +56,7 @@ mod worker;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    command::run(std::env::args_os().collect())
+    let arguments: Vec<_> = std::env::args_os().collect();
+    heap::keep_one_arena(&arguments);
+    command::run(arguments)
 }
