@@ -70,7 +70,7 @@ target/tests-python: tests/tus/requirements.txt
 test: tools build tests/pages/node_modules tests/tus/node_modules tests/automerge/node_modules target/tests-python ## Everything: the last line sums all runners
 	python3 tests/run.py
 
-faults: server phone ## F1 to F8 of the table of faults over real processes and sockets; LONG=1 in the long size
+faults: server phone ## F1 to F10 of the table of faults over real processes and sockets; LONG=1 in the long size
 	$(if $(LONG),KIEUMAU_LONG=1) python3 tests/run.py "phones killed" faults
 
 deny: ## Licences, bans and sources of every dependency (builds cargo-deny once, about three minutes)

@@ -30,11 +30,11 @@ SOURCES = [
     ("pages read rows only",
      ["server/src/pages/*.rs"], r"\bautomerge\b|kieumau_core::document::(edit|load|read|new)\b", "use automerge::Automerge;"),
     ("what stores and understands knows no template",
-     [f"server/src/{name}.rs" for name in "committer checker own review feed ledger stored".split()]
-     + ["server/src/intake/*.rs", "server/src/sync/*.rs", "server/src/worker/*.rs", "server/src/projection/*.rs"],
+     [f"server/src/{name}.rs" for name in "committer own review feed ledger stored".split()]
+     + ["server/src/checker/*.rs", "server/src/intake/*.rs", "server/src/sync/*.rs", "server/src/worker/*.rs", "server/src/projection/*.rs"],
      r"\baskama\b|crate::pages\b", "use askama::Template;"),
     ("operations of a change are parsed in workers only",
-     ["server/src/*.rs", "server/src/intake/*.rs", "server/src/sync/*.rs", "server/src/pages/*.rs", "server/src/attachment/*.rs", "server/src/command/*.rs", "server/src/sample/*.rs",
+     ["server/src/*.rs", "server/src/intake/*.rs", "server/src/sync/*.rs", "server/src/pages/*.rs", "server/src/attachment/*.rs", "server/src/checker/*.rs", "server/src/command/*.rs", "server/src/sample/*.rs",
       "server/src/export/*.rs", "server/src/enrolment/*.rs", "server/src/session/*.rs"],
      r"\bautomerge::|document::(load|edit|read)\(", "automerge::Automerge::load(bytes)"),
     ("bindings know no documents and no SQL",

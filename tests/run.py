@@ -153,7 +153,7 @@ def run_in(extra, name, command, read, postgres_url):
         failed += 1
     took = time.monotonic() - begun
     print(f"── {name}: {passed} passed, {failed} failed, {skipped} skipped ({took:.0f} s)", flush=True)
-    closing = re.findall(r"^(?:.*(?:test result:|Tests run:|SKIPPED)|F\d+ |^(?:#|ℹ) (?:pass|fail|skipped)).*$", text, re.M)
+    closing = re.findall(r"^(?:.*(?:test result:|Tests run:|SKIPPED)|F\d+ |BAD |SILENT |^(?:#|ℹ) (?:pass|fail|skipped)).*$", text, re.M)
     if failed:
         print("\n".join(text.splitlines()[-80:]), flush=True)
     elif closing:

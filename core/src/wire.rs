@@ -23,6 +23,12 @@ pub const PUSH_LIMIT_BYTES: usize = 8 << 20;
 pub const PUSHED_PAGE_LIMIT_BYTES: usize = 64 << 10;
 /// The most changes in one push.
 pub const PUSH_LIMIT_CHANGES: usize = 10_000;
+/// The most documents in one push, whether it brings changes of them or asks for receipts.
+pub const PUSH_LIMIT_DOCUMENTS: usize = 10_000;
+/// The most seals in one push.
+pub const PUSH_LIMIT_SEALS: usize = 10_000;
+/// The most hashes that one push may ask about, of heads and attachments together.
+pub const PUSH_LIMIT_ASKED: usize = 50_000;
 /// Path of push.
 pub const PUSH: &str = "/v1/sync/push";
 /// Path of pull.

@@ -159,6 +159,7 @@ create table change (
 );
 create unique index change_actor on change (document_id, actor, seq) where state <> 'waiting';
 create index change_waiting on change (document_id) where state = 'waiting';
+create index change_withheld on change (document_id) where state = 'withheld';
 
 create table seal (
     document_id text not null references document (document_id),
@@ -192,17 +193,23 @@ create index leaf_document on leaf (document_id, through_number) where document_
 -- Never dropped: what was refused lies here with its reason.
 create table quarantine (
     quarantine_id text primary key,
-    unit_id text,
+    unit_id text,                      -- whose chief may open it; null until the administration has routed it
     document_id text,
+    kind text,                         -- of the document it was pushed for, as the phone named it
+    name text,
     hash text not null,
     reason text not null,
     carrier_phone_id text,
     received_at_ms bigint not null,
+    size_bytes bigint not null,
     wrapped_key bytea not null,
     bytes bytea not null,
-    admitted_at_ms bigint
+    seals bytea not null,              -- the seals of it that came with it (CBOR), so that it can be tried again
+    admitted_at_ms bigint              -- tried again, and taken
 );
 create unique index quarantine_hash on quarantine (hash, reason);
+create index quarantine_carrier on quarantine (carrier_phone_id);
+create index quarantine_unit on quarantine (unit_id, received_at_ms);
 
 create table attachment (
     unit_id text not null references unit (unit_id),

@@ -31,6 +31,14 @@ impl Subject {
     }
 }
 
+#[cfg(test)]
+impl Subject {
+    /// The same with this limit.
+    pub fn with_limit(self, limit: i64) -> Self {
+        Self { limit, ..self }
+    }
+}
+
 /// An attempt that was let through and counts as failed unless it is forgiven.
 #[derive(Debug)]
 pub struct Attempt {

@@ -7,6 +7,7 @@ mod epoch;
 pub mod failure;
 mod person;
 mod phone;
+mod quarantine;
 mod rescue;
 mod unit;
 
@@ -23,6 +24,7 @@ use failure::{Failure, Outcome};
 use kieumau_core::{hash::Sha256, jws};
 use person::Person;
 use phone::Phone;
+use quarantine::Quarantine;
 use rescue::Rescue;
 use std::{
     ffi::OsString,
@@ -82,6 +84,9 @@ enum What {
     /// Rescue files (tệp cứu hộ): what a phone could not send itself.
     #[command(subcommand)]
     Rescue(Rescue),
+    /// What was refused or withheld (bản ghi bị giữ lại): metadata and reasons, never content.
+    #[command(subcommand)]
+    Quarantine(Quarantine),
     /// Says what the server stands on: version, database, its SQLite.
     Doctor(Data),
     /// Reads what changes say, for the server that started it.
@@ -237,6 +242,7 @@ impl Command {
             What::Export(export) => export.run().await,
             What::Verify { file, server_key } => dossier::verify(&file, server_key),
             What::Rescue(rescue) => rescue.run().await,
+            What::Quarantine(quarantine) => quarantine.run(language).await,
             What::Epoch(epoch) => epoch.run().await,
             What::Unit(unit) => unit.run(language).await,
             What::Person(person) => person.run(language).await,

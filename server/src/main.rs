@@ -22,6 +22,7 @@ mod export;
 mod feed;
 #[cfg(test)]
 mod fixture;
+mod gate;
 mod insert;
 mod intake;
 mod keys;
@@ -33,6 +34,7 @@ mod person;
 mod phone;
 mod problem;
 mod projection;
+mod quarantine;
 mod reference;
 mod rescue;
 mod review;

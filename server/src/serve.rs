@@ -4,7 +4,9 @@ use crate::{
     app::{App, OpenError},
     attachment,
     command::failure::Failure,
-    enrolment, pages,
+    enrolment,
+    gate::Gate,
+    pages,
     problem::{Answer, Problem},
     rescue, sync, token,
 };
@@ -67,7 +69,7 @@ pub fn router(app: App) -> Router {
 pub async fn serve(app: App, listener: TcpListener) -> Result<(), OpenError> {
     announce(&app).await?;
     app.start();
-    axum::serve(listener, router(app))
+    axum::serve(Gate::open(listener)?, router(app))
         .with_graceful_shutdown(ended())
         .await?;
     Ok(())

@@ -11,7 +11,7 @@ use crate::{
     row::parsed,
     stored::{self, StoredDocument},
     vault::{self, Key as VaultKey},
-    worker::{Answer, Bytes, Job, Saved, SnapshotJob, WorkerError},
+    worker::{Answer, Bytes, Job, Patience, Saved, SnapshotJob},
 };
 use kieumau_core::{document::Key, id::DocumentId, review::heads_text, wire::Snapshot};
 use sqlx::{Row as _, any::AnyRow};
@@ -107,31 +107,17 @@ async fn look(app: &App, ids: &BTreeSet<DocumentId>) -> Result<Vec<Looked>, sqlx
     Ok(looked)
 }
 
-/// Has a worker save them; one by one if it does not answer for all. None for what cannot be saved.
+/// Has workers save them. None for what cannot be saved: one that a worker does not survive takes no other with it.
 async fn ask(app: &App, looked: &[Looked]) -> Result<Vec<Option<Saved>>, sqlx::Error> {
     let mut jobs = Vec::with_capacity(looked.len());
     for document in looked {
         jobs.push(document.job()?);
     }
-    if let Some(Answer::All(answers)) = answer(app, &Job::All(jobs)).await?
-        && answers.len() == looked.len()
-    {
-        return Ok(answers.into_iter().map(saved).collect());
-    }
-    let mut one_by_one = Vec::with_capacity(looked.len());
-    for document in looked {
-        one_by_one.push(answer(app, &document.job()?).await?.and_then(saved));
-    }
-    Ok(one_by_one)
-}
-
-/// A worker's answer; none if it was lost over the job.
-async fn answer(app: &App, job: &Job) -> Result<Option<Answer>, sqlx::Error> {
-    match app.workers.run(job).await {
-        Ok(answer) => Ok(Some(answer)),
-        Err(WorkerError::NotStarted(error)) => Err(sqlx::Error::Io(error)),
-        Err(_) => Ok(None),
-    }
+    let answers = app.workers.run_all(&jobs, Patience::Patient).await?;
+    Ok(answers
+        .into_iter()
+        .map(|answer| saved(answer.ok()?))
+        .collect())
 }
 
 fn saved(answer: Answer) -> Option<Saved> {

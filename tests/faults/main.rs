@@ -5,11 +5,14 @@
 //!
 //! `make faults` runs these alone, `LONG=1` in the long size; the phone's own kill test (F1) is `tests/killed.rs`.
 
+mod bad_input;
 mod clock;
 mod damaged;
 mod disk_full;
 mod dossier;
+mod hostile;
 mod network;
 mod revoked;
 mod server_killed;
 mod token;
+mod uploads;

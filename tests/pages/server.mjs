@@ -24,6 +24,11 @@ export async function startServer({ rows = true } = {}) {
   return {
     url, people, person, data,
     sql: (text) => sql(data, text),
+    // What a phone of this person, enrolled now, says in `Authorization`.
+    authorization(signIn) {
+      const { code } = JSON.parse(execFileSync(binary, ["phone", "code", "--json", "--person", signIn, "--data", data], { encoding: "utf8" }));
+      return execFileSync(join(dirname(binary), "token"), [url, code], { encoding: "utf8" }).trim();
+    },
     async stop() {
       const gone = new Promise((resolve) => child.once("exit", resolve));
       child.kill("SIGTERM");

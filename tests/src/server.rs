@@ -222,6 +222,12 @@ impl Server {
         serde_json::from_str(&out).expect("one JSON line")
     }
 
+    /// Its process' id; none when it was stopped.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Its process.
     ///
     /// # Panics

@@ -55,11 +55,13 @@ pub enum Refusal {
     DocumentFull,
     /// Too many changes of this document wait for an ancestor already.
     TooManyWaiting,
+    /// It was refused, and its carrier has as much in quarantine as one phone may: its bytes stay on the phone.
+    QuarantineFull,
 }
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Malformed,
         Self::Unsealed,
         Self::Sequence,
@@ -68,6 +70,7 @@ impl Refusal {
         Self::PhoneRevoked,
         Self::DocumentFull,
         Self::TooManyWaiting,
+        Self::QuarantineFull,
     ];
 
     /// The refusal of this word.
@@ -88,6 +91,7 @@ impl Refusal {
             Self::PhoneRevoked => "phone-revoked",
             Self::DocumentFull => "document-full",
             Self::TooManyWaiting => "too-many-waiting",
+            Self::QuarantineFull => "quarantine-full",
         }
     }
 }
@@ -116,7 +120,8 @@ pub struct Admitted {
     pub heads: BTreeSet<Sha256>,
 }
 
-/// Decides about `candidates` (new ones and those that waited), of which `sealed` are covered by verified seals.
+/// Decides about `candidates` (those that waited, then new ones), of which `sealed` are covered by verified seals. Room to wait goes
+/// in the order given: whoever brings more cannot push out what waits already.
 #[must_use]
 pub fn admit(known: &Known, candidates: &[Candidate], sealed: &BTreeSet<Sha256>) -> Admitted {
     let mut admitted = Admitted {
@@ -155,7 +160,12 @@ pub fn admit(known: &Known, candidates: &[Candidate], sealed: &BTreeSet<Sha256>)
         }
         open.remove(&hash);
     }
-    for (room, hash) in (0..).zip(open.into_keys()) {
+    let waiting = candidates
+        .iter()
+        .filter_map(|candidate| open.remove(&candidate.hash))
+        .map(|candidate| candidate.hash)
+        .collect::<Vec<_>>();
+    for (room, hash) in (0..).zip(waiting) {
         let outcome = if room < WAITING_LIMIT {
             Outcome::Waiting
         } else {
@@ -307,6 +317,26 @@ mod tests {
                 Outcome::Refused(Refusal::Sequence)
             );
         }
+    }
+
+    #[test]
+    fn what_waits_is_not_pushed_out_by_more() {
+        let late = |number: usize| candidate(&format!("late {number}"), 1, 2, &["never came"]);
+        let mut waiting: Vec<Candidate> = (0..WAITING_LIMIT).map(late).collect();
+        let more: Vec<Candidate> = (WAITING_LIMIT..2 * WAITING_LIMIT).map(late).collect();
+        let waited = all(&waiting);
+        waiting.extend(more.iter().cloned());
+        let still = |order: &[Candidate]| {
+            let admitted = admit(&born(), order, &all(order));
+            waited
+                .iter()
+                .filter(|hash| admitted.outcomes[hash] == Outcome::Waiting)
+                .count()
+        };
+        assert_eq!(still(&waiting), WAITING_LIMIT);
+        // The twin: with what is new first, it is pushed out.
+        let newest_first = [&more[..], &waiting[..WAITING_LIMIT]].concat();
+        assert_eq!(still(&newest_first), 0);
     }
 
     #[test]

@@ -24,8 +24,8 @@ use std::io::Cursor;
 pub const SIDE_PX: u32 = 480;
 /// The longest side of a photo that is looked at, pixels.
 pub const PHOTO_SIDE_LIMIT_PX: u32 = 12_000;
-/// What decoding may allocate, bytes: 256 MiB.
-pub const DECODE_LIMIT_BYTES: u64 = 256 << 20;
+/// What decoding may allocate, bytes: a photo of 55 million pixels. A worker maps no more than 256 MiB, the file itself included.
+pub const DECODE_LIMIT_BYTES: u64 = 160 << 20;
 const QUALITY: u8 = 80;
 /// How many that wait are named at a time.
 const PENDING_LIMIT: i64 = 100;

@@ -4,9 +4,13 @@ use super::*;
 use crate::{
     fixture::{People, TestApp, apps, enrolled},
     intake::{self, PreparedChange, PreparedDocument, PreparedPush},
-    worker::Workers,
+    worker::{Answer, Checked, Workers},
 };
-use kieumau_core::{document::birth, log::admission::Candidate};
+use kieumau_core::{
+    document::{Key, birth},
+    hash::Sha256,
+    log::admission::Candidate,
+};
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 /// A document with one change that no worker has seen; its id.
@@ -89,11 +93,16 @@ async fn a_worker_that_fails_without_the_change_too_says_nothing_about_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let id = unchecked(&app).await;
         let failing = with_workers_that_die(&app, &folder, 0);
-        assert!(check(&failing, &[id]).await.is_err(), "tried again later");
+        assert!(
+            check(&failing, &[id], Patience::Patient).await.is_err(),
+            "tried again later"
+        );
         assert_eq!(state(&app).await, ("accepted".to_owned(), None));
         // The twin: workers that die over this change and over nothing else.
         let failing = with_workers_that_die(&app, &folder, 1_000);
-        check(&failing, &[id]).await.expect("settled");
+        check(&failing, &[id], Patience::Patient)
+            .await
+            .expect("settled");
         let withheld = ("withheld".to_owned(), Some("worker-died".to_owned()));
         assert_eq!(state(&app).await, withheld);
         // It can be looked at again, after an upgrade or a bad day of the machine.

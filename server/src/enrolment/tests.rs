@@ -267,3 +267,41 @@ async fn a_body_that_breaks_a_rule_does_not_cost_the_code() {
         assert_eq!(reply.status, StatusCode::CREATED);
     }
 }
+
+#[tokio::test]
+async fn a_flood_of_wrong_codes_stops_itself_and_not_an_officer_with_a_right_one() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        let issued = issue(&app, None, people.an.person).await.expect("a code");
+        // A thousand failures of codes that begin like no code there is.
+        let now_ms = clock::now_ms();
+        let flood = Subject::new("codes", "", FAILURES.1).with_limit(i64::MAX);
+        for _ in 0..FAILURES.1 {
+            attempt::begin(&app.database, now_ms, std::slice::from_ref(&flood))
+                .await
+                .expect("counted");
+        }
+        let written = rows(&app, "sign_in_attempt").await;
+        let wrong: Code = "ZZZZZZZZZZ".parse().expect("a code");
+        let refused = enrol_with(&app, &wrong, &key(1)).await;
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(
+            rows(&app, "sign_in_attempt").await,
+            written,
+            "a flood writes nothing more"
+        );
+        // The twin of the wrong one: it is the code that makes the difference.
+        let enrolled = enrol_with(&app, &issued.code, &key(1)).await;
+        assert_eq!(enrolled.status, StatusCode::CREATED);
+        // Guessing near a code that there is stays bounded: ten failures, and not even the right one is let through.
+        let next = issue(&app, None, people.ha.person).await.expect("a code");
+        let near = Subject::new("code", &next.code[..ALIKE], i64::MAX);
+        for _ in 0..FAILURES.0 {
+            attempt::begin(&app.database, now_ms, std::slice::from_ref(&near))
+                .await
+                .expect("counted");
+        }
+        let guessed = enrol_with(&app, &next.code, &key(2)).await;
+        assert_eq!(guessed.status, StatusCode::TOO_MANY_REQUESTS);
+    }
+}

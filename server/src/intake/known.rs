@@ -108,7 +108,7 @@ async fn waiting(
     let mut asked = Insert::new(
         "with wanted (document_id) as (values",
         1,
-        ") select c.document_id, c.hash, c.actor, c.seq, c.deps from change c \
+        ") select c.document_id, c.hash, c.actor, c.seq, c.deps, cast(length(c.bytes) as bigint) from change c \
          where c.document_id in (select document_id from wanted) and c.state = 'waiting'",
     );
     for id in documents
@@ -131,6 +131,7 @@ async fn waiting(
         wanted.add(id, [&candidate].into_iter());
         writers.extend(writer(&candidate));
         if let Some(opened) = documents.get_mut(&id) {
+            opened.waiting_bytes.insert(candidate.hash, row.get(5));
             opened.waited.insert(candidate.hash, candidate);
         }
     }

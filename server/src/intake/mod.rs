@@ -7,6 +7,7 @@
 
 mod known;
 mod opened;
+mod quarantine;
 mod receipts;
 mod rows;
 
@@ -24,6 +25,7 @@ use kieumau_core::{
     wire::{ChangeOutcome, Pushed, ReceiptRequest},
 };
 use known::Held;
+use quarantine::Quarantine;
 use receipts::{Placed, Standing};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,6 +79,8 @@ pub struct RefusedChange {
     pub refusal: Refusal,
     /// The bytes.
     pub bytes: Vec<u8>,
+    /// The seals of it that came with it: with them it can be tried again.
+    pub seals: Vec<Seal>,
 }
 
 /// What was written of one push, and what is to be signed under it.
@@ -151,13 +155,12 @@ async fn put(
     now_ms: i64,
 ) -> Result<Put, sqlx::Error> {
     let mut held = known::hold(app, tx, pushes).await?;
-    let decided = decide(pushes, &mut held, now_ms)?;
+    let mut decided = decide(pushes, &mut held, now_ms)?;
+    let mut kept = Quarantine::new(app, now_ms);
+    kept.keep_all(tx, pushes, &mut decided).await?;
+    kept.keep_waited(tx, &held.documents).await?;
     let mut round = Round::default();
-    let brought = pushes
-        .iter()
-        .flat_map(|push| push.refused.iter().map(|change| (push.carrier, change)));
-    let refused = decided.refused.iter().map(|(by, change)| (*by, change));
-    rows::quarantine(app, &mut round, brought.chain(refused), now_ms);
+    kept.write(&mut round);
     rows::write(&mut round, held.documents.values(), now_ms);
     feed::write(&mut round, held.feeds);
     let accepted = decided.batches.iter().flat_map(Batch::accepted).collect();
@@ -178,8 +181,8 @@ async fn put(
 struct Decided {
     answers: Vec<Pushed>,
     batches: Vec<Batch>,
-    /// What can never be taken, with who brought it.
-    refused: Vec<(Option<PhoneId>, RefusedChange)>,
+    /// What can never be taken, with the number of the push that brought it.
+    refused: Vec<(usize, RefusedChange)>,
 }
 
 /// Decides about one push after the other.
@@ -193,7 +196,7 @@ fn decide<'a>(
         batches: Vec::new(),
         refused: Vec::new(),
     };
-    for push in pushes {
+    for (number, push) in pushes.iter().enumerate() {
         let mut answer = Pushed {
             server_time_ms: now_ms,
             ..Pushed::default()
@@ -207,13 +210,17 @@ fn decide<'a>(
             let Some(opened) = held.documents.get_mut(&document.key.document()) else {
                 return Err(sqlx::Error::RowNotFound);
             };
-            let taken = opened.take(
+            let mut taken = opened.take(
                 &mut held.feeds,
                 &held.revoked,
                 push.carrier,
                 document,
                 now_ms,
             )?;
+            for change in &taken.refused {
+                let outcome = Outcome::Refused(change.refusal);
+                taken.outcomes.insert(change.hash, outcome);
+            }
             let outcomes = taken.outcomes.iter();
             answer
                 .changes
@@ -222,7 +229,7 @@ fn decide<'a>(
             let refused = taken.refused.into_iter();
             decided
                 .refused
-                .extend(refused.map(|change| (push.carrier, change)));
+                .extend(refused.map(|change| (number, change)));
         }
         decided.answers.push(answer);
     }

@@ -28,10 +28,14 @@ pub(super) struct Opened<'a> {
     pub(super) known: Known,
     /// Changes that wait in the database.
     pub(super) waited: BTreeMap<Sha256, Candidate>,
+    /// Bytes of all that waits, here and in the database.
+    pub(super) waiting_bytes: BTreeMap<Sha256, i64>,
     /// New rows, by hash; those without a number wait.
     pub(super) rows: BTreeMap<Sha256, NewRow<'a>>,
     /// Rows that waited and are accepted now, with their numbers.
     pub(super) ended: Vec<(Sha256, i64)>,
+    /// Rows that waited and can never be taken, with the reason.
+    pub(super) refused_waited: Vec<(Sha256, Refusal)>,
     /// Seals to be kept.
     pub(super) seals: Vec<&'a Seal>,
     /// Whether its row is to be written.
@@ -65,8 +69,10 @@ impl<'a> Opened<'a> {
             grown: stored.is_new(),
             stored,
             waited: BTreeMap::new(),
+            waiting_bytes: BTreeMap::new(),
             rows: BTreeMap::new(),
             ended: Vec::new(),
+            refused_waited: Vec::new(),
             seals: Vec::new(),
         }
     }
@@ -95,11 +101,16 @@ impl<'a> Opened<'a> {
             |candidate: &Candidate| writer(candidate).is_some_and(|phone| revoked.contains(&phone));
         let waited: Vec<Candidate> = self.waiting().cloned().collect();
         // What a revoked phone had not got into the log by its revocation stays out, whoever carries it and however long it waited.
-        let (silenced, candidates): (Vec<Candidate>, Vec<Candidate>) = arrived
-            .changes
+        // What waited comes first: there is room for so many, and nobody may push out what waits already.
+        let (silenced, candidates): (Vec<Candidate>, Vec<Candidate>) = waited
             .iter()
-            .map(|change| change.candidate.clone())
-            .chain(waited.iter().cloned())
+            .cloned()
+            .chain(
+                arrived
+                    .changes
+                    .iter()
+                    .map(|change| change.candidate.clone()),
+            )
             .partition(|candidate| {
                 of_revoked(candidate) && !self.known.held.contains(&candidate.hash)
             });
@@ -111,7 +122,7 @@ impl<'a> Opened<'a> {
             .chain(waiting.map(|candidate| candidate.hash))
             .collect();
         let mut admitted = admission::admit(&self.known, &candidates, &sealed);
-        let grows = accepted_bytes(arrived, &admitted);
+        let grows = self.accepted_bytes(arrived, &admitted);
         if self.stored.size_bytes + grows > DOCUMENT_LIMIT_BYTES {
             admitted = refuse_all(&self.known, &admitted, Refusal::DocumentFull);
         } else {
@@ -153,6 +164,7 @@ impl<'a> Opened<'a> {
             let number = feeds.append(unit, feed::Entry::Change(id, *hash))?;
             through = Some(number);
             self.stored.unchecked_from.get_or_insert(number);
+            self.waiting_bytes.remove(hash);
             if self.waited.remove(hash).is_some() {
                 self.ended.push((*hash, number));
             } else if let Some(row) = self.rows.get_mut(hash) {
@@ -190,14 +202,14 @@ impl<'a> Opened<'a> {
         admitted: &Admitted,
     ) -> Vec<RefusedChange> {
         let waited: BTreeSet<Sha256> = waited.iter().map(|candidate| candidate.hash).collect();
-        let mut refused = Vec::new();
+        let mut refused = self.refuse_waited(&waited, admitted);
         for change in &arrived.changes {
             let hash = change.candidate.hash;
             if waited.contains(&hash) {
                 continue;
             }
             match admitted.outcomes.get(&hash) {
-                Some(Outcome::Waiting) => {
+                Some(Outcome::Waiting) if self.may_wait(change) => {
                     let number = None;
                     let row = NewRow {
                         change,
@@ -211,8 +223,69 @@ impl<'a> Opened<'a> {
                     hash,
                     refusal: *refusal,
                     bytes: change.bytes.clone(),
+                    seals: seals_of(&arrived.seals, hash),
+                }),
+                Some(Outcome::Waiting) => refused.push(RefusedChange {
+                    document: Some(arrived.key.clone()),
+                    hash,
+                    refusal: Refusal::TooManyWaiting,
+                    bytes: change.bytes.clone(),
+                    seals: seals_of(&arrived.seals, hash),
                 }),
                 Some(Outcome::Accepted | Outcome::Held) | None => {}
+            }
+        }
+        refused
+    }
+
+    /// Whether there is room for one more that waits: what waits is held to what a whole document may hold.
+    fn may_wait(&mut self, change: &PreparedChange) -> bool {
+        let waiting: i64 = self.waiting_bytes.values().sum();
+        let size = size_of(change);
+        let room = waiting + size <= DOCUMENT_LIMIT_BYTES;
+        if room {
+            self.waiting_bytes.insert(change.candidate.hash, size);
+        }
+        room
+    }
+
+    /// Bytes of what is accepted now, also of what waited.
+    fn accepted_bytes(&self, arrived: &PreparedDocument, admitted: &Admitted) -> i64 {
+        let arrived: BTreeMap<Sha256, i64> = arrived
+            .changes
+            .iter()
+            .map(|change| (change.candidate.hash, size_of(change)))
+            .collect();
+        let size = |hash: &Sha256| arrived.get(hash).or_else(|| self.waiting_bytes.get(hash));
+        admitted.accepted.iter().filter_map(size).sum()
+    }
+
+    /// What waited and can never be taken: from the database it goes to quarantine with its row, and out of this transaction at once.
+    fn refuse_waited(
+        &mut self,
+        waited: &BTreeSet<Sha256>,
+        admitted: &Admitted,
+    ) -> Vec<RefusedChange> {
+        let mut refused = Vec::new();
+        for hash in waited {
+            let Some(Outcome::Refused(refusal)) = admitted.outcomes.get(hash) else {
+                continue;
+            };
+            if self.waited.remove(hash).is_some() {
+                self.refused_waited.push((*hash, *refusal));
+            } else if let Some(row) = self.rows.remove(hash) {
+                refused.push(RefusedChange {
+                    document: Some(self.stored.key.clone()),
+                    hash: *hash,
+                    refusal: *refusal,
+                    bytes: row.change.bytes.clone(),
+                    seals: self
+                        .seals
+                        .iter()
+                        .filter(|seal| seal.change == *hash)
+                        .map(|seal| **seal)
+                        .collect(),
+                });
             }
         }
         refused
@@ -252,6 +325,12 @@ impl<'a> Opened<'a> {
     }
 }
 
+/// The seals of this change.
+fn seals_of(seals: &[Seal], change: Sha256) -> Vec<Seal> {
+    let of_it = seals.iter().filter(|seal| seal.change == change);
+    of_it.copied().collect()
+}
+
 /// Who made the seal, as text.
 pub(super) fn signer(seal: &Seal) -> String {
     match seal.signer {
@@ -260,17 +339,8 @@ pub(super) fn signer(seal: &Seal) -> String {
     }
 }
 
-fn accepted_bytes(arrived: &PreparedDocument, admitted: &Admitted) -> i64 {
-    let accepted = |change: &&PreparedChange| {
-        admitted.outcomes.get(&change.candidate.hash) == Some(&Outcome::Accepted)
-    };
-    let bytes: usize = arrived
-        .changes
-        .iter()
-        .filter(accepted)
-        .map(|change| change.bytes.len())
-        .sum();
-    i64::try_from(bytes).unwrap_or(i64::MAX)
+fn size_of(change: &PreparedChange) -> i64 {
+    i64::try_from(change.bytes.len()).unwrap_or(i64::MAX)
 }
 
 fn refuse_all(known: &Known, admitted: &Admitted, refusal: Refusal) -> Admitted {

@@ -1,17 +1,12 @@
-//! What intake decided, as rows: documents, changes with their numbers, seals, quarantine.
+//! What intake decided, as rows: documents, changes with their numbers, seals.
 
-use super::{
-    RefusedChange,
-    opened::{Opened, signer},
-};
+use super::opened::{Opened, signer};
 use crate::{
-    app::App,
     insert::{Insert, Value},
     round::Round,
     stored::StoredDocument,
-    vault,
 };
-use kieumau_core::{document::Key, hash::Sha256, id::PhoneId};
+use kieumau_core::hash::Sha256;
 
 /// Writes what became of these documents.
 pub(super) fn write<'a>(
@@ -78,37 +73,4 @@ pub(super) fn write<'a>(
     round.write(ended);
     round.write(changes);
     round.write(seals);
-}
-
-/// Refused bytes are kept with their reason, under a key of their own. Never dropped.
-pub(super) fn quarantine<'a>(
-    app: &App,
-    round: &mut Round,
-    refused: impl Iterator<Item = (Option<PhoneId>, &'a RefusedChange)>,
-    now_ms: i64,
-) {
-    let mut rows = Insert::new(
-        "insert into quarantine (quarantine_id, unit_id, document_id, hash, reason, carrier_phone_id, received_at_ms, \
-         wrapped_key, bytes) values",
-        9,
-        "on conflict (hash, reason) do nothing",
-    );
-    for (carrier, refused) in refused {
-        let id = uuid::Uuid::now_v7().to_string();
-        let (key, wrapped) = app.vault.new_key(&id);
-        let closed = vault::seal(&key, &[0; 24], refused.hash.as_bytes(), &refused.bytes);
-        let document = refused.document.as_ref();
-        rows.push([
-            id.into(),
-            Value::text_or_null(document.map(|key| key.unit)),
-            Value::text_or_null(document.map(Key::document)),
-            Value::text(refused.hash),
-            refused.refusal.word().into(),
-            Value::text_or_null(carrier),
-            now_ms.into(),
-            wrapped.into(),
-            closed.into(),
-        ]);
-    }
-    round.write(rows);
 }

@@ -23,6 +23,7 @@ mod patrols;
 mod phones;
 mod photo;
 mod problem_page;
+mod quarantine;
 mod reader;
 mod rescue;
 mod shell;
@@ -50,6 +51,7 @@ pub fn router() -> Router<App> {
         .merge(decision::router())
         .merge(phones::router())
         .merge(rescue::router())
+        .merge(quarantine::router())
         .merge(audit_page::router())
         .fallback(async || Problem::not_found());
     let pages = headers::protect(pages.layer(middleware::from_fn(problem_page::for_browsers)));

@@ -255,10 +255,43 @@ words! {
     refused_phone_revoked: "điện thoại đã bị thu hồi trước khi gửi", "the phone was revoked before it was sent";
     refused_document_full: "hồ sơ đã đầy", "the document is full";
     refused_too_many_waiting: "quá nhiều thay đổi chờ phần trước", "too many wait for an earlier one";
+    refused_quarantine_full: "điện thoại này đã có quá nhiều bản ghi bị giữ lại; bản ghi vẫn ở trên máy", "too much of this phone is kept already; it stays on the phone";
     refused_wrong_kind: "không phải ảnh hay PDF", "neither a picture nor a PDF";
     refused_hash_mismatch: "không đúng như đã ghi", "not the file that was recorded";
     refused_incomplete: "thiếu phần cuối", "lacks its end";
     refused_otherwise: "lý do khác", "another reason";
+    withheld_not_a_change: "không phải một thay đổi", "not a change";
+    withheld_not_canonical: "viết không đúng dạng chuẩn", "not in its one form";
+    withheld_does_not_apply: "không khớp với hồ sơ", "does not fit its document";
+    withheld_lacks_an_ancestor: "dựa trên phần đã bị giữ lại", "builds on what was withheld";
+    withheld_not_its_kind: "làm hỏng cấu trúc hồ sơ", "breaks the document's form";
+    withheld_breaks_a_rule: "trái quy tắc ghi", "breaks a rule";
+    withheld_another_name: "ghi dưới tên người khác", "written in another's name";
+    withheld_track_malformed: "lộ trình hỏng", "a broken track";
+    withheld_worker: "không đọc được an toàn", "not safe to read";
+
+    quarantine: "Bản ghi bị giữ lại", "Quarantine";
+    quarantine_says_chief: "Những gì máy chủ không nhận hoặc không cho hiện. Không gì bị xoá. Mở nội dung sẽ được ghi vào nhật ký truy cập.",
+        "What the server did not take, or does not show. Nothing is deleted. Opening one is written in the access log.";
+    quarantine_says_admin: "Những gì máy chủ không nhận hoặc không cho hiện. Không gì bị xoá. Quản trị chỉ thấy lý do; chỉ huy của đơn vị mở nội dung.",
+        "What the server did not take, or does not show. Nothing is deleted. You see reasons only; the unit's chief opens the content.";
+    quarantine_empty: "Không có bản ghi nào bị giữ lại", "Nothing is in quarantine";
+    quarantine_empty_says: "Bản ghi hiện ở đây khi máy chủ không nhận được, kèm lý do.", "What the server cannot take appears here with its reason.";
+    quarantine_reason: "Lý do", "Reason";
+    quarantine_refused: "không nhận", "refused";
+    quarantine_withheld: "đã nhận, không hiện", "received, withheld";
+    quarantine_admitted: "đã nhận lại", "taken later";
+    quarantine_received: "Nhận lúc", "Received";
+    quarantine_size: "Dung lượng", "Size";
+    quarantine_open: "Mở", "Open";
+    quarantine_whose: "Chỉ huy được mở", "Whose chief may open it";
+    quarantine_route: "Chuyển", "Route";
+    quarantine_content: "Nội dung", "Content";
+    quarantine_noted: "Lần mở này đã được ghi vào nhật ký truy cập.", "This reading was written in the access log.";
+    quarantine_field: "Trường", "Field";
+    quarantine_value: "Giá trị", "Value";
+    quarantine_unreadable: "Không đọc được an toàn. Bản gốc vẫn được giữ nguyên; nâng cấp máy chủ rồi thử lại bằng kieumau quarantine retry.",
+        "Not safe to read. The bytes are kept as they came; upgrade the server and try again by kieumau quarantine retry.";
 
     audit: "Nhật ký truy cập", "Access log";
     day: "Ngày", "Day";
@@ -338,6 +371,8 @@ words! {
     deed_rescue_taken: "Nhận tệp cứu hộ", "Took a rescue file";
     deed_epoch_begun: "Bắt đầu sổ ghi mới sau khi phục hồi bản sao lưu", "Began the log anew after a backup was put back";
     deed_rescue_refused: "Từ chối tệp cứu hộ", "Refused a rescue file";
+    deed_quarantine_read: "Mở bản ghi bị giữ lại", "Opened something in quarantine";
+    deed_quarantine_routed: "Chuyển bản ghi bị giữ lại cho chỉ huy", "Routed something in quarantine to a chief";
     deed_person_added: "Thêm cán bộ", "Added a person";
     deed_person_disabled: "Khóa tài khoản", "Disabled a person";
     deed_password_changed: "Đổi mật khẩu", "Changed a password";
@@ -419,6 +454,8 @@ impl Words {
             "rescue-taken" => self.deed_rescue_taken,
             "epoch-begun" => self.deed_epoch_begun,
             "rescue-refused" => self.deed_rescue_refused,
+            "quarantine-read" => self.deed_quarantine_read,
+            "quarantine-routed" => self.deed_quarantine_routed,
             "person-added" => self.deed_person_added,
             "person-disabled" => self.deed_person_disabled,
             "password-changed" => self.deed_password_changed,
@@ -458,7 +495,7 @@ impl Words {
         })
     }
 
-    /// Why one change or attachment was not taken.
+    /// Why one change or attachment was not taken, or is withheld.
     pub fn refusal(&self, word: &str) -> &'static str {
         match word {
             "malformed" => self.refused_malformed,
@@ -469,9 +506,19 @@ impl Words {
             "phone-revoked" => self.refused_phone_revoked,
             "document-full" => self.refused_document_full,
             "too-many-waiting" => self.refused_too_many_waiting,
+            "quarantine-full" => self.refused_quarantine_full,
             "wrong-kind" => self.refused_wrong_kind,
             "hash-mismatch" => self.refused_hash_mismatch,
             "file-incomplete" => self.refused_incomplete,
+            "not-a-change" => self.withheld_not_a_change,
+            "not-canonical" => self.withheld_not_canonical,
+            "does-not-apply" => self.withheld_does_not_apply,
+            "lacks-an-ancestor" => self.withheld_lacks_an_ancestor,
+            "not-its-kind" => self.withheld_not_its_kind,
+            "breaks-a-rule" => self.withheld_breaks_a_rule,
+            "another-name" => self.withheld_another_name,
+            "track-malformed" => self.withheld_track_malformed,
+            "worker-died" | "worker-too-slow" => self.withheld_worker,
             _ => self.refused_otherwise,
         }
     }

@@ -124,6 +124,7 @@ impl<'a> Taking<'a> {
             hash: push::named(&bytes),
             refusal,
             bytes,
+            seals: Vec::new(),
         };
         let prepared = PreparedPush {
             carrier: Some(self.carrier),

@@ -31,19 +31,11 @@ use kieumau_core::{
 use sqlx::Row as _;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Documents that may be asked about in one push.
-const RECEIPT_LIMIT: usize = 10_000;
-
 /// `POST /v1/sync/push`.
 pub async fn push(State(app): State<App>, phone: SealingPhone, body: Bytes) -> Answer<Response> {
     let push: Push = minicbor::decode(&body)
         .map_err(|_| Problem::invalid(Invalid::new("push", Rule::Unreadable)))?;
-    let changes: usize = push
-        .documents
-        .iter()
-        .map(|document| document.changes.len())
-        .sum();
-    if changes > wire::PUSH_LIMIT_CHANGES || push.receipts.len() > RECEIPT_LIMIT {
+    if !keeps_limits(&push) {
         return Err(Problem::invalid(Invalid::new("push", Rule::TooLarge)));
     }
     let after = push.after.clone();
@@ -63,6 +55,19 @@ pub async fn push(State(app): State<App>, phone: SealingPhone, body: Bytes) -> A
     let body = minicbor::to_vec(&pushed)
         .map_err(|error| Problem::internal(std::io::Error::other(error.to_string())))?;
     Ok(([(header::CONTENT_TYPE, wire::CBOR)], body).into_response())
+}
+
+/// Whether a push brings and asks no more than one may: what a body of its size could hold would keep the committer for minutes.
+fn keeps_limits(push: &Push) -> bool {
+    let changes: usize = push.documents.iter().map(|of| of.changes.len()).sum();
+    let seals: usize = push.documents.iter().map(|of| of.seals.len()).sum();
+    let asked = push.receipts.iter();
+    let asked: usize = asked.map(|of| of.heads.len() + of.attachments.len()).sum();
+    push.documents.len() <= wire::PUSH_LIMIT_DOCUMENTS
+        && push.receipts.len() <= wire::PUSH_LIMIT_DOCUMENTS
+        && changes <= wire::PUSH_LIMIT_CHANGES
+        && seals <= wire::PUSH_LIMIT_SEALS
+        && asked <= wire::PUSH_LIMIT_ASKED
 }
 
 /// The feed's next page if it is short. Without it the phone pulls: what it pushed is on the disk whatever becomes of the page.
@@ -125,11 +130,16 @@ async fn prepare_with(
                 prepared.documents.push(document);
             }
         } else {
-            let refused = document.changes.into_iter().map(|bytes| RefusedChange {
-                document: None,
-                hash: named(&bytes),
-                refusal: Refusal::NotAllowed,
-                bytes,
+            let seals = document.seals;
+            let refused = document.changes.into_iter().map(|bytes| {
+                let hash = named(&bytes);
+                RefusedChange {
+                    document: Some(key.clone()),
+                    hash,
+                    refusal: Refusal::NotAllowed,
+                    bytes,
+                    seals: seals_of(&seals, hash),
+                }
             });
             prepared.refused.extend(refused);
         }
@@ -233,11 +243,13 @@ fn document_of(
                 changes.insert(change.candidate.hash, change);
             }
             Err(refusal) => {
+                let hash = named(&bytes);
                 refused.push(RefusedChange {
                     document: Some(key.clone()),
-                    hash: named(&bytes),
+                    hash,
                     refusal,
                     bytes,
+                    seals: seals_of(&document.seals, hash),
                 });
             }
         }
@@ -339,9 +351,20 @@ fn refuse_covered(
                 hash,
                 refusal,
                 bytes: change.bytes,
+                seals: if hash == seal.change {
+                    vec![*seal]
+                } else {
+                    Vec::new()
+                },
             });
         }
     }
+}
+
+/// The seals of this change.
+fn seals_of(seals: &[Seal], change: Sha256) -> Vec<Seal> {
+    let of_it = seals.iter().filter(|seal| seal.change == change);
+    of_it.copied().collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A change passes when its bytes are the one canonical form of what they say, when it applies, when the document is still of
 //! its kind, and when the names in it are those of the people whose phones wrote it.
 
-use super::sense::makes_sense;
+use super::{limits, reading, sense::makes_sense};
 use crate::{attachment::thumbnail, projection};
 use automerge::{Automerge, Change as AutomergeChange};
 use kieumau_core::{
@@ -23,8 +23,6 @@ use std::{
 
 /// The largest job or answer, bytes.
 const MESSAGE_LIMIT: u32 = 96 << 20;
-/// Memory that a worker may map.
-const MEMORY_LIMIT_BYTES: u64 = 512 << 20;
 
 /// A byte string.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
@@ -43,12 +41,12 @@ pub enum Job {
     /// A small picture of this file.
     #[n(2)]
     Thumbnail(#[n(0)] Bytes),
-    /// Several jobs, one after the other: a message costs more than checking a small document.
-    #[n(3)]
-    All(#[n(0)] Vec<Job>),
     /// The document of these changes, saved whole.
     #[n(4)]
     Snapshot(#[n(0)] SnapshotJob),
+    /// What does this change say, which lies in quarantine?
+    #[n(5)]
+    Read(#[n(0)] Bytes),
 }
 
 /// What it answers.
@@ -69,12 +67,12 @@ pub enum Answer {
     /// The job could not be done; a stable word.
     #[n(4)]
     Failed(#[n(0)] String),
-    /// To several jobs, one answer each.
-    #[n(5)]
-    All(#[n(0)] Vec<Answer>),
     /// To a snapshot.
     #[n(6)]
     Snapshot(#[n(0)] Saved),
+    /// To a reading: field and value of what the change writes.
+    #[n(7)]
+    Read(#[n(0)] Vec<(String, String)>),
 }
 
 /// Changes of one document to be checked.
@@ -181,12 +179,12 @@ pub struct Edited {
     pub rows: String,
 }
 
-/// The worker's loop: jobs from `input`, answers to `output`, until the pipe ends.
+/// The worker's loop: messages of jobs from `input`, one answer per job to `output`, until the pipe ends.
 ///
 /// # Errors
-/// What the pipe says.
+/// What the pipe says, or the system that sets the limits.
 pub fn run(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
-    rlimit::setrlimit(rlimit::Resource::AS, MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES)?;
+    limits::of_process()?;
     let mut length = [0; 4];
     while input.read_exact(&mut length).is_ok() {
         let length = u32::from_le_bytes(length);
@@ -195,18 +193,17 @@ pub fn run(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
         }
         let mut message = vec![0; length as usize];
         input.read_exact(&mut message)?;
-        let answer = match minicbor::decode::<Job>(&message) {
-            Ok(job) => answer(job),
-            Err(_) => Answer::Failed("malformed-job".to_owned()),
-        };
-        let bytes = minicbor::to_vec(&answer).map_err(io::Error::other)?;
-        output.write_all(
-            &u32::try_from(bytes.len())
-                .map_err(io::Error::other)?
-                .to_le_bytes(),
-        )?;
-        output.write_all(&bytes)?;
-        output.flush()?;
+        limits::of_job()?;
+        let jobs = minicbor::decode::<Vec<Job>>(&message).map_err(io::Error::other)?;
+        drop(message);
+        for job in jobs {
+            limits::of_job()?;
+            let bytes = minicbor::to_vec(answer(job)).map_err(io::Error::other)?;
+            let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+            output.write_all(&length.to_le_bytes())?;
+            output.write_all(&bytes)?;
+            output.flush()?;
+        }
     }
     Ok(())
 }
@@ -219,7 +216,7 @@ fn answer(job: Job) -> Answer {
             Ok(picture) => Answer::Thumbnail(Bytes(picture)),
             Err(error) => Answer::Failed(error.to_string()),
         },
-        Job::All(jobs) => Answer::All(jobs.into_iter().map(answer).collect()),
+        Job::Read(bytes) => reading::fields(&bytes.0).map_or_else(Answer::Failed, Answer::Read),
         Job::Snapshot(job) => save(&job).map_or_else(Answer::Failed, Answer::Snapshot),
     }
 }
@@ -277,7 +274,10 @@ fn takes(document: &mut Automerge, bytes: &[u8]) -> Result<(), &'static str> {
         reason = "this is the worker: limited, and killed at its deadline"
     )]
     let change = AutomergeChange::from_bytes(bytes.to_vec()).map_err(|_| "not-a-change")?;
-    if AutomergeChange::from(change.decode()).raw_bytes() != bytes {
+    // Bytes behind the last column survive re-encoding, and nobody would ever see what they say.
+    if !change.extra_bytes().is_empty()
+        || AutomergeChange::from(change.decode()).raw_bytes() != bytes
+    {
         return Err("not-canonical");
     }
     let hash = change.hash();

@@ -144,12 +144,15 @@ async fn what_waits_does_not_come_in_once_its_phone_is_revoked() {
             let late = an.prepared(&app, &key, &parent).await;
             write(&app, &late).await;
             // The twin: a phone in good standing, and the parent brings its child in.
-            let expected = if revoked {
-                ["accepted", "waiting"]
+            let expected: &[&str] = if revoked {
+                &["accepted"]
             } else {
-                ["accepted", "accepted"]
+                &["accepted", "accepted"]
             };
             assert_eq!(states(&app).await, expected);
+            // What waited for nothing any more lies in quarantine, and not in its document for ever.
+            let kept = rows(&app, "quarantine").await;
+            assert_eq!(kept, i64::from(revoked), "never dropped");
             assert_eq!(rows(&app, "entry").await, if revoked { 1 } else { 2 });
         }
     }

@@ -1,0 +1,139 @@
+//! Trying again (`kieumau quarantine retry`): after an upgrade, or when somebody removed the cause. What was refused is pushed once
+//! more by the rules of now, with the seals that came with it; what was withheld is given to a worker once more. Nothing is taken
+//! that a push of today would not be.
+//!
+//! What a revoked phone wrote is not tried: that is decided by a person and not by an upgrade.
+
+use super::{Item, Wanted, content, list};
+use crate::{
+    app::App,
+    checker, clock, committer,
+    problem::{Answer, Problem},
+    stored::damaged,
+    sync::push,
+};
+use kieumau_core::{
+    document::{Key, Kind},
+    id::{PhoneId, UnitId},
+    log::admission::Refusal,
+    seal::Seal,
+    wire::{Push, PushedDocument, WireKey},
+};
+use serde::Serialize;
+use sqlx::Row as _;
+
+/// Items that are read at a time.
+const AT_ONCE: usize = 200;
+
+/// What became of a trial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Retried {
+    /// Refused before, and taken now.
+    pub admitted: u64,
+    /// Refused again, or still not to be tried.
+    pub refused: u64,
+    /// Withheld before, and given to a worker again.
+    pub rechecked: u64,
+}
+
+/// Whether a refusal may have healed by itself.
+fn may_heal(reason: &str) -> bool {
+    match Refusal::of_word(reason) {
+        Some(
+            Refusal::Malformed
+            | Refusal::Unsealed
+            | Refusal::Sequence
+            | Refusal::NotAllowed
+            | Refusal::DocumentFull
+            | Refusal::TooManyWaiting,
+        ) => true,
+        Some(Refusal::ForgedBirth | Refusal::PhoneRevoked | Refusal::QuarantineFull) | None => {
+            false
+        }
+    }
+}
+
+/// Tries everything in quarantine again. Run it again and it is as before.
+///
+/// # Errors
+/// `internal`; what was taken by then is taken.
+pub async fn retry(app: &App) -> Answer<Retried> {
+    let mut retried = Retried::default();
+    let mut after = 0;
+    loop {
+        let wanted = Wanted {
+            after,
+            limit: AT_ONCE,
+            ..Wanted::default()
+        };
+        let items = list(app, wanted).await?;
+        let Some(full) = items.len().checked_sub(1) else {
+            break;
+        };
+        after += full + 1;
+        // Newest first in the list; what was written first must come first.
+        for item in items.iter().rev() {
+            if item.state == "refused" && item.admitted_at_ms.is_none() {
+                let taken = may_heal(&item.reason) && one(app, item).await?;
+                let count = if taken {
+                    &mut retried.admitted
+                } else {
+                    &mut retried.refused
+                };
+                *count += 1;
+            }
+        }
+    }
+    retried.rechecked = checker::recheck(app).await?;
+    Ok(retried)
+}
+
+/// Pushes one item again; whether it is in the log, or waits for an ancestor, now.
+async fn one(app: &App, item: &Item) -> Answer<bool> {
+    let row =
+        sqlx::query("select unit_id, kind, name, seals from quarantine where quarantine_id = $1")
+            .bind(&item.id)
+            .fetch_one(&app.database.read)
+            .await?;
+    let Some((key, carrier)) = named(&row, item) else {
+        return Ok(false);
+    };
+    let seals = minicbor::decode::<Vec<Seal>>(&row.get::<Vec<u8>, _>(3))
+        .map_err(|_| damaged("seals in quarantine"))?;
+    let bytes = content::bytes(app, item).await?;
+    let document = PushedDocument {
+        key: WireKey::from(&key),
+        changes: vec![bytes],
+        seals,
+    };
+    let again = Push {
+        documents: vec![document],
+        ..Push::default()
+    };
+    let prepared = push::prepare(app, carrier, key.unit, again).await?;
+    let mut pushed = committer::commit(app, &[&prepared])
+        .await
+        .map_err(Problem::from)?;
+    let outcomes = pushed.pop().unwrap_or_default().changes;
+    let taken = outcomes.iter().all(|outcome| outcome.is_kept());
+    if taken {
+        let mut tx = app.database.begin().await?;
+        sqlx::query("update quarantine set admitted_at_ms = $1 where quarantine_id = $2")
+            .bind(clock::now_ms())
+            .bind(&item.id)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+    }
+    Ok(taken)
+}
+
+/// The document it was pushed for and who brought it; none for what names no document, or one of a unit that it was not routed to.
+fn named(row: &sqlx::any::AnyRow, item: &Item) -> Option<(Key, PhoneId)> {
+    let unit: UnitId = row.get::<Option<String>, _>(0)?.parse().ok()?;
+    let kind: Kind = row.get::<Option<String>, _>(1)?.parse().ok()?;
+    let key = Key::parse(kind, unit, &row.get::<Option<String>, _>(2)?).ok()?;
+    let carrier = item.carrier.as_ref()?.parse().ok()?;
+    let same = item.document.as_deref() == Some(key.document().to_string().as_str());
+    same.then_some((key, carrier))
+}
