@@ -226,10 +226,11 @@ async fn settle(app: &App, looked: &[Looked], told: Vec<Told>) -> Result<usize, 
         }
     }
     shown.store(&mut tx).await?;
-    for unit in units {
-        feed::advance(&mut tx, unit).await?;
+    for unit in &units {
+        feed::advance(&mut tx, *unit).await?;
     }
     tx.commit().await?;
+    app.live.grew(units);
     Ok(settled)
 }
 

@@ -4,7 +4,9 @@ use crate::{
     app::{App, Config, OpenError},
     checker, clock, demo, enrolment,
     person::{self, FirstPassword, NewPerson},
-    phone, reference, rescue, serve,
+    phone, reference, rescue,
+    serve::{self, Bound},
+    tls,
     unit::{self, Level, NewUnit},
     worker,
 };
@@ -62,6 +64,9 @@ enum What {
     /// Rescue files (tệp cứu hộ): what a phone could not send itself.
     #[command(subcommand)]
     Rescue(Rescue),
+    /// The server's TLS key, which phones hold it to.
+    #[command(subcommand)]
+    Tls(TlsKey),
     /// Says what the server stands on: version, database, its SQLite.
     Doctor(Data),
     /// Reads what changes say, for the server that started it.
@@ -86,15 +91,27 @@ struct Data {
 struct Listen {
     #[command(flatten)]
     data: Data,
-    /// Where to listen; port 0 takes a free one.
+    /// Where to listen; port 0 takes a free one. Beyond loopback with TLS.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// A proxy in front speaks TLS: listening beyond loopback is allowed.
+    /// A proxy in front speaks TLS: this server listens without. Needs --public-url, and --pin for the proxy's key.
     #[arg(long)]
     behind_proxy: bool,
-    /// The address in enrolment codes, when it is not the one listened on.
+    /// How phones and people reach this server, when it is not the address listened on: `https://HOST:PORT`.
     #[arg(long)]
     public_url: Option<String>,
+    /// TLS on loopback too.
+    #[arg(long)]
+    tls: bool,
+    /// A certificate chain of your own, PEM; without it one is made in the data folder.
+    #[arg(long, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// One more TLS key that phones shall trust: the proxy's, or the one that will follow. `kieumau tls pin FILE` prints it.
+    #[arg(long)]
+    pin: Vec<Sha256>,
 }
 
 #[derive(Args)]
@@ -238,6 +255,19 @@ enum Phone {
 }
 
 #[derive(Subcommand)]
+enum TlsKey {
+    /// Prints the pin of a certificate or a private key.
+    Pin {
+        /// A PEM file.
+        file: PathBuf,
+    },
+    /// Makes the key that will follow, and prints its pin. Phones hear of it at each sync after the server was started again.
+    Next(Data),
+    /// Lets the key that was made by `next` take over at the server's next start. Phones that never heard of it must scan a code.
+    Switch(Data),
+}
+
+#[derive(Subcommand)]
 enum Rescue {
     /// Takes a rescue file. Twice is as good as once.
     Take {
@@ -250,13 +280,49 @@ enum Rescue {
 
 impl Data {
     async fn open(self, public_url: String) -> Result<App, OpenError> {
+        self.open_at(public_url, Vec::new()).await
+    }
+
+    async fn open_at(self, public_url: String, pins: Vec<Sha256>) -> Result<App, OpenError> {
         App::open(Config {
             data: self.data,
             database_url: self.database_url,
             attachments_url: self.attachments_url,
             public_url,
+            pins,
         })
         .await
+    }
+}
+
+impl Listen {
+    /// Listens, and opens what it serves.
+    async fn open(self) -> Result<(App, Bound), OpenError> {
+        let listen = serve::Listen {
+            address: self.listen,
+            public_url: self.public_url,
+            behind_proxy: self.behind_proxy,
+            tls: self.tls,
+            files: self.tls_cert.zip(self.tls_key),
+            pins: self.pin,
+        };
+        let bound = listen.bind(&self.data.data).await?;
+        let app = self
+            .data
+            .open_at(bound.url.clone(), bound.pins.clone())
+            .await?;
+        Ok((app, bound))
+    }
+}
+
+impl TlsKey {
+    fn run(self) -> Result<(), OpenError> {
+        let pin = match self {
+            Self::Pin { file } => tls::pin_in(&file)?,
+            Self::Next(data) => tls::prepare_next(&data.data)?,
+            Self::Switch(data) => tls::switch_to_next(&data.data)?,
+        };
+        say(&pin.to_string())
     }
 }
 
@@ -286,24 +352,21 @@ impl Command {
         match self.what {
             What::Worker => Ok(()),
             What::Serve(listen) => {
-                let listener = serve::bind(listen.listen, listen.behind_proxy).await?;
-                let url = listen.public_url.unwrap_or(serve::url_of(&listener)?);
-                let app = listen.data.open(url.clone()).await?;
-                say(&format!("Kiểu Mẫu: {url}"))?;
-                serve::serve(app, listener).await
+                let (app, bound) = listen.open().await?;
+                say(&format!("Kiểu Mẫu: {}", bound.url))?;
+                serve::serve(app, bound).await
             }
             What::Demo(demo) => {
-                let listener = serve::bind(demo.listen.listen, demo.listen.behind_proxy).await?;
-                let url = demo.listen.public_url.unwrap_or(serve::url_of(&listener)?);
-                let app = demo.listen.data.open(url).await?;
+                let (app, bound) = demo.listen.open().await?;
                 let ward = demo::set_up(&app, demo.nights).await?;
                 say(&if demo.json {
                     ward.to_json()?
                 } else {
                     ward.to_table()
                 })?;
-                serve::serve(app, listener).await
+                serve::serve(app, bound).await
             }
+            What::Tls(key) => key.run(),
             What::Migrate(data) => data.open(String::new()).await.map(|_| ()),
             What::Reproject(data) => {
                 let app = data.open(String::new()).await?;
@@ -481,12 +544,13 @@ impl Phone {
 
 async fn code(data: Data, sign_in: &str, json: bool) -> Result<(), OpenError> {
     let app = data.open(String::new()).await?;
-    let url = serve::announced_url(&app)
+    let reach = serve::announced(&app)
         .await?
         .ok_or("no server has served this data yet: start it first")?;
     let app = App {
         config: std::sync::Arc::new(Config {
-            public_url: url.clone(),
+            public_url: reach.url.clone(),
+            pins: reach.pins,
             ..(*app.config).clone()
         }),
         ..app
@@ -500,7 +564,7 @@ async fn code(data: Data, sign_in: &str, json: bool) -> Result<(), OpenError> {
         .map_err(worded)?;
     if json {
         let line = serde_json::json!({
-            "code": issued.code.grouped(), "qr": issued.qr_text, "url": url, "expires_at_ms": issued.expires_at_ms,
+            "code": issued.code.grouped(), "qr": issued.qr_text, "url": reach.url, "expires_at_ms": issued.expires_at_ms,
         });
         return say(&line.to_string());
     }

@@ -23,6 +23,7 @@ export async function startServer() {
   return {
     url, people, person,
     sql: (text) => sql(data, text),
+    code: (signIn) => JSON.parse(execFileSync(binary, ["phone", "code", "--json", "--person", signIn, "--data", data], { encoding: "utf8" })),
     async stop() {
       const gone = new Promise((resolve) => child.once("exit", resolve));
       child.kill("SIGTERM");

@@ -61,6 +61,8 @@ pub struct Server {
     child: Child,
     data: PathBuf,
     database_url: Option<String>,
+    /// What else it is started with: TLS.
+    pub more: Vec<String>,
     /// What it printed.
     pub ward: Ward,
 }
@@ -75,6 +77,8 @@ pub struct Launch<'a> {
     pub nights: u16,
     /// Where it listens.
     pub listen: &'a str,
+    /// What else it is started with.
+    pub more: Vec<String>,
     /// What it logs, if not what `RUST_LOG` says.
     pub log: Option<&'a str>,
 }
@@ -90,6 +94,7 @@ impl Server {
             database_url,
             nights,
             listen: "127.0.0.1:0",
+            more: Vec::new(),
             log: None,
         })
         .await
@@ -114,6 +119,7 @@ impl Server {
         command
             .args(arguments)
             .arg(launch.data)
+            .args(&launch.more)
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .kill_on_drop(true);
@@ -127,6 +133,7 @@ impl Server {
             child,
             data: launch.data.to_owned(),
             database_url: launch.database_url,
+            more: launch.more,
             ward,
         }
     }
@@ -153,16 +160,57 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub async fn start_again(&mut self) {
-        let listen = self.ward.url.trim_start_matches("http://");
+        let (_, listen) = self.ward.url.split_once("://").expect("a URL");
         let mut command = Command::new(built::server());
         command
             .args(["serve", "--listen", listen, "--data"])
             .arg(&self.data)
+            .args(&self.more)
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .kill_on_drop(true);
         set_database(&mut command, self.database_url.as_deref());
         (self.child, _) = started(command).await;
+    }
+
+    /// Another server process on the same data and database, at an address of its own.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn beside(&self) -> Self {
+        let mut command = Command::new(built::server());
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(&self.data)
+            .args(&self.more)
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        set_database(&mut command, self.database_url.as_deref());
+        let (child, line) = started(command).await;
+        let (_, url) = line.split_once(": ").expect("it says where it is");
+        Self {
+            child,
+            data: self.data.clone(),
+            database_url: self.database_url.clone(),
+            more: self.more.clone(),
+            ward: Ward {
+                url: url.to_owned(),
+                ..self.ward.clone()
+            },
+        }
+    }
+
+    /// Tells it to end, as an operator does.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn terminate(&self) {
+        let id = self.child.id().expect("it runs").to_string();
+        let told = std::process::Command::new("kill")
+            .args(["-TERM", &id])
+            .status();
+        assert!(told.expect("kill starts").success(), "it was told");
     }
 
     /// Waits until it ends by itself.

@@ -14,6 +14,7 @@ mod evidence_list;
 mod headers;
 mod home;
 mod language;
+mod live;
 mod map;
 mod number;
 mod observation;
@@ -47,6 +48,7 @@ pub fn router() -> Router<App> {
         .merge(evidence_list::router())
         .merge(evidence::router())
         .merge(decision::router())
+        .merge(live::router())
         .merge(phones::router())
         .merge(rescue::router())
         .merge(audit_page::router())

@@ -1,12 +1,13 @@
 //! Sync with phones: they push what they wrote and pull what others did. A log, not a conversation: nothing new costs one
 //! request, whatever the number of documents.
 
+pub mod live;
 pub mod pull;
 pub mod push;
 
 use crate::app::App;
 use axum::{Router, extract::DefaultBodyLimit, routing};
-use kieumau_core::wire;
+use kieumau_core::{live::LIVE, wire};
 
 /// `/v1/sync/*`.
 pub fn router() -> Router<App> {
@@ -14,4 +15,5 @@ pub fn router() -> Router<App> {
         .route(wire::PUSH, routing::post(push::push))
         .layer(DefaultBodyLimit::max(wire::PUSH_LIMIT_BYTES))
         .route(wire::PULL, routing::get(pull::pull))
+        .route(LIVE, routing::get(live::live))
 }

@@ -7,7 +7,7 @@ use crate::{
     document::{Change, Key},
     header,
     id::DocumentId,
-    phone::PhoneError,
+    phone::{PhoneError, Unreached},
     seal::Seal,
     wire::{After, Pulled},
 };
@@ -43,9 +43,8 @@ impl Session<'_> {
                     came += self.merge(open.replace(Incoming::new(key.key()?))).await?;
                 }
                 Pulled::Change(bytes) => {
-                    let header = header::read(&bytes).map_err(|_| PhoneError::Offline {
-                        retry_after_s: None,
-                    })?;
+                    let header = header::read(&bytes)
+                        .map_err(|_| PhoneError::offline(Unreached::NotOurs))?;
                     let change = Change {
                         hash: header.hash,
                         bytes,
@@ -69,15 +68,12 @@ impl Session<'_> {
                         .bind(cursor)
                         .execute(&mut store.connection)
                         .await?;
-                    self.report.received_changes += came;
                     return Ok((came > 0, more));
                 }
             }
         }
         // Cut before its cursor: what came whole stays, and the same place is asked for again.
-        Err(PhoneError::Offline {
-            retry_after_s: None,
-        })
+        Err(PhoneError::offline(Unreached::NoAnswer))
     }
 
     async fn merge(&mut self, incoming: Option<Incoming>) -> Result<u32, PhoneError> {
@@ -91,11 +87,13 @@ impl Session<'_> {
             .merge(&incoming.key, &incoming.changes, &incoming.seals)
             .await?;
         self.lacking |= merged.lacking > 0;
+        let new = u32::try_from(merged.new).map_err(PhoneError::internal)?;
+        self.report.received_changes += new;
         if merged.new > 0 {
             let document = incoming.key.document();
             self.phone.syncing.tell(Event::Changed { document }).await;
         }
-        u32::try_from(merged.new).map_err(PhoneError::internal)
+        Ok(new)
     }
 
     async fn ungrant(&self, document: DocumentId) -> Result<(), PhoneError> {

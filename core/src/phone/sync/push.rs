@@ -42,6 +42,7 @@ impl Session<'_> {
         let begun = Instant::now();
         let (pushed, size) = self.client.push(self.token()?, &push).await?;
         self.pace.went(size, begun.elapsed());
+        self.phone.hear_time(pushed.server_time_ms);
         self.hear(&sent, &pushed).await?;
         match &pushed.page {
             None => Ok((false, Feed::Unread)),
@@ -128,13 +129,12 @@ impl Session<'_> {
         let mut store = self.phone.store().await;
         let receipt_key = VerifyingKey::from_bytes(&store.profile()?.receipt_key)
             .map_err(PhoneError::internal)?;
+        let mut refused = Vec::new();
         let mut tx = store.connection.begin().await?;
         for hash in sent {
             let word = outcomes.get(hash).copied().unwrap_or("held");
-            if matches!(word, "held" | "waiting") {
-                self.report.sent_changes += 1;
-            } else {
-                self.report.refused_changes.push(word.to_owned());
+            if !matches!(word, "held" | "waiting") {
+                refused.push(word.to_owned());
             }
             sqlx::query("update change set server = $1 where hash = $2")
                 .bind(word)
@@ -162,11 +162,16 @@ impl Session<'_> {
             }
         }
         for (document, receipts) in &receipts {
-            self.report.receipts += 1;
             receipts.put(&mut tx, *document).await?;
         }
+        let taken = u32::try_from(sent.len() - refused.len()).map_err(PhoneError::internal)?;
+        let came = u32::try_from(receipts.len()).map_err(PhoneError::internal)?;
         tx.commit().await?;
         drop(store);
+        // Only now: a sync may be cancelled anywhere, and its report says what is on the disk.
+        self.report.sent_changes += taken;
+        self.report.refused_changes.extend(refused);
+        self.report.receipts += came;
         self.phone.syncing.tell(Event::State).await;
         Ok(())
     }
