@@ -1,8 +1,6 @@
 //! Who this phone is: enrolled once with a code from the chief's page, then known by its key.
 
-use super::{
-    Phone, client::Client, error::PhoneError, refusal::signed_out, store::parse_hashes,
-};
+use super::{Phone, client::Client, error::PhoneError, refusal::signed_out, store::parse_hashes};
 use crate::{
     enrolment::{Enrolled, Invitation, NewPhone},
     hash::Sha256,

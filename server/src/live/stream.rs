@@ -75,10 +75,13 @@ impl From<&EnrolledPhone> for Listener {
     }
 }
 
+/// One listener's streams, the oldest first, and how each hears that its place is gone.
+type Places = VecDeque<(u64, Arc<Notify>)>;
+
 /// Who has how many streams.
 #[derive(Debug, Default)]
 pub(super) struct Seats {
-    taken: Mutex<BTreeMap<String, VecDeque<(u64, Arc<Notify>)>>>,
+    taken: Mutex<BTreeMap<String, Places>>,
     next: AtomicU64,
 }
 
@@ -148,33 +151,34 @@ impl Stream {
     /// The next event; none when the stream is over.
     async fn next(&mut self) -> Option<FeedAt> {
         loop {
-            let looked = match self.said {
+            let number = match self.said {
                 // The first comes from the row: what is in memory may not have been looked at yet.
-                None => through(&self.app, self.unit).await.ok()?,
-                Some(_) => tokio::select! {
-                    changed = self.feed.changed() => {
-                        changed.ok()?;
-                        *self.feed.borrow_and_update()
-                    }
-                    _ = self.right.tick() => {
-                        self.may_listen().await.then_some(())?;
-                        continue;
-                    }
-                    () = self.seat.lost.notified() => return None,
-                    () = tokio::time::sleep_until(self.until) => return None,
-                    // An error says that nobody is left to end it.
-                    _ = self.ended.wait_for(|ended| *ended) => return None,
-                },
+                None => Some(through(&self.app, self.unit).await.ok()?),
+                Some(_) => self.newer().await?,
             };
-            if self.said == Some(looked) {
-                continue;
-            }
             self.may_listen().await.then_some(())?;
-            self.said = Some(looked);
-            return Some(FeedAt {
-                unit: self.unit,
-                number: looked,
-            });
+            if let Some(number) = number
+                && self.said != Some(number)
+            {
+                self.said = Some(number);
+                let unit = self.unit;
+                return Some(FeedAt { unit, number });
+            }
+        }
+    }
+
+    /// Waits for a number, or until the right to listen has to be looked at again; nothing when the stream is over.
+    async fn newer(&mut self) -> Option<Option<i64>> {
+        tokio::select! {
+            changed = self.feed.changed() => {
+                changed.ok()?;
+                Some(Some(*self.feed.borrow_and_update()))
+            }
+            _ = self.right.tick() => Some(None),
+            () = self.seat.lost.notified() => None,
+            () = tokio::time::sleep_until(self.until) => None,
+            // An error says that nobody is left to end it.
+            _ = self.ended.wait_for(|ended| *ended) => None,
         }
     }
 

@@ -281,7 +281,7 @@ fn an_assertion_for_a_time_to_come_is_worthless_when_it_comes() {
     assert_eq!(
         word(&Assertion {
             nonce: None,
-            ..kept
+            ..kept.clone()
         }),
         None
     );
