@@ -54,6 +54,10 @@ tests/pages/node_modules: tests/pages/package-lock.json
 	cd tests/pages && npm ci --no-audit --no-fund --silent
 	touch $@
 
+tests/automerge/node_modules: tests/automerge/package-lock.json
+	cd tests/automerge && npm ci --no-audit --no-fund --silent
+	touch $@
+
 tests/tus/node_modules: tests/tus/package-lock.json
 	cd tests/tus && npm ci --no-audit --no-fund --silent
 	touch $@
@@ -63,7 +67,7 @@ target/tests-python: tests/tus/requirements.txt
 	$@/bin/pip install -q --require-hashes -r $<
 	touch $@
 
-test: tools build tests/pages/node_modules tests/tus/node_modules target/tests-python ## Everything: the last line sums all runners
+test: tools build tests/pages/node_modules tests/tus/node_modules tests/automerge/node_modules target/tests-python ## Everything: the last line sums all runners
 	python3 tests/run.py
 
 faults: server phone ## F1 to F8 of the table of faults over real processes and sockets; LONG=1 in the long size

@@ -71,6 +71,7 @@ RUNNERS = [
     ("Python", "python3 -m pytest -q -rs tests/python", pytest, {"PYTHONPATH": "target/bindings/python"}),
     ("tus clients", "target/tests-python/bin/python -m pytest -q -rs tests/tus", pytest, {}),
     ("attachments on S3", "cargo test -p kieumau-server attachment", cargo, {"s3": True}),
+    ("Automerge in JavaScript", "cd tests/automerge && node --test --test-reporter=tap .", node, {}),
     ("pages in Chromium", "cd tests/pages && node --test --test-concurrency=1 --test-reporter=tap .", node, {}),
 ]
 

@@ -3,7 +3,7 @@
 --
 -- TRUTH: cannot be rebuilt. Lost rows here are lost records.
 --   unit unit_link person session sign_in_attempt enrolment_code phone assertion server_key setting
---   feed document change seal entry leaf log_node quarantine attachment upload audit
+--   feed document change seal entry leaf quarantine attachment upload audit
 -- PROJECTION: computed from the documents by a pure function; `kieumau reproject` rebuilds every one.
 --   patrol patrol_member patrol_count pause observation measure_taken visit handover track_segment
 --   evidence attachment_use decision clash checkpoint
@@ -163,19 +163,12 @@ create table leaf (
     epoch text not null,
     position bigint not null,
     content bytea not null,
+    nodes bytea not null,              -- hashes of the perfect subtrees that end with it, 32 bytes each: of itself, then upwards
     document_id text,                  -- of a batch, with the number of its last change: a change stands in the first leaf
     through_number bigint,             -- of its document that goes up to its number or beyond
     primary key (epoch, position)
 );
 create index leaf_document on leaf (document_id, through_number) where document_id is not null;
-
-create table log_node (
-    epoch text not null,
-    level bigint not null,
-    position bigint not null,
-    hash bytea not null,
-    primary key (epoch, level, position)
-);
 
 -- Never dropped: what was refused lies here with its reason.
 create table quarantine (

@@ -103,7 +103,7 @@ impl App {
             objects,
             vault: Arc::new(vault),
             keys: Arc::new(keys),
-            committer: Committer::new(),
+            committer: Committer::default(),
             checker: Checker::default(),
             workers: Workers::new(std::env::current_exe()?),
             live: Live::default(),

@@ -5,12 +5,15 @@
 
 use crate::{
     app::App,
-    intake::{self, PreparedPush},
+    intake::{self, PreparedPush, Written},
     problem::{Answer, Problem},
 };
 use kieumau_core::wire::Pushed;
-use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::{Notify, oneshot};
 
 /// Pushes that may wait for the committer; more are told to come back.
 const QUEUE: usize = 1_024;
@@ -19,72 +22,76 @@ const GROUP: usize = 256;
 /// How often a transaction is tried again after a deadlock or a serialization failure.
 const TRIES: u32 = 5;
 
+#[derive(Debug)]
 struct Waiting {
     push: PreparedPush,
-    answer: oneshot::Sender<Answer<Pushed>>,
+    answer: oneshot::Sender<Answer<Written>>,
 }
 
 /// The way to the committer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Committer {
-    queue: mpsc::Sender<Waiting>,
-    receiver_taken: std::sync::Arc<tokio::sync::Mutex<Option<mpsc::Receiver<Waiting>>>>,
+    queue: Arc<Mutex<Vec<Waiting>>>,
+    arrived: Arc<Notify>,
 }
 
 impl Committer {
-    /// A committer that takes pushes once [`Committer::run`] runs.
-    pub fn new() -> Self {
-        let (queue, receiver) = mpsc::channel(QUEUE);
-        Self {
-            queue,
-            receiver_taken: std::sync::Arc::new(tokio::sync::Mutex::new(Some(receiver))),
-        }
-    }
-
     /// Commits `push` and answers when it is on the disk.
     ///
     /// # Errors
     /// `busy` when too many wait; `internal` when the database fails.
-    pub async fn commit(&self, push: PreparedPush) -> Answer<Pushed> {
+    pub async fn commit(&self, push: PreparedPush) -> Answer<Written> {
         let (answer, answered) = oneshot::channel();
-        self.queue
-            .try_send(Waiting { push, answer })
-            .map_err(|_| Problem::busy(2))?;
+        self.with_queue(|queue| {
+            if queue.len() >= QUEUE {
+                return Err(Problem::busy(2));
+            }
+            queue.push(Waiting { push, answer });
+            Ok(())
+        })?;
+        self.arrived.notify_one();
         answered.await.map_err(|_| Problem::busy(2))?
+    }
+
+    fn with_queue<T>(&self, with: impl FnOnce(&mut Vec<Waiting>) -> T) -> T {
+        with(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes pushes until the server ends. Call once.
     pub async fn run(self, app: App) {
-        let Some(mut receiver) = self.receiver_taken.lock().await.take() else {
-            return;
-        };
-        let mut group = Vec::with_capacity(GROUP);
-        while receiver.recv_many(&mut group, GROUP).await > 0 {
-            let pushes: Vec<&PreparedPush> = group.iter().map(|waiting| &waiting.push).collect();
-            match commit(&app, &pushes).await {
-                Ok(answers) => {
-                    for (waiting, answer) in group.drain(..).zip(answers) {
-                        // Who hung up gets no answer; what they pushed is kept.
-                        let _ = waiting.answer.send(Ok(answer));
-                    }
-                }
-                Err(error) if group.len() == 1 => {
-                    if let Some(waiting) = group.pop() {
-                        let _ = waiting.answer.send(Err(error.into()));
-                    }
-                }
-                Err(_) => {
-                    for waiting in group.drain(..) {
-                        let answer = commit(&app, &[&waiting.push]).await;
-                        let answer = answer
-                            .map(|mut one| one.pop().unwrap_or_default())
-                            .map_err(Problem::from);
-                        let _ = waiting.answer.send(answer);
-                    }
-                }
+        loop {
+            let group: Vec<Waiting> = self.with_queue(|queue| {
+                let size = queue.len().min(GROUP);
+                queue.drain(..size).collect()
+            });
+            if group.is_empty() {
+                self.arrived.notified().await;
+                continue;
             }
+            answer(&app, group).await;
             app.checker.wake();
         }
+    }
+}
+
+/// Commits a group and answers each of it. If it fails as a whole, one by one: one push cannot fail another's.
+async fn answer(app: &App, mut group: Vec<Waiting>) {
+    let pushes: Vec<&PreparedPush> = group.iter().map(|waiting| &waiting.push).collect();
+    let answers: Vec<Answer<Written>> = match written(app, &pushes).await {
+        Ok(all) => all.into_iter().map(Ok).collect(),
+        Err(error) if group.len() == 1 => vec![Err(error.into())],
+        Err(_) => {
+            let mut answers = Vec::with_capacity(pushes.len());
+            for push in pushes {
+                let one = written(app, &[push]).await.map_err(Problem::from);
+                answers.push(one.and_then(|mut one| one.pop().ok_or_else(|| Problem::busy(2))));
+            }
+            answers
+        }
+    };
+    for (waiting, answer) in group.drain(..).zip(answers) {
+        // Who hung up gets no answer; what they pushed is kept.
+        let _ = waiting.answer.send(answer);
     }
 }
 
@@ -93,9 +100,14 @@ impl Committer {
 /// # Errors
 /// What the database says; nothing was written then.
 pub async fn commit(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, sqlx::Error> {
+    let all = written(app, pushes).await?.into_iter();
+    Ok(all.map(|written| written.signed(app)).collect())
+}
+
+async fn written(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Written>, sqlx::Error> {
     let mut tried = 1;
     loop {
-        match intake::write(app, pushes).await {
+        match intake::store(app, pushes).await {
             Err(error) if tried < TRIES && is_passing(&error) => {
                 tokio::time::sleep(Duration::from_millis(5 << tried)).await;
                 tried += 1;

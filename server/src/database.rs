@@ -30,13 +30,21 @@ pub struct Database {
 /// A transaction on either database.
 pub type Tx = Transaction<'static, Any>;
 
-/// How a query ends that holds the rows it reads until the transaction ends. On SQLite a writing transaction holds the whole
-/// database already, and knows no such words.
-pub fn holding(tx: &Tx) -> &'static str {
+/// How a query ends that holds the rows of `table` that it reads until the transaction ends. On SQLite a writing transaction
+/// holds the whole database already, and knows no such words.
+pub fn holding(tx: &Tx, table: &'static str) -> String {
+    match backend(tx) {
+        Backend::Postgres => format!(" for no key update of {table}"),
+        Backend::Sqlite => String::new(),
+    }
+}
+
+/// Which database a transaction is in.
+pub fn backend(tx: &Tx) -> Backend {
     if tx.backend_name() == "PostgreSQL" {
-        " for no key update"
+        Backend::Postgres
     } else {
-        ""
+        Backend::Sqlite
     }
 }
 

@@ -4,12 +4,14 @@
 use crate::{
     database::{Tx, holding},
     insert::{Insert, Value},
+    round::Round,
+    row::parsed,
 };
 use kieumau_core::{
     hash::Sha256,
     id::{DocumentId, PersonId, UnitId},
 };
-use sqlx::Row as _;
+use sqlx::{Row as _, any::AnyRow};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What an entry says.
@@ -33,21 +35,53 @@ pub struct Feeds {
 /// # Errors
 /// What the database says; a unit that is not there is a foreign-key error.
 pub async fn hold(tx: &mut Tx, units: &BTreeSet<UnitId>) -> Result<Feeds, sqlx::Error> {
-    let mut last = BTreeMap::new();
+    let rows = ask(tx, units).fetch(tx).await?;
+    found(tx, units, &rows).await
+}
+
+/// Asks for the feeds of these units, to be held; [`found`] reads the answer.
+pub fn ask(tx: &Tx, units: &BTreeSet<UnitId>) -> Insert {
+    let mut asked = Insert::new(
+        "with wanted (unit_id) as (values",
+        1,
+        format!(
+            ") select f.unit_id, f.last_number from feed f where f.unit_id in (select unit_id from wanted) \
+             order by f.unit_id{}",
+            holding(tx, "f")
+        ),
+    );
     for unit in units {
-        let number = match held(tx, *unit).await? {
-            Some(number) => number,
-            None => {
-                sqlx::query(
-                    "insert into feed (unit_id, last_number, checked_through) values ($1, 0, 0) on conflict do nothing",
-                )
-                .bind(unit.to_string())
-                .execute(&mut **tx)
-                .await?;
-                held(tx, *unit).await?.ok_or(sqlx::Error::RowNotFound)?
-            }
-        };
-        last.insert(*unit, number);
+        asked.push([Value::text(unit)]);
+    }
+    asked
+}
+
+/// The feeds that [`ask`] was answered. A unit that has none yet gets one.
+///
+/// # Errors
+/// What the database says; a unit that is not there is a foreign-key error.
+pub async fn found(
+    tx: &mut Tx,
+    units: &BTreeSet<UnitId>,
+    rows: &[AnyRow],
+) -> Result<Feeds, sqlx::Error> {
+    let mut last = last_numbers(rows)?;
+    let missing: BTreeSet<UnitId> = units
+        .iter()
+        .filter(|unit| !last.contains_key(unit))
+        .copied()
+        .collect();
+    if !missing.is_empty() {
+        let mut new = Insert::new(
+            "insert into feed (unit_id, last_number, checked_through) values",
+            3,
+            "on conflict do nothing",
+        );
+        for unit in &missing {
+            new.push([Value::text(unit), 0.into(), 0.into()]);
+        }
+        new.execute(tx).await?;
+        last.extend(last_numbers(&ask(tx, &missing).fetch(tx).await?)?);
     }
     Ok(Feeds {
         last,
@@ -55,16 +89,10 @@ pub async fn hold(tx: &mut Tx, units: &BTreeSet<UnitId>) -> Result<Feeds, sqlx::
     })
 }
 
-async fn held(tx: &mut Tx, unit: UnitId) -> Result<Option<i64>, sqlx::Error> {
-    let sql = format!(
-        "select last_number from feed where unit_id = $1{}",
-        holding(tx)
-    );
-    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(unit.to_string())
-        .fetch_optional(&mut **tx)
-        .await?;
-    Ok(row.map(|row| row.get(0)))
+fn last_numbers(rows: &[AnyRow]) -> Result<BTreeMap<UnitId, i64>, sqlx::Error> {
+    rows.iter()
+        .map(|row| Ok((parsed(row, "unit_id")?, row.get(1))))
+        .collect()
 }
 
 /// Writes the new entries and the last numbers.
@@ -72,6 +100,14 @@ async fn held(tx: &mut Tx, unit: UnitId) -> Result<Option<i64>, sqlx::Error> {
 /// # Errors
 /// What the database says.
 pub async fn store(tx: &mut Tx, feeds: Feeds) -> Result<(), sqlx::Error> {
+    let mut round = Round::default();
+    write(&mut round, feeds);
+    round.run(tx).await?;
+    Ok(())
+}
+
+/// What [`store`] writes, as part of a round.
+pub fn write(round: &mut Round, feeds: Feeds) {
     let grown: BTreeSet<UnitId> = feeds.entries.iter().map(|(unit, _, _)| *unit).collect();
     let mut rows = Insert::new(
         "insert into entry (unit_id, number, type, document_id, change_hash, person_id) values",
@@ -93,15 +129,16 @@ pub async fn store(tx: &mut Tx, feeds: Feeds) -> Result<(), sqlx::Error> {
             Value::text_or_null(person),
         ]);
     }
-    rows.execute(tx).await?;
+    let mut numbers = Insert::new(
+        "with grown (unit_id, last_number) as (values",
+        2,
+        ") update feed set last_number = grown.last_number from grown where feed.unit_id = grown.unit_id",
+    );
     for unit in grown {
-        sqlx::query("update feed set last_number = $1 where unit_id = $2")
-            .bind(feeds.last[&unit])
-            .bind(unit.to_string())
-            .execute(&mut **tx)
-            .await?;
+        numbers.push([Value::text(unit), feeds.last[&unit].into()]);
     }
-    Ok(())
+    round.write(rows);
+    round.write(numbers);
 }
 
 /// Moves `checked_through` up to the last entry before the first change that waits for the worker.

@@ -3,9 +3,12 @@
 //! A statement costs a hop to SQLite's thread or a trip to PostgreSQL, whatever it carries: one row each, a document of 32
 //! changes took some hundred of them. Chunks have few sizes so that both databases find each statement prepared.
 
-use crate::database::Tx;
+use crate::{
+    database::{Backend, Tx},
+    round::Round,
+};
 use sqlx::{
-    Arguments as _, AssertSqlSafe,
+    Arguments as _,
     any::{AnyArguments, AnyRow},
 };
 use std::fmt::Write as _;
@@ -121,27 +124,9 @@ impl Insert {
     /// # Errors
     /// What the database says.
     pub async fn execute(self, tx: &mut Tx) -> Result<(), sqlx::Error> {
-        let Self {
-            head,
-            tail,
-            columns,
-            values,
-        } = self;
-        let mut left = values.len() / columns;
-        let mut values = values.into_iter();
-        while left > 0 {
-            let rows = chunk(left);
-            let mut arguments = AnyArguments::default();
-            arguments.reserve(rows * columns, 0);
-            for value in values.by_ref().take(rows * columns) {
-                value.add_to(&mut arguments)?;
-            }
-            let sql = format!("{head} {} {tail}", places(1, rows, columns));
-            sqlx::query_with(AssertSqlSafe(sql), arguments)
-                .execute(&mut **tx)
-                .await?;
-            left -= rows;
-        }
+        let mut round = Round::default();
+        round.write(self);
+        round.run(tx).await?;
         Ok(())
     }
 
@@ -150,33 +135,80 @@ impl Insert {
     /// # Errors
     /// What the database says.
     pub async fn fetch(self, tx: &mut Tx) -> Result<Vec<AnyRow>, sqlx::Error> {
-        let Self {
-            head,
-            tail,
-            columns,
-            values,
-        } = self;
-        let mut answers = Vec::new();
-        for chunk in values.chunks(CHUNK * columns) {
-            let rows = chunk.len() / columns;
-            let padded = rows.next_power_of_two();
-            // The last row again and again: who asks twice gets told by a join on what is wanted, not on how often.
-            let last = &chunk[(rows - 1) * columns..];
-            let mut arguments = AnyArguments::default();
-            for value in chunk
-                .iter()
-                .chain(last.iter().cycle().take((padded - rows) * columns))
-            {
-                value.clone().add_to(&mut arguments)?;
-            }
-            let sql = format!("{head} {} {tail}", places(1, padded, columns));
-            answers.extend(
-                sqlx::query_with(AssertSqlSafe(sql), arguments)
-                    .fetch_all(&mut **tx)
-                    .await?,
-            );
+        let mut round = Round::default();
+        let asked = round.ask(self);
+        Ok(round.run(tx).await?.take(asked))
+    }
+
+    /// The statements that write the rows.
+    pub(crate) fn writing(self) -> Vec<Statement> {
+        let mut left = self.values.len() / self.columns;
+        let mut values = self.values.into_iter();
+        let mut statements = Vec::new();
+        while left > 0 {
+            let rows = chunk(left);
+            statements.push(Statement {
+                head: self.head,
+                tail: self.tail.clone(),
+                columns: self.columns,
+                values: values.by_ref().take(rows * self.columns).collect(),
+            });
+            left -= rows;
         }
-        Ok(answers)
+        statements
+    }
+
+    /// The statements that ask about the rows. The last row stands in them again and again until they have one of the few sizes:
+    /// who asks twice gets told by a join on what is wanted, not on how often.
+    pub(crate) fn asking(self) -> Vec<Statement> {
+        let chunks = self.values.chunks(CHUNK * self.columns);
+        chunks
+            .map(|chunk| {
+                let rows = chunk.len() / self.columns;
+                let last = &chunk[(rows - 1) * self.columns..];
+                let more = (rows.next_power_of_two() - rows) * self.columns;
+                let repeated = last.iter().cycle().take(more);
+                Statement {
+                    head: self.head,
+                    tail: self.tail.clone(),
+                    columns: self.columns,
+                    values: chunk.iter().chain(repeated).cloned().collect(),
+                }
+            })
+            .collect()
+    }
+}
+
+/// One statement with its values.
+pub(crate) struct Statement {
+    head: &'static str,
+    tail: String,
+    columns: usize,
+    values: Vec<Value>,
+}
+
+impl Statement {
+    /// How many values it has.
+    pub(crate) fn size(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Writes its text to the end of `sql`.
+    pub(crate) fn add_text(&self, sql: &mut String, backend: Backend) {
+        sql.push_str(self.head);
+        sql.push(' ');
+        places(sql, backend, self.values.len() / self.columns, self.columns);
+        sql.push_str(&self.tail);
+    }
+
+    /// Adds its values to the end of `arguments`.
+    ///
+    /// # Errors
+    /// `Encode`.
+    pub(crate) fn add_values(self, arguments: &mut AnyArguments) -> Result<(), sqlx::Error> {
+        arguments.reserve(self.values.len(), 0);
+        let mut values = self.values.into_iter();
+        values.try_for_each(|value| value.add_to(arguments))
     }
 }
 
@@ -185,20 +217,24 @@ fn chunk(left: usize) -> usize {
     1 << left.min(CHUNK).ilog2()
 }
 
-/// `($1,$2),($3,$4)`: only numbers of our own.
-fn places(first: usize, rows: usize, columns: usize) -> String {
-    let mut sql = String::with_capacity(rows * columns * 6);
-    for row in 0..rows {
-        sql.push_str(if row == 0 { "(" } else { ",(" });
-        for column in 0..columns {
-            if column > 0 {
-                sql.push(',');
+/// `($1,$2),($3,$4)`, only numbers of our own; on SQLite `(?,?),(?,?)`, for there `$1` is a name, and each binding of the driver
+/// looks for its name among all of the statement's: 32 changes have 352.
+fn places(sql: &mut String, backend: Backend, rows: usize, columns: usize) {
+    sql.reserve(rows * columns * 6);
+    for place in 0..rows * columns {
+        sql.push_str(match (place, place % columns) {
+            (0, _) => "(",
+            (_, 0) => "),(",
+            _ => ",",
+        });
+        match backend {
+            Backend::Sqlite => sql.push('?'),
+            Backend::Postgres => {
+                let _ = write!(sql, "${}", place + 1);
             }
-            let _ = write!(sql, "${}", first + row * columns + column);
         }
-        sql.push(')');
     }
-    sql
+    sql.push_str(") ");
 }
 
 #[cfg(test)]
@@ -216,7 +252,13 @@ mod tests {
             left -= chunk(left);
         }
         assert_eq!(sizes, [32, 8, 4, 2, 1]);
-        assert_eq!(places(1, 2, 2), "($1,$2),($3,$4)");
+        let text = |backend| {
+            let mut sql = String::new();
+            places(&mut sql, backend, 2, 2);
+            sql
+        };
+        assert_eq!(text(Backend::Postgres), "($1,$2),($3,$4) ");
+        assert_eq!(text(Backend::Sqlite), "(?,?),(?,?) ");
     }
 
     #[tokio::test]

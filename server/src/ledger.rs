@@ -1,11 +1,13 @@
 //! The log in the database: leaves, and the hashes of every perfect subtree, appended in the transaction that does what the
-//! leaf says. A leaf without its deed, or a deed without its leaf, cannot be.
+//! leaf says. A leaf without its deed, or a deed without its leaf, cannot be. A subtree's hash stands in the row of its last leaf:
+//! a table of their own cost each leaf two more rows in two more trees.
 //!
 //! The frontier is taken last in a transaction and once per group of pushes: on PostgreSQL its row is what commits wait for.
 
 use crate::{
     database::{Tx, holding},
     insert::{Insert, Value},
+    round::Round,
 };
 use kieumau_core::{
     hash::Sha256,
@@ -15,7 +17,7 @@ use kieumau_core::{
         merkle::{self, Frontier, leaf_hash},
     },
 };
-use sqlx::{Any, Executor, Row as _};
+use sqlx::{Any, Executor, Row as _, any::AnyRow};
 use std::collections::HashMap;
 
 /// The log, held for appending until the transaction ends.
@@ -34,14 +36,27 @@ impl Ledger {
     /// # Errors
     /// What the database says; `Decode` if the log's setting is damaged.
     pub async fn take(tx: &mut Tx) -> Result<Self, sqlx::Error> {
-        let sql = format!(
-            "select value from setting where name = 'log'{}",
-            holding(tx)
+        let rows = Self::ask(tx).fetch(tx).await?;
+        Self::taken(&rows)
+    }
+
+    /// Asks for the frontier, to be held; [`Ledger::taken`] reads the answer.
+    pub fn ask(tx: &Tx) -> Insert {
+        let mut asked = Insert::new(
+            "select s.value from setting s where s.name =",
+            1,
+            holding(tx, "s"),
         );
-        let held: String = sqlx::query(sqlx::AssertSqlSafe(sql))
-            .fetch_one(&mut **tx)
-            .await?
-            .get(0);
+        asked.push([Value::from("log")]);
+        asked
+    }
+
+    /// The log as it was taken.
+    ///
+    /// # Errors
+    /// `RowNotFound` if there is none; `Decode` if its setting is damaged.
+    pub fn taken(rows: &[AnyRow]) -> Result<Self, sqlx::Error> {
+        let held: String = rows.first().ok_or(sqlx::Error::RowNotFound)?.get(0);
         let (epoch, size, roots) = parse(&held)?;
         let nodes: HashMap<_, _> = merkle::perfect_nodes(size).into_iter().zip(roots).collect();
         let frontier = Frontier::load(size, |level, index| nodes.get(&(level, index)).copied())
@@ -58,15 +73,18 @@ impl Ledger {
         tx: &mut Tx,
         leaves: &[(Leaf, Option<i64>)],
     ) -> Result<u64, sqlx::Error> {
+        let mut round = Round::default();
+        let first = self.write(&mut round, leaves);
+        round.run(tx).await?;
+        Ok(first)
+    }
+
+    /// What [`Ledger::append`] writes, as part of a round; the position of the first.
+    pub fn write(&mut self, round: &mut Round, leaves: &[(Leaf, Option<i64>)]) -> u64 {
         let first = self.frontier.size();
-        let mut contents = Insert::new(
-            "insert into leaf (epoch, position, content, document_id, through_number) values",
-            5,
-            "",
-        );
-        let mut nodes = Insert::new(
-            "insert into log_node (epoch, level, position, hash) values",
-            4,
+        let mut rows = Insert::new(
+            "insert into leaf (epoch, position, content, nodes, document_id, through_number) values",
+            6,
             "",
         );
         for (leaf, through) in leaves {
@@ -76,35 +94,28 @@ impl Ledger {
             };
             let content = leaf.encode();
             let position = signed(self.frontier.size());
-            for node in self.frontier.push(leaf_hash(&content)) {
-                nodes.push([
-                    Value::text(self.epoch),
-                    i64::from(node.level).into(),
-                    signed(node.index).into(),
-                    node.hash.as_bytes().to_vec().into(),
-                ]);
-            }
-            contents.push([
+            let completed = self.frontier.push(leaf_hash(&content));
+            let nodes = completed.iter().flat_map(|node| *node.hash.as_bytes());
+            rows.push([
                 Value::text(self.epoch),
                 position.into(),
                 content.into(),
+                nodes.collect::<Vec<u8>>().into(),
                 Value::text_or_null(document),
                 (*through).into(),
             ]);
         }
-        contents.execute(tx).await?;
-        nodes.execute(tx).await?;
         // The frontier itself is kept, so that taking it reads one row and no nodes.
         let mut value = format!("{} {}", self.epoch, self.frontier.size());
         for root in self.frontier.roots() {
             value.push(' ');
             value.push_str(&root.to_string());
         }
-        sqlx::query("update setting set value = $1 where name = 'log'")
-            .bind(value)
-            .execute(&mut **tx)
-            .await?;
-        Ok(first)
+        let mut frontier = Insert::new("update setting set value =", 1, "where name = 'log'");
+        frontier.push([value.into()]);
+        round.write(rows);
+        round.write(frontier);
+        first
     }
 
     /// The log's head as it stands in this transaction.
@@ -191,28 +202,33 @@ pub async fn nodes<'e>(
     if wanted.is_empty() {
         return Ok(HashMap::new());
     }
-    // Levels and positions are numbers of our own: nothing of a user's is in the text.
+    // Positions are numbers of our own: nothing of a user's is in the text.
     let list: Vec<String> = wanted
         .iter()
-        .map(|(level, index)| format!("(level = {level} and position = {index})"))
+        .map(|(level, index)| last_leaf(*level, *index).to_string())
         .collect();
     let sql = format!(
-        "select level, position, hash from log_node where epoch = $1 and ({})",
-        list.join(" or ")
+        "select position, nodes from leaf where epoch = $1 and position in ({})",
+        list.join(",")
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(epoch.to_string())
         .fetch_all(database)
         .await?;
-    rows.iter()
-        .map(|row| {
-            let level =
-                u8::try_from(row.get::<i64, _>(0)).map_err(|error| damaged(error.to_string()))?;
-            let hash = Sha256::from_slice(&row.get::<Vec<u8>, _>(2))
-                .ok_or_else(|| damaged("a node is no hash"))?;
-            Ok(((level, row.get::<i64, _>(1).unsigned_abs()), hash))
-        })
-        .collect()
+    let completed: HashMap<u64, Vec<u8>> = rows
+        .iter()
+        .map(|row| (row.get::<i64, _>(0).unsigned_abs(), row.get(1)))
+        .collect();
+    let node = |(level, index): &(u8, u64)| {
+        let (hashes, _) = completed.get(&last_leaf(*level, *index))?.as_chunks::<32>();
+        Some(((*level, *index), Sha256(*hashes.get(usize::from(*level))?)))
+    };
+    Ok(wanted.iter().filter_map(node).collect())
+}
+
+/// The position of the leaf that completes a node, in whose row the node stands.
+const fn last_leaf(level: u8, index: u64) -> u64 {
+    ((index + 1) << level) - 1
 }
 
 /// `epoch size root root …`: the frontier is the roots of the perfect subtrees, the largest first.

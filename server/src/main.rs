@@ -36,6 +36,7 @@ mod projection;
 mod reference;
 mod rescue;
 mod review;
+mod round;
 mod row;
 mod sample;
 mod serve;

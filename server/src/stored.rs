@@ -5,6 +5,7 @@
 use crate::{
     database::{Tx, holding},
     insert::{Insert, Value},
+    round::Round,
     row::parsed,
     vault::{self, Key as VaultKey, Vault},
 };
@@ -60,11 +61,13 @@ impl StoredDocument {
         vault: &Vault,
         ids: &BTreeSet<DocumentId>,
     ) -> Result<BTreeMap<DocumentId, Self>, sqlx::Error> {
-        let holding = match holding(tx) {
-            "" => String::new(),
-            holding => format!("{holding} of d"),
-        };
-        Self::select(tx, vault, ids, &holding).await
+        let rows = Self::ask(tx, ids).fetch(tx).await?;
+        Self::all_of(vault, &rows)
+    }
+
+    /// Asks for the rows of these documents, to be held until the transaction ends; [`StoredDocument::all_of`] reads the answer.
+    pub fn ask(tx: &Tx, ids: &BTreeSet<DocumentId>) -> Insert {
+        Self::select(ids, holding(tx, "d"))
     }
 
     /// The document's row as it is; another may change it meanwhile. None if there is no such document.
@@ -76,16 +79,13 @@ impl StoredDocument {
         vault: &Vault,
         id: DocumentId,
     ) -> Result<Option<Self>, sqlx::Error> {
-        let mut read = Self::select(tx, vault, &BTreeSet::from([id]), "").await?;
-        Ok(read.remove(&id))
+        let rows = Self::select(&BTreeSet::from([id]), String::new())
+            .fetch(tx)
+            .await?;
+        Ok(Self::all_of(vault, &rows)?.remove(&id))
     }
 
-    async fn select(
-        tx: &mut Tx,
-        vault: &Vault,
-        ids: &BTreeSet<DocumentId>,
-        holding: &str,
-    ) -> Result<BTreeMap<DocumentId, Self>, sqlx::Error> {
+    fn select(ids: &BTreeSet<DocumentId>, holding: String) -> Insert {
         let mut wanted = Insert::new(
             "with wanted (document_id) as (values",
             1,
@@ -98,7 +98,17 @@ impl StoredDocument {
         for id in ids {
             wanted.push([Value::text(id)]);
         }
-        let rows = wanted.fetch(tx).await?;
+        wanted
+    }
+
+    /// The documents in these rows.
+    ///
+    /// # Errors
+    /// `Decode` if a key does not open.
+    pub fn all_of(
+        vault: &Vault,
+        rows: &[AnyRow],
+    ) -> Result<BTreeMap<DocumentId, Self>, sqlx::Error> {
         rows.iter().map(|row| Self::of(vault, row)).collect()
     }
 
@@ -171,6 +181,18 @@ impl StoredDocument {
         documents: impl IntoIterator<Item = &'a Self>,
         at_ms: i64,
     ) -> Result<(), sqlx::Error> {
+        let mut round = Round::default();
+        Self::write_all(&mut round, documents, at_ms);
+        round.run(tx).await?;
+        Ok(())
+    }
+
+    /// What [`StoredDocument::store_all`] writes, as part of a round.
+    pub fn write_all<'a>(
+        round: &mut Round,
+        documents: impl IntoIterator<Item = &'a Self>,
+        at_ms: i64,
+    ) {
         let mut new = Insert::new(
             "insert into document (document_id, kind, unit_id, name, wrapped_key, first_received_at_ms, size_bytes, heads, \
              unchecked_from, checked_heads, projected_heads) values",
@@ -204,8 +226,8 @@ impl StoredDocument {
                 ]),
             }
         }
-        new.execute(tx).await?;
-        grown.execute(tx).await
+        round.write(new);
+        round.write(grown);
     }
 
     /// A change's bytes as they lie at rest.

@@ -80,6 +80,17 @@ pub struct EnrolledPhone {
     pub role: Role,
 }
 
+/// The phone that speaks, with what its own seals are checked by: a push asks the database about its phone once.
+#[derive(Clone, Debug)]
+pub struct SealingPhone {
+    /// Who speaks.
+    pub speaks: EnrolledPhone,
+    /// Its public key.
+    pub public_key: Vec<u8>,
+    /// The unit that it was enrolled in.
+    pub enrolled_in: UnitId,
+}
+
 /// Where phones get tokens.
 pub fn router() -> Router<App> {
     Router::new()
@@ -111,7 +122,7 @@ async fn exchange(
     let known = Known::find(&app, named).await?.ok_or_else(refused)?;
     let assertion = asserted(&grant.assertion, named, &known.public_key).ok_or_else(refused)?;
     in_time(&assertion, &app.keys.token, now_s)?;
-    let phone = known.standing()?;
+    let phone = known.standing()?.speaks;
     let mut tx = app.database.begin().await?;
     spend(&mut tx, named, &assertion, now_ms).await?;
     sqlx::query("update phone set last_seen_at_ms = $2 where phone_id = $1")
@@ -287,6 +298,7 @@ fn pkcs8(key: &SigningKey) -> zeroize::Zeroizing<Vec<u8>> {
 struct Known {
     phone: EnrolledPhone,
     public_key: Vec<u8>,
+    enrolled_in: UnitId,
     revoked: bool,
     disabled: bool,
 }
@@ -294,7 +306,7 @@ struct Known {
 impl Known {
     async fn find(app: &App, phone: PhoneId) -> Result<Option<Self>, sqlx::Error> {
         let row = sqlx::query(
-            "select phone.phone_id, phone.person_id, phone.public_key, \
+            "select phone.phone_id, phone.person_id, phone.public_key, phone.unit_id as enrolled_in, \
                     phone.revoked_at_ms, person.unit_id, person.role, person.disabled_at_ms \
              from phone join person on person.person_id = phone.person_id where phone.phone_id = $1",
         )
@@ -314,20 +326,25 @@ impl Known {
                 role: parsed(row, "role")?,
             },
             public_key: row.try_get("public_key")?,
+            enrolled_in: parsed(row, "enrolled_in")?,
             revoked: at("revoked_at_ms")?.is_some(),
             disabled: at("disabled_at_ms")?.is_some(),
         })
     }
 
     /// The phone, if it still speaks for somebody.
-    fn standing(self) -> Answer<EnrolledPhone> {
+    fn standing(self) -> Answer<SealingPhone> {
         let forbidden = |word, title| Err(Problem::new(StatusCode::FORBIDDEN, word, title));
         if self.revoked {
             forbidden("phone-revoked", "This phone was revoked.")
         } else if self.disabled || !self.phone.role.records() {
             forbidden("person-disabled", "The person may not record any more.")
         } else {
-            Ok(self.phone)
+            Ok(SealingPhone {
+                speaks: self.phone,
+                public_key: self.public_key,
+                enrolled_in: self.enrolled_in,
+            })
         }
     }
 }
@@ -364,7 +381,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The phone that `headers` speak for at `now_s`.
-async fn speaking(app: &App, headers: &HeaderMap, now_s: i64) -> Answer<EnrolledPhone> {
+async fn speaking(app: &App, headers: &HeaderMap, now_s: i64) -> Answer<SealingPhone> {
     let token = bearer(headers).ok_or_else(Problem::signed_out)?;
     let key = app.keys.token.verifying_key();
     let access = access(token, &key, now_s).ok_or_else(refused)?;
@@ -382,7 +399,7 @@ async fn speaking(app: &App, headers: &HeaderMap, now_s: i64) -> Answer<Enrolled
 ///
 /// # Errors
 /// 403 if it was revoked or its person may not record any more.
-pub async fn standing(app: &App, phone: PhoneId) -> Answer<EnrolledPhone> {
+pub async fn standing(app: &App, phone: PhoneId) -> Answer<SealingPhone> {
     Known::find(app, phone)
         .await?
         .ok_or_else(refused)?
@@ -390,6 +407,15 @@ pub async fn standing(app: &App, phone: PhoneId) -> Answer<EnrolledPhone> {
 }
 
 impl FromRequestParts<App> for EnrolledPhone {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+        let phone = SealingPhone::from_request_parts(parts, app).await?;
+        Ok(phone.speaks)
+    }
+}
+
+impl FromRequestParts<App> for SealingPhone {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {

@@ -9,7 +9,8 @@ import { fileURLToPath } from "node:url";
 const here = dirname(fileURLToPath(import.meta.url));
 const binary = process.env.KIEUMAU ?? join(here, "..", "..", "target", "debug", "kieumau");
 
-export async function startServer() {
+// With `rows` that no phone wrote, for pages; without them every document is whole, as an export needs it.
+export async function startServer({ rows = true } = {}) {
   const data = await mkdtemp(join(tmpdir(), "kieumau-pages-"));
   const child = spawn(binary, ["demo", "--data", data, "--listen", "127.0.0.1:0", "--json", "--nights", "20"], { stdio: ["ignore", "pipe", "inherit"] });
   const line = await new Promise((resolve, reject) => {
@@ -18,10 +19,10 @@ export async function startServer() {
   });
   const { url, people } = JSON.parse(line);
   const person = (role) => people.find((one) => one.role === role);
-  const seed = await readFile(join(here, "seed.sql"), "utf8");
+  const seed = rows ? await readFile(join(here, "seed.sql"), "utf8") : "-- none";
   sql(data, seed.replaceAll(":chief", person("chief").sign_in).replaceAll(":officer", person("officer").sign_in));
   return {
-    url, people, person,
+    url, people, person, data,
     sql: (text) => sql(data, text),
     code: (signIn) => JSON.parse(execFileSync(binary, ["phone", "code", "--json", "--person", signIn, "--data", data], { encoding: "utf8" })),
     async stop() {

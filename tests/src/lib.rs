@@ -11,5 +11,6 @@ pub mod fault;
 pub mod process;
 pub mod server;
 pub mod signal;
+pub mod traffic;
 pub mod trial;
 pub mod world;

@@ -42,6 +42,17 @@ struct Line {
     spoken: u32,
     /// The requests whose tokens are spoiled.
     spoil: BTreeSet<u32>,
+    /// What was said since [`Signal::record`], by connection.
+    said: Option<Vec<Said>>,
+}
+
+/// What was said on one connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// By the phone.
+    pub up: Vec<u8>,
+    /// By the server.
+    pub down: Vec<u8>,
 }
 
 /// Bytes that passed, and what was asked.
@@ -121,6 +132,19 @@ impl Signal {
         self.state.send_modify(|state| state.ended += 1);
     }
 
+    /// Keeps what is said on connections that are opened from here on, until the weather changes.
+    pub fn record(&self) {
+        held(&self.line).said = Some(Vec::new());
+        // What is under way goes on unheard: the phone opens anew.
+        self.state.send_modify(|state| state.ended += 1);
+    }
+
+    /// What was said since [`Signal::record`].
+    #[must_use]
+    pub fn said(&self) -> Vec<Said> {
+        held(&self.line).said.clone().unwrap_or_default()
+    }
+
     /// What passed since the weather changed last.
     #[must_use]
     pub fn passed(&self) -> Passed {
@@ -149,6 +173,10 @@ async fn carry(
     let Ok(there) = TcpStream::connect(&server).await else {
         return;
     };
+    let recorded = held(&line).said.as_mut().map(|said| {
+        said.push(Said::default());
+        said.len() - 1
+    });
     let again = match fault {
         Some(Fault::Twice) => TcpStream::connect(&server).await.ok(),
         _ => None,
@@ -164,12 +192,14 @@ async fn carry(
         way: Way::Up,
         fault,
         line: Arc::clone(&line),
+        recorded,
         again,
     };
     let down = Pipe {
         way: Way::Down,
         fault,
         line,
+        recorded,
         again: None,
     };
     tokio::select! {
@@ -185,6 +215,8 @@ struct Pipe {
     way: Way,
     fault: Option<Fault>,
     line: Arc<Mutex<Line>>,
+    /// Which of what was said this is, if it is kept.
+    recorded: Option<usize>,
     /// Where what the phone says goes once more.
     again: Option<TcpStream>,
 }
@@ -274,6 +306,14 @@ impl Pipe {
                     line.spoken += 1;
                 }
             }
+        }
+        let said = self.recorded.zip(line.said.as_mut());
+        if let Some(said) = said.and_then(|(at, said)| said.get_mut(at)) {
+            let way = match self.way {
+                Way::Up => &mut said.up,
+                Way::Down => &mut said.down,
+            };
+            way.extend_from_slice(bytes);
         }
     }
 }

@@ -1,20 +1,16 @@
 //! What a group of pushes writes, in one transaction: changes with their feed numbers, seals, quarantine, log leaves, receipts.
 //!
 //! Admission itself is `core::log::admission`, a pure function; here is the IO at both its ends. Order of locks: feeds by unit
-//! id, then phones, then documents, then the log. `opened` is a document while the group is decided about, `rows` writes what
-//! was decided, `receipts` signs for what is held. What a group reads and writes goes in as few statements as there are tables.
+//! id, then phones, then documents, then the log. `known` holds them and reads what admission must know, `opened` is a document
+//! while the group is decided about, `rows` writes what was decided, `receipts` says what is held. What a group reads and writes
+//! goes in as few statements as there are tables, and in three rounds.
 
+mod known;
 mod opened;
 mod receipts;
 mod rows;
 
-use crate::{
-    app::App,
-    clock,
-    database::{Tx, holding},
-    feed,
-    ledger::Ledger,
-};
+use crate::{app::App, clock, database::Tx, feed, ledger::Ledger, round::Round};
 use kieumau_core::{
     document::{Actor, Key},
     hash::Sha256,
@@ -23,12 +19,12 @@ use kieumau_core::{
         admission::{Candidate, Outcome, Refusal},
         leaf::Leaf,
     },
+    receipt::Receipt,
     seal::Seal,
     wire::{ChangeOutcome, Pushed, ReceiptRequest},
 };
-use opened::Opened;
+use known::Held;
 use receipts::Placed;
-use sqlx::Row as _;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A push whose bytes were read and whose seals were checked, outside any transaction.
@@ -83,64 +79,127 @@ pub struct RefusedChange {
     pub bytes: Vec<u8>,
 }
 
+/// What was written of one push, and what is to be signed under it.
+#[derive(Debug)]
+pub struct Written {
+    answer: Pushed,
+    receipts: Vec<Receipt>,
+}
+
+impl Written {
+    /// The answer, with its receipts signed.
+    #[must_use]
+    pub fn signed(self, app: &App) -> Pushed {
+        let Self {
+            mut answer,
+            receipts,
+        } = self;
+        let signed = receipts
+            .iter()
+            .filter_map(|receipt| receipt.sign(&app.keys.receipt).ok());
+        answer.receipts.extend(signed);
+        answer
+    }
+}
+
 /// Writes `pushes` in one transaction; one answer per push, in order.
 ///
 /// # Errors
 /// What the database says; nothing was written then.
 pub async fn write(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, sqlx::Error> {
+    let written = store(app, pushes).await?.into_iter();
+    Ok(written.map(|written| written.signed(app)).collect())
+}
+
+/// Writes `pushes` in one transaction; what was written of each, in order. Whoever waits for an answer signs it.
+///
+/// # Errors
+/// What the database says; nothing was written then.
+pub async fn store(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Written>, sqlx::Error> {
     let now_ms = clock::now_ms();
     let mut tx = app.database.begin().await?;
-    let arrived = || pushes.iter().flat_map(|push| &push.documents);
-    let units: BTreeSet<UnitId> = arrived().map(|document| document.key.unit).collect();
-    let mut feeds = feed::hold(&mut tx, &units).await?;
-    let mut revoked = revoked_among(&mut tx, writers(pushes)).await?;
-    let mut documents = opened::open(app, &mut tx, pushes).await?;
-    revoked.extend(revoked_among(&mut tx, waiting_writers(&documents)).await?);
-    let mut answers = Vec::with_capacity(pushes.len());
-    let mut batches = Vec::new();
-    let mut refused: Vec<(Option<PhoneId>, RefusedChange)> = Vec::new();
+    let mut held = known::hold(app, &mut tx, pushes).await?;
+    let decided = decide(pushes, &mut held, now_ms)?;
+    let mut round = Round::default();
+    let brought = pushes
+        .iter()
+        .flat_map(|push| push.refused.iter().map(|change| (push.carrier, change)));
+    let refused = decided.refused.iter().map(|(by, change)| (*by, change));
+    rows::quarantine(app, &mut round, brought.chain(refused), now_ms);
+    rows::write(&mut round, held.documents.values(), now_ms);
+    feed::write(&mut round, held.feeds);
+    let accepted = decided.batches.iter().flat_map(Batch::accepted).collect();
+    let receipts = receipts::ask(&mut round, pushes, &accepted);
+    let log = round.ask(Ledger::ask(&tx));
+    let mut answers = round.run(&mut tx).await?;
+    let mut ledger = Ledger::taken(&answers.take(log))?;
+    let placed = place(&mut tx, &mut ledger, decided.batches).await?;
+    let standing = receipts.hear(&mut answers, placed)?;
+    tx.commit().await?;
+    let written = pushes
+        .iter()
+        .zip(decided.answers)
+        .map(|(push, mut answer)| {
+            let (receipts, missing) = standing.receipts(&ledger, push, now_ms);
+            answer.missing_attachments = missing;
+            Written { answer, receipts }
+        });
+    Ok(written.collect())
+}
+
+/// What was decided about a group of pushes.
+struct Decided {
+    answers: Vec<Pushed>,
+    batches: Vec<Batch>,
+    /// What can never be taken, with who brought it.
+    refused: Vec<(Option<PhoneId>, RefusedChange)>,
+}
+
+/// Decides about one push after the other.
+fn decide<'a>(
+    pushes: &[&'a PreparedPush],
+    held: &mut Held<'a>,
+    now_ms: i64,
+) -> Result<Decided, sqlx::Error> {
+    let mut decided = Decided {
+        answers: Vec::with_capacity(pushes.len()),
+        batches: Vec::new(),
+        refused: Vec::new(),
+    };
     for push in pushes {
         let mut answer = Pushed {
             server_time_ms: now_ms,
             ..Pushed::default()
         };
         for change in &push.refused {
-            rows::quarantine(app, &mut tx, push.carrier, change, now_ms).await?;
             answer
                 .changes
                 .push(ChangeOutcome::refused(change.hash, change.refusal));
         }
         for document in &push.documents {
-            let Some(opened) = documents.get_mut(&document.key.document()) else {
+            let Some(opened) = held.documents.get_mut(&document.key.document()) else {
                 return Err(sqlx::Error::RowNotFound);
             };
-            let taken = opened.take(&mut feeds, &revoked, push.carrier, document, now_ms)?;
+            let taken = opened.take(
+                &mut held.feeds,
+                &held.revoked,
+                push.carrier,
+                document,
+                now_ms,
+            )?;
             let outcomes = taken.outcomes.iter();
             answer
                 .changes
                 .extend(outcomes.filter_map(|(hash, outcome)| ChangeOutcome::of(*hash, *outcome)));
-            batches.extend(taken.batch);
-            refused.extend(
-                taken
-                    .refused
-                    .into_iter()
-                    .map(|change| (push.carrier, change)),
-            );
+            decided.batches.extend(taken.batch);
+            let refused = taken.refused.into_iter();
+            decided
+                .refused
+                .extend(refused.map(|change| (push.carrier, change)));
         }
-        answers.push(answer);
+        decided.answers.push(answer);
     }
-    for (carrier, change) in &refused {
-        rows::quarantine(app, &mut tx, *carrier, change, now_ms).await?;
-    }
-    rows::store(&mut tx, documents.values(), now_ms).await?;
-    feed::store(&mut tx, feeds).await?;
-    let mut ledger = Ledger::take(&mut tx).await?;
-    let placed = place(&mut tx, &mut ledger, batches).await?;
-    for (push, answer) in pushes.iter().zip(&mut answers) {
-        receipts::sign(app, &mut tx, &ledger, &placed, push, answer, now_ms).await?;
-    }
-    tx.commit().await?;
-    Ok(answers)
+    Ok(decided)
 }
 
 /// What became of one document of one push.
@@ -158,6 +217,13 @@ struct Batch {
     /// The feed's number of the last one.
     through: i64,
     leaf: Leaf,
+}
+
+impl Batch {
+    fn accepted(&self) -> impl Iterator<Item = (UnitId, DocumentId, Sha256)> {
+        let changes = self.accepted.iter();
+        changes.map(|hash| (self.unit, self.document, *hash))
+    }
 }
 
 /// Appends a leaf for each batch.
@@ -191,45 +257,4 @@ async fn place(
 fn writer(candidate: &Candidate) -> Option<PhoneId> {
     let actor = hex::decode(&candidate.actor).ok()?;
     Actor::from_slice(&actor).map(|actor| actor.phone)
-}
-
-/// The phones that wrote what these pushes bring.
-fn writers(pushes: &[&PreparedPush]) -> BTreeSet<PhoneId> {
-    let documents = pushes.iter().flat_map(|push| &push.documents);
-    documents
-        .flat_map(|document| &document.changes)
-        .filter_map(|change| writer(&change.candidate))
-        .collect()
-}
-
-/// The phones that wrote what waits in these documents.
-fn waiting_writers(documents: &BTreeMap<DocumentId, Opened<'_>>) -> BTreeSet<PhoneId> {
-    documents
-        .values()
-        .flat_map(Opened::waiting)
-        .filter_map(writer)
-        .collect()
-}
-
-/// Which of these phones are revoked by now. Their rows are held until the transaction ends: a revocation that comes later has
-/// its leaf later, and what is in the log before it stays valid.
-async fn revoked_among(
-    tx: &mut Tx,
-    phones: BTreeSet<PhoneId>,
-) -> Result<BTreeSet<PhoneId>, sqlx::Error> {
-    let mut revoked = BTreeSet::new();
-    let sql = format!(
-        "select revoked_at_ms from phone where phone_id = $1{}",
-        holding(tx)
-    );
-    for phone in phones {
-        let row = sqlx::query(sqlx::AssertSqlSafe(sql.clone()))
-            .bind(phone.to_string())
-            .fetch_optional(&mut **tx)
-            .await?;
-        if row.is_some_and(|row| row.get::<Option<i64>, _>(0).is_some()) {
-            revoked.insert(phone);
-        }
-    }
-    Ok(revoked)
 }

@@ -1,21 +1,15 @@
-//! A document while a group of pushes is decided about: what admission has to know of it, and what is to be written.
-//!
-//! What is read is what the arrived changes touch: they themselves, what they depend on, the newest change of each of their
-//! actors, and what waits. Never the whole history: a document of 10,000 changes takes one more as fast as a new one.
+//! A document while a group of pushes is decided about: what admission has to know of it (`known` reads that), and what is to
+//! be written. Decides nothing itself that `core::log::admission` can decide.
 
-use super::{Batch, PreparedChange, PreparedDocument, PreparedPush, RefusedChange, Taken, writer};
+use super::{Batch, PreparedChange, PreparedDocument, RefusedChange, Taken, writer};
 use crate::{
-    app::App,
-    database::Tx,
     feed,
-    insert::{Insert, Value},
-    row::parsed,
     stored::{self, StoredDocument},
 };
 use kieumau_core::{
     document::birth,
     hash::Sha256,
-    id::{DocumentId, PhoneId},
+    id::PhoneId,
     log::{
         admission::{self, Admitted, Candidate, Known, Outcome, Refusal},
         leaf::Leaf,
@@ -23,7 +17,6 @@ use kieumau_core::{
     review::heads_text,
     seal::{Seal, Signer},
 };
-use sqlx::Row as _;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most that one document may hold, bytes of changes.
@@ -32,9 +25,9 @@ const DOCUMENT_LIMIT_BYTES: i64 = 4 << 20;
 /// A document that is held.
 pub(super) struct Opened<'a> {
     pub(super) stored: StoredDocument,
-    known: Known,
+    pub(super) known: Known,
     /// Changes that wait in the database.
-    waited: BTreeMap<Sha256, Candidate>,
+    pub(super) waited: BTreeMap<Sha256, Candidate>,
     /// New rows, by hash; those without a number wait.
     pub(super) rows: BTreeMap<Sha256, NewRow<'a>>,
     /// Rows that waited and are accepted now, with their numbers.
@@ -52,131 +45,8 @@ pub(super) struct NewRow<'a> {
     pub(super) number: Option<i64>,
 }
 
-/// Opens every document of these pushes, which it holds until the transaction ends.
-///
-/// # Errors
-/// What the database says.
-pub(super) async fn open<'a>(
-    app: &App,
-    tx: &mut Tx,
-    pushes: &[&'a PreparedPush],
-) -> Result<BTreeMap<DocumentId, Opened<'a>>, sqlx::Error> {
-    let arrived = || pushes.iter().flat_map(|push| &push.documents);
-    let ids: BTreeSet<DocumentId> = arrived().map(|document| document.key.document()).collect();
-    let mut held = StoredDocument::hold_all(tx, &app.vault, &ids).await?;
-    let mut documents = BTreeMap::new();
-    for document in arrived() {
-        let id = document.key.document();
-        documents.entry(id).or_insert_with(|| {
-            let stored = held.remove(&id);
-            Opened::new(stored.unwrap_or_else(|| StoredDocument::new(&app.vault, &document.key)))
-        });
-    }
-    waited(tx, &mut documents).await?;
-    let mut wanted = Wanted::default();
-    for document in arrived() {
-        if let Some(opened) = documents.get(&document.key.document()) {
-            let candidates = document.changes.iter().map(|change| &change.candidate);
-            wanted.add(opened, candidates.chain(opened.waited.values()));
-        }
-    }
-    wanted.read(tx, &mut documents).await?;
-    Ok(documents)
-}
-
-/// Reads what waits in these documents.
-async fn waited(
-    tx: &mut Tx,
-    documents: &mut BTreeMap<DocumentId, Opened<'_>>,
-) -> Result<(), sqlx::Error> {
-    for (id, opened) in documents
-        .iter_mut()
-        .filter(|(_, opened)| opened.stored.waits)
-    {
-        let rows = sqlx::query(
-            "select hash, actor, seq, deps from change where document_id = $1 and state = 'waiting'",
-        )
-        .bind(id.to_string())
-        .fetch_all(&mut **tx)
-        .await?;
-        for row in rows {
-            let candidate = Candidate {
-                hash: parsed(&row, "hash")?,
-                actor: row.get::<String, _>(1).into_bytes(),
-                seq: row.get::<i64, _>(2).unsigned_abs(),
-                deps: stored::parse_hashes(&row.get::<String, _>(3)),
-            };
-            opened.waited.insert(candidate.hash, candidate);
-        }
-    }
-    Ok(())
-}
-
-/// What has to be looked up: hashes that may be held, and actors. Of a document that has no row yet, nothing.
-#[derive(Default)]
-struct Wanted {
-    hashes: BTreeSet<(DocumentId, Sha256)>,
-    actors: BTreeSet<(DocumentId, Vec<u8>)>,
-}
-
-impl Wanted {
-    fn add<'c>(&mut self, opened: &Opened<'_>, candidates: impl Iterator<Item = &'c Candidate>) {
-        if opened.stored.is_new() {
-            return;
-        }
-        let id = opened.stored.key.document();
-        for candidate in candidates {
-            self.actors.insert((id, candidate.actor.clone()));
-            let hashes = candidate.deps.iter().chain([&candidate.hash]);
-            let unknown = hashes.filter(|hash| !opened.known.held.contains(hash));
-            self.hashes.extend(unknown.map(|hash| (id, *hash)));
-        }
-    }
-
-    async fn read(
-        self,
-        tx: &mut Tx,
-        documents: &mut BTreeMap<DocumentId, Opened<'_>>,
-    ) -> Result<(), sqlx::Error> {
-        let mut held = Insert::new(
-            "with wanted (document_id, hash) as (values",
-            2,
-            ") select distinct c.document_id, c.hash from wanted w \
-             join change c on c.document_id = w.document_id and c.hash = w.hash where c.state <> 'waiting'",
-        );
-        for (id, hash) in self.hashes {
-            held.push([Value::text(id), Value::text(hash)]);
-        }
-        for row in held.fetch(tx).await? {
-            if let Some(opened) = documents.get_mut(&parsed(&row, "document_id")?) {
-                opened.known.held.insert(parsed(&row, "hash")?);
-            }
-        }
-        let mut newest = Insert::new(
-            "with wanted (document_id, actor) as (values",
-            2,
-            ") select distinct c.document_id, c.actor, c.seq, c.hash from wanted w \
-             join change c on c.document_id = w.document_id and c.actor = w.actor and c.state <> 'waiting' \
-             and c.seq = (select max(n.seq) from change n \
-             where n.document_id = w.document_id and n.actor = w.actor and n.state <> 'waiting')",
-        );
-        for (id, actor) in self.actors {
-            let actor = String::from_utf8_lossy(&actor).into_owned();
-            newest.push([Value::text(id), actor.into()]);
-        }
-        for row in newest.fetch(tx).await? {
-            if let Some(opened) = documents.get_mut(&parsed(&row, "document_id")?) {
-                let newest = (row.get::<i64, _>(2).unsigned_abs(), parsed(&row, "hash")?);
-                let actor = row.get::<String, _>(1).into_bytes();
-                opened.known.newest.insert(actor, newest);
-            }
-        }
-        Ok(())
-    }
-}
-
 impl<'a> Opened<'a> {
-    fn new(stored: StoredDocument) -> Self {
+    pub(super) fn new(stored: StoredDocument) -> Self {
         let births: Vec<Sha256> = birth(&stored.key)
             .into_iter()
             .map(|change| change.hash)

@@ -1,12 +1,18 @@
-//! Receipts: the server's signature under "this is held whole", given in the transaction that made it so.
+//! Receipts: the server's signature under "this is held whole". What they say is read in the transaction that made it so; they are
+//! signed once it is on the disk, outside of it: nobody waits for a lock while a key works, and what was rolled back was never
+//! signed.
 
 use super::PreparedPush;
-use crate::{app::App, database::Tx, ledger::Ledger};
+use crate::{
+    insert::{Insert, Value},
+    ledger::Ledger,
+    round::{Answers, Asked, Round},
+    row::parsed,
+};
 use kieumau_core::{
     hash::Sha256,
     id::{DocumentId, UnitId},
     receipt::Receipt,
-    wire::Pushed,
 };
 use sqlx::Row as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,94 +20,141 @@ use std::collections::{BTreeMap, BTreeSet};
 /// In which leaf the changes stand that this transaction accepted: nobody needs to look them up.
 pub(super) type Placed = BTreeMap<(UnitId, DocumentId, Sha256), u64>;
 
-/// Signs a receipt for every asked document that is held whole; names the attachments that are not.
-pub(super) async fn sign(
-    app: &App,
-    tx: &mut Tx,
-    ledger: &Ledger,
-    placed: &Placed,
-    push: &PreparedPush,
-    answer: &mut Pushed,
-    now_ms: i64,
-) -> Result<(), sqlx::Error> {
-    let Some(phone) = push.carrier else {
-        return Ok(());
-    };
-    let head = ledger.head(now_ms);
-    for asked in &push.receipts {
-        let mut newest = 0;
-        let mut whole = !asked.heads.is_empty();
-        for hash in &asked.heads {
-            let leaf = match placed.get(&(push.unit, asked.document, *hash)) {
-                Some(leaf) => Some(*leaf),
-                None => leaf_of(tx, push.unit, asked.document, *hash).await?,
-            };
-            match leaf {
-                Some(leaf) => newest = newest.max(leaf),
-                None => whole = false,
-            }
-        }
-        for sha256 in &asked.attachments {
-            let row = sqlx::query("select leaf from attachment where unit_id = $1 and sha256 = $2")
-                .bind(push.unit.to_string())
-                .bind(sha256.to_string())
-                .fetch_optional(&mut **tx)
-                .await?;
-            match row {
-                Some(row) => newest = newest.max(row.get::<i64, _>(0).unsigned_abs()),
-                None => {
-                    whole = false;
-                    answer.missing_attachments.push(*sha256);
-                }
-            }
-        }
-        if !whole {
-            continue;
-        }
-        let sorted = |hashes: &[Sha256]| {
-            hashes
-                .iter()
-                .copied()
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect()
-        };
-        let receipt = Receipt {
-            document: asked.document,
-            heads: sorted(&asked.heads),
-            attachments: sorted(&asked.attachments),
-            epoch: head.epoch,
-            leaf_index: newest,
-            tree_size: head.size,
-            root: head.root,
-            received_at_ms: now_ms,
-            phone,
-        };
-        let parts = receipt.parts();
-        let signed = parts
-            .iter()
-            .filter_map(|part| part.sign(&app.keys.receipt).ok());
-        answer.receipts.extend(signed);
-    }
-    Ok(())
+/// What was asked about receipts.
+pub(super) struct ReceiptsAsked {
+    leaves: Asked,
+    files: Asked,
 }
 
-/// The leaf in which a change of the unit's document stands; none unless it was accepted.
-async fn leaf_of(
-    tx: &mut Tx,
-    unit: UnitId,
-    document: DocumentId,
-    hash: Sha256,
-) -> Result<Option<u64>, sqlx::Error> {
-    let row = sqlx::query(
-        "select l.position from change c join document d on d.document_id = c.document_id \
-         join leaf l on l.document_id = c.document_id and l.through_number >= c.number \
-         where c.document_id = $1 and c.hash = $2 and d.unit_id = $3 order by l.through_number limit 1",
-    )
-    .bind(document.to_string())
-    .bind(hash.to_string())
-    .bind(unit.to_string())
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(row.map(|row| row.get::<i64, _>(0).unsigned_abs()))
+/// Where in the log that stands which is asked for in these pushes.
+pub(super) struct Standing {
+    placed: Placed,
+    files: BTreeMap<(UnitId, Sha256), u64>,
+}
+
+/// Asks for the leaves of heads that are not among `accepted`, and of attachments.
+pub(super) fn ask(
+    round: &mut Round,
+    pushes: &[&PreparedPush],
+    accepted: &BTreeSet<(UnitId, DocumentId, Sha256)>,
+) -> ReceiptsAsked {
+    let mut leaves = Insert::new(
+        "with wanted (document_id, hash, unit_id) as (values",
+        3,
+        ") select distinct d.unit_id, c.document_id, c.hash, (select l.position from leaf l where l.document_id = c.document_id \
+         and l.through_number >= c.number order by l.through_number limit 1) as position from wanted w \
+         join change c on c.document_id = w.document_id and c.hash = w.hash \
+         join document d on d.document_id = w.document_id and d.unit_id = w.unit_id where c.number is not null",
+    );
+    let mut files = Insert::new(
+        "with wanted (unit_id, sha256) as (values",
+        2,
+        ") select distinct a.unit_id, a.sha256, a.leaf from wanted w \
+         join attachment a on a.unit_id = w.unit_id and a.sha256 = w.sha256",
+    );
+    for push in pushes.iter().filter(|push| push.carrier.is_some()) {
+        let unit = push.unit;
+        for asked in &push.receipts {
+            for hash in &asked.heads {
+                if !accepted.contains(&(unit, asked.document, *hash)) {
+                    leaves.push([
+                        Value::text(asked.document),
+                        Value::text(hash),
+                        Value::text(unit),
+                    ]);
+                }
+            }
+            for sha256 in &asked.attachments {
+                files.push([Value::text(unit), Value::text(sha256)]);
+            }
+        }
+    }
+    ReceiptsAsked {
+        leaves: round.ask(leaves),
+        files: round.ask(files),
+    }
+}
+
+impl ReceiptsAsked {
+    /// Together with what this transaction placed.
+    ///
+    /// # Errors
+    /// `Decode` for a damaged row.
+    pub(super) fn hear(
+        self,
+        answers: &mut Answers,
+        mut placed: Placed,
+    ) -> Result<Standing, sqlx::Error> {
+        for row in answers.take(self.leaves) {
+            if let Some(position) = row.get::<Option<i64>, _>("position") {
+                let change = (
+                    parsed(&row, "unit_id")?,
+                    parsed(&row, "document_id")?,
+                    parsed(&row, "hash")?,
+                );
+                placed.insert(change, position.unsigned_abs());
+            }
+        }
+        let files = answers.take(self.files);
+        let files = files.iter().map(|row| {
+            let file = (parsed(row, "unit_id")?, parsed(row, "sha256")?);
+            Ok((file, row.get::<i64, _>("leaf").unsigned_abs()))
+        });
+        Ok(Standing {
+            placed,
+            files: files.collect::<Result<_, sqlx::Error>>()?,
+        })
+    }
+}
+
+impl Standing {
+    /// A receipt for every document that `push` asks about and that is held whole; and the attachments that are not.
+    pub(super) fn receipts(
+        &self,
+        ledger: &Ledger,
+        push: &PreparedPush,
+        now_ms: i64,
+    ) -> (Vec<Receipt>, Vec<Sha256>) {
+        let (mut receipts, mut missing) = (Vec::new(), Vec::new());
+        let Some(phone) = push.carrier else {
+            return (receipts, missing);
+        };
+        let head = ledger.head(now_ms);
+        for asked in &push.receipts {
+            let placed = |hash| self.placed.get(&(push.unit, asked.document, hash));
+            let filed = |sha256| self.files.get(&(push.unit, sha256));
+            missing.extend(
+                asked
+                    .attachments
+                    .iter()
+                    .filter(|sha256| filed(**sha256).is_none()),
+            );
+            let leaves = asked.heads.iter().map(|hash| placed(*hash));
+            let files = asked.attachments.iter().map(|sha256| filed(*sha256));
+            let newest = leaves
+                .chain(files)
+                .try_fold(0, |newest: u64, leaf| Some(newest.max(*leaf?)));
+            let Some(newest) = newest.filter(|_| !asked.heads.is_empty()) else {
+                continue;
+            };
+            let receipt = Receipt {
+                document: asked.document,
+                heads: sorted(&asked.heads),
+                attachments: sorted(&asked.attachments),
+                epoch: head.epoch,
+                leaf_index: newest,
+                tree_size: head.size,
+                root: head.root,
+                received_at_ms: now_ms,
+                phone,
+            };
+            receipts.extend(receipt.parts());
+        }
+        (receipts, missing)
+    }
+}
+
+fn sorted(hashes: &[Sha256]) -> Vec<Sha256> {
+    let distinct: BTreeSet<Sha256> = hashes.iter().copied().collect();
+    distinct.into_iter().collect()
 }

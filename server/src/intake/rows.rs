@@ -6,28 +6,32 @@ use super::{
 };
 use crate::{
     app::App,
-    database::Tx,
     insert::{Insert, Value},
+    round::Round,
     stored::StoredDocument,
+    vault,
 };
-use kieumau_core::{hash::Sha256, id::PhoneId};
+use kieumau_core::{document::Key, hash::Sha256, id::PhoneId};
 
 /// Writes what became of these documents.
-///
-/// # Errors
-/// What the database says.
-pub(super) async fn store<'a>(
-    tx: &mut Tx,
+pub(super) fn write<'a>(
+    round: &mut Round,
     documents: impl Iterator<Item = &'a Opened<'a>> + Clone,
     now_ms: i64,
-) -> Result<(), sqlx::Error> {
+) {
     let grown = documents.clone().filter(|opened| opened.grown);
-    StoredDocument::store_all(tx, grown.map(|opened| &opened.stored), now_ms).await?;
+    StoredDocument::write_all(round, grown.map(|opened| &opened.stored), now_ms);
     let mut changes = Insert::new(
         "insert into change (document_id, hash, actor, seq, deps, written_at_s, received_at_ms, carrier_phone_id, state, \
          number, bytes) values",
         11,
         "",
+    );
+    let mut ended = Insert::new(
+        "with ended (document_id, hash, number) as (values",
+        3,
+        ") update change set state = 'accepted', number = ended.number from ended \
+         where change.document_id = ended.document_id and change.hash = ended.hash",
     );
     let mut seals = Insert::new(
         "insert into seal (document_id, change_hash, signer, signature) values",
@@ -37,12 +41,7 @@ pub(super) async fn store<'a>(
     for opened in documents {
         let id = opened.stored.key.document();
         for (hash, number) in &opened.ended {
-            sqlx::query("update change set state = 'accepted', number = $1 where document_id = $2 and hash = $3")
-                .bind(*number)
-                .bind(id.to_string())
-                .bind(hash.to_string())
-                .execute(&mut **tx)
-                .await?;
+            ended.push([Value::text(id), Value::text(hash), (*number).into()]);
         }
         for row in opened.rows.values() {
             let candidate = &row.change.candidate;
@@ -76,35 +75,40 @@ pub(super) async fn store<'a>(
             ]);
         }
     }
-    changes.execute(tx).await?;
-    seals.execute(tx).await
+    round.write(ended);
+    round.write(changes);
+    round.write(seals);
 }
 
-/// Keeps refused bytes with their reason, under a key of their own. Never dropped.
-pub(super) async fn quarantine(
+/// Refused bytes are kept with their reason, under a key of their own. Never dropped.
+pub(super) fn quarantine<'a>(
     app: &App,
-    tx: &mut Tx,
-    carrier: Option<PhoneId>,
-    refused: &RefusedChange,
+    round: &mut Round,
+    refused: impl Iterator<Item = (Option<PhoneId>, &'a RefusedChange)>,
     now_ms: i64,
-) -> Result<(), sqlx::Error> {
-    let id = uuid::Uuid::now_v7().to_string();
-    let (key, wrapped) = app.vault.new_key(&id);
-    let nonce = [0; 24];
-    sqlx::query(
+) {
+    let mut rows = Insert::new(
         "insert into quarantine (quarantine_id, unit_id, document_id, hash, reason, carrier_phone_id, received_at_ms, \
-         wrapped_key, bytes) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (hash, reason) do nothing",
-    )
-    .bind(id)
-    .bind(refused.document.as_ref().map(|key| key.unit.to_string()))
-    .bind(refused.document.as_ref().map(|key| key.document().to_string()))
-    .bind(refused.hash.to_string())
-    .bind(refused.refusal.word())
-    .bind(carrier.map(|phone| phone.to_string()))
-    .bind(now_ms)
-    .bind(wrapped)
-    .bind(crate::vault::seal(&key, &nonce, refused.hash.as_bytes(), &refused.bytes))
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+         wrapped_key, bytes) values",
+        9,
+        "on conflict (hash, reason) do nothing",
+    );
+    for (carrier, refused) in refused {
+        let id = uuid::Uuid::now_v7().to_string();
+        let (key, wrapped) = app.vault.new_key(&id);
+        let closed = vault::seal(&key, &[0; 24], refused.hash.as_bytes(), &refused.bytes);
+        let document = refused.document.as_ref();
+        rows.push([
+            id.into(),
+            Value::text_or_null(document.map(|key| key.unit)),
+            Value::text_or_null(document.map(Key::document)),
+            Value::text(refused.hash),
+            refused.refusal.word().into(),
+            Value::text_or_null(carrier),
+            now_ms.into(),
+            wrapped.into(),
+            closed.into(),
+        ]);
+    }
+    round.write(rows);
 }

@@ -56,7 +56,7 @@ impl Listener {
     /// The unit whose feed they may hear of now.
     async fn unit(&self, app: &App) -> Answer<UnitId> {
         match self {
-            Self::Phone(phone) => Ok(token::standing(app, *phone).await?.unit),
+            Self::Phone(phone) => Ok(token::standing(app, *phone).await?.speaks.unit),
             Self::Person(_, headers) => Ok(session::signed_in(app, headers).await?.unit),
         }
     }

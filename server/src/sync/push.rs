@@ -8,7 +8,7 @@ use crate::{
     problem::{Answer, Problem},
     row::parsed,
     sync::pull,
-    token::EnrolledPhone,
+    token::{EnrolledPhone, SealingPhone},
 };
 use axum::{
     body::Bytes,
@@ -35,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const RECEIPT_LIMIT: usize = 10_000;
 
 /// `POST /v1/sync/push`.
-pub async fn push(State(app): State<App>, phone: EnrolledPhone, body: Bytes) -> Answer<Response> {
+pub async fn push(State(app): State<App>, phone: SealingPhone, body: Bytes) -> Answer<Response> {
     let push: Push = minicbor::decode(&body)
         .map_err(|_| Problem::invalid(Invalid::new("push", Rule::Unreadable)))?;
     let changes: usize = push
@@ -47,8 +47,16 @@ pub async fn push(State(app): State<App>, phone: EnrolledPhone, body: Bytes) -> 
         return Err(Problem::invalid(Invalid::new("push", Rule::TooLarge)));
     }
     let after = push.after.clone();
-    let prepared = prepare(&app, phone.phone, phone.unit, push).await?;
-    let mut pushed = app.committer.commit(prepared).await?;
+    let mut keys = Keys::new(&app);
+    keys.add(
+        phone.speaks.phone,
+        &phone.public_key,
+        phone.enrolled_in,
+        false,
+    );
+    let phone = phone.speaks;
+    let prepared = prepare_with(&app, keys, phone.phone, phone.unit, push).await?;
+    let mut pushed = app.committer.commit(prepared).await?.signed(&app);
     if let Some(after) = after {
         pushed.page = page(&app, &phone, &after).await;
     }
@@ -78,6 +86,17 @@ pub async fn prepare(
     unit: UnitId,
     push: Push,
 ) -> Answer<PreparedPush> {
+    prepare_with(app, Keys::new(app), carrier, unit, push).await
+}
+
+/// The same, with `keys` that are known already.
+async fn prepare_with(
+    app: &App,
+    mut keys: Keys,
+    carrier: PhoneId,
+    unit: UnitId,
+    push: Push,
+) -> Answer<PreparedPush> {
     let signers: BTreeSet<PhoneId> = push
         .documents
         .iter()
@@ -87,7 +106,7 @@ pub async fn prepare(
             Signer::Server(_) => None,
         })
         .collect();
-    let keys = Keys::load(app, &signers).await?;
+    keys.load(app, &signers).await?;
     let mut prepared = PreparedPush {
         carrier: Some(carrier),
         unit,
@@ -135,32 +154,43 @@ struct Keys {
 }
 
 impl Keys {
-    async fn load(app: &App, signers: &BTreeSet<PhoneId>) -> Result<Self, sqlx::Error> {
-        let mut phones = BTreeMap::new();
+    /// The server's own.
+    fn new(app: &App) -> Self {
+        let server = app.keys.seal.verifying_key();
+        Self {
+            phones: BTreeMap::new(),
+            server,
+            server_name: jws::fingerprint(&server),
+        }
+    }
+
+    /// One more phone's; none if that is no key.
+    fn add(&mut self, phone: PhoneId, public_key: &[u8], unit: UnitId, revoked: bool) {
+        let key = <[u8; 32]>::try_from(public_key).ok();
+        if let Some(key) = key.and_then(|key| VerifyingKey::from_bytes(&key).ok()) {
+            let standing = Standing { key, unit, revoked };
+            self.phones.insert(phone, standing);
+        }
+    }
+
+    /// Those of these phones that are not known yet.
+    async fn load(&mut self, app: &App, signers: &BTreeSet<PhoneId>) -> Result<(), sqlx::Error> {
         for phone in signers {
+            if self.phones.contains_key(phone) {
+                continue;
+            }
             let row = sqlx::query(
                 "select public_key, revoked_at_ms, unit_id from phone where phone_id = $1",
             )
             .bind(phone.to_string())
             .fetch_optional(&app.database.read)
             .await?;
-            let Some(row) = row else { continue };
-            let key = <[u8; 32]>::try_from(row.get::<Vec<u8>, _>(0)).ok();
-            if let Some(key) = key.and_then(|key| VerifyingKey::from_bytes(&key).ok()) {
-                let standing = Standing {
-                    key,
-                    unit: parsed(&row, "unit_id")?,
-                    revoked: row.get::<Option<i64>, _>(1).is_some(),
-                };
-                phones.insert(*phone, standing);
+            if let Some(row) = row {
+                let revoked = row.get::<Option<i64>, _>(1).is_some();
+                self.add(*phone, row.get(0), parsed(&row, "unit_id")?, revoked);
             }
         }
-        let server = app.keys.seal.verifying_key();
-        Ok(Self {
-            phones,
-            server,
-            server_name: jws::fingerprint(&server),
-        })
+        Ok(())
     }
 
     /// Whether the seal holds and its signer may still speak, about this unit; else why not. Who carries a seal gives it nothing.
