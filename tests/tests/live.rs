@@ -81,7 +81,7 @@ async fn a_phone_that_is_looked_at_has_what_a_colleague_sent_and_stops_when_told
     let (followed, ()) = tokio::join!(ha.follow(SyncOptions::default()), story);
     followed.expect("ended because it was told to");
     let file = &ha.evidence().await.expect("reads")[0];
-    assert_eq!(file.evidence.len(), 2);
+    assert_eq!(file.items.len(), 2);
 }
 
 #[tokio::test]
