@@ -78,12 +78,19 @@ deny: ## Licences, bans and sources of every dependency (builds cargo-deny once,
 	cargo fetch --locked
 	target/tools/bin/cargo-deny --offline check bans licenses sources
 
-bench: assets ## P6, P7, P10 in a release build: ratios, and target/bench.json
+tests/bench/peers/node/node_modules: tests/bench/peers/node/package-lock.json
+	cd tests/bench/peers/node && npm ci --no-audit --no-fund --silent
+	touch $@
+
+peers: tests/bench/peers/node/node_modules ## The servers that `make bench` measures beside ours, by their lock files
+	cargo build --release --locked --manifest-path tests/bench/peers/samod/Cargo.toml
+
+bench: assets peers ## The table of targets beside the peers, and target/bench.json. QUICK=1 in minutes; ONLY="P1 P8 F20 lose" some of it
 	cargo build --release -p kieumau-server
 	cargo build --release -p kieumau-tests --bins
-	KIEUMAU=$(CURDIR)/target/release/kieumau target/release/bench
+	QUICK='$(QUICK)' python3 tests/bench/run.py $(ONLY)
 
 reproject: server ## Rebuilds every projected row of ./data from its documents
 	target/debug/kieumau reproject
 
-.PHONY: help tools assets server phone build bindings demo layers test faults deny bench reproject
+.PHONY: help tools assets server phone build bindings demo layers test faults deny peers bench reproject

@@ -23,7 +23,13 @@ LOGS = ROOT / "target" / "test-logs"
 
 def cargo(text):
     found = re.findall(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", text, re.M)
-    return tuple(sum(int(row[at]) for row in found) for at in range(3)) if found else None
+    if not found:
+        return None
+    passed, failed, ignored = (sum(int(row[at]) for row in found) for at in range(3))
+    # Whether a test can run here is known only while it runs, and libtest has no word for that: it counts as passed what
+    # returned early. Such a test prints a line past libtest, and is taken out of those that passed.
+    skipped = len(set(re.findall(r"SKIPPED: (\w+):", text)))
+    return passed - skipped, failed, ignored + skipped
 
 
 def node(text):
@@ -63,7 +69,7 @@ RUNNERS = [
     ("bindings", "cargo test -p kieumau-bindings", cargo, {}),
     ("server on SQLite and PostgreSQL", "cargo test -p kieumau-server", cargo, {"postgres": True}),
     ("stories on SQLite", "cargo test -p kieumau-tests", cargo, {}),
-    ("stories on PostgreSQL", "cargo test -p kieumau-tests --test stories --test live", cargo,
+    ("stories on PostgreSQL", "cargo test -p kieumau-tests --test stories --test live --test pushes --test dossiers", cargo,
      {"postgres": True, "KIEUMAU_STORY_DATABASE": "postgres"}),
     ("phones killed", "cargo test -p kieumau-tests --test killed -- --nocapture --test-threads=2", cargo, {}),
     ("faults", "cargo test -p kieumau-tests --test faults -- --nocapture --test-threads=2", cargo, {"postgres": True}),
@@ -155,7 +161,15 @@ def run_in(extra, name, command, read, postgres_url):
     return passed, failed, skipped
 
 
+def prove_readers():
+    """A reader that takes what was skipped for passed proves nothing: it is shown one before it is believed."""
+    log = "test a ... SKIPPED: a: no right to mount\nok\ntest b ... ok\n\ntest result: ok. 2 passed; 0 failed; 1 ignored; 0 measured\n"
+    assert cargo(log) == (1, 0, 2), cargo(log)
+    assert cargo("error: could not compile") is None
+
+
 def main():
+    prove_readers()
     LOGS.mkdir(parents=True, exist_ok=True)
     # What "stories on SQLite" holds already runs by its own name only.
     chosen = [runner for runner in RUNNERS if runner[0] in (sys.argv[1:] or {name for name, *_ in RUNNERS} - {"phones killed"})]

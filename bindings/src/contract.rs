@@ -14,7 +14,7 @@
 //!   cancelled sync answers with what it did. What the server refuses is `Invalid` at the field, `NotFound`, or `SignedOut` with a word
 //!   that says what to do (`upgrade-needed`, `server-older`).
 //!   An item says what of it waits and why, and when the right to read it ended; photos have a small picture (`preview`), can wait
-//!   for Wi-Fi, and their copies go by one rule (`let_go`).
+//!   for Wi-Fi, and their copies go by one rule (`let_go`). A fix while the patrol is paused is let go (`Dropped::Paused`).
 
 use kieumau_core::{
     criterion::CriterionNumber,
@@ -337,6 +337,8 @@ pub enum Dropped {
     ImpossibleSpeed,
     /// Hardly moved: expected thinning, nothing to show.
     StandingStill,
+    /// The patrol is paused: nothing says where an officer rests.
+    Paused,
 }
 
 /// What became of a track file.

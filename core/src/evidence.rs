@@ -88,80 +88,54 @@ pub struct NewEvidence {
     pub withdrawn: bool,
 }
 
-impl NewEvidence {
-    fn check(&self) -> Result<(), Invalid> {
+impl Evidence {
+    /// What `new` says, filed with this stamp.
+    fn filed(stamp: Stamp, new: NewEvidence) -> Result<Self, Invalid> {
         let kind = Catalogue::placeholder()
-            .item(List::EvidenceKinds, &self.evidence_kind)
+            .item(List::EvidenceKinds, &new.evidence_kind)
             .ok_or_else(|| Invalid::new("evidence_kind", Rule::Unknown))?;
-        let content = self.content();
-        content.check()?;
+        let filed = Self {
+            evidence_kind: new.evidence_kind,
+            summary: new.summary,
+            document_number: new.document_number,
+            issued_on: new.issued_on,
+            issued_by: new.issued_by,
+            signed_by: new.signed_by,
+            note: new.note,
+            recorded_at_ms: stamp.at_ms,
+            recorded_by: stamp.by,
+            edited_by: None,
+            withdrawn_at_ms: new.withdrawn.then_some(stamp.at_ms),
+        };
+        filed.check()?;
         // An official document has five heads; the summary is the fifth.
-        let absent = content
+        let absent = filed
             .heads()
             .into_iter()
             .find(|(_, head)| head.unwrap_or_default().trim().is_empty());
         match absent {
             Some((field, _)) if kind.official_document => Err(Invalid::new(field, Rule::Required)),
-            _ => Ok(()),
+            _ => Ok(filed),
         }
     }
 
-    fn content(&self) -> Content<'_> {
-        Content {
-            evidence_kind: &self.evidence_kind,
-            summary: &self.summary,
-            document_number: self.document_number.as_deref(),
-            issued_on: self.issued_on.as_deref(),
-            issued_by: self.issued_by.as_deref(),
-            signed_by: self.signed_by.as_deref(),
-            note: self.note.as_deref(),
-        }
-    }
-}
-
-impl Evidence {
-    fn content(&self) -> Content<'_> {
-        Content {
-            evidence_kind: &self.evidence_kind,
-            summary: &self.summary,
-            document_number: self.document_number.as_deref(),
-            issued_on: self.issued_on.as_deref(),
-            issued_by: self.issued_by.as_deref(),
-            signed_by: self.signed_by.as_deref(),
-            note: self.note.as_deref(),
-        }
-    }
-}
-
-/// What a piece of evidence says, in a form being filled in and in a document that came from another phone.
-struct Content<'e> {
-    evidence_kind: &'e str,
-    summary: &'e str,
-    document_number: Option<&'e str>,
-    issued_on: Option<&'e str>,
-    issued_by: Option<&'e str>,
-    signed_by: Option<&'e str>,
-    note: Option<&'e str>,
-}
-
-impl<'e> Content<'e> {
-    /// The rules of each field by itself. What two fields owe each other is asked when filing only: two honest edits that merge
-    /// can break it, and neither may be refused for the other.
+    /// The rules of each field by itself, also for what came from another phone. What two fields owe each other is asked when
+    /// filing only: two honest edits that merge can break it, and neither may be refused for the other.
     fn check(&self) -> Result<(), Invalid> {
         invalid::text(
             "evidence_kind",
-            self.evidence_kind,
+            &self.evidence_kind,
             crate::observation::CODE_LIMIT,
         )?;
         if self.summary.trim().is_empty() {
             return Err(Invalid::new("summary", Rule::Required));
         }
-        invalid::text("summary", self.summary, SUMMARY_LIMIT)?;
-        invalid::text("note", self.note.unwrap_or_default(), NOTE_LIMIT)?;
+        invalid::text("summary", &self.summary, SUMMARY_LIMIT)?;
+        invalid::text("note", self.note.as_deref().unwrap_or_default(), NOTE_LIMIT)?;
         for (field, head) in self.heads() {
             invalid::text(field, head.unwrap_or_default(), REFERENCE_LIMIT)?;
         }
-        match self.issued_on {
+        match &self.issued_on {
             Some(date) if date.parse::<jiff::civil::Date>().is_err() => {
                 Err(Invalid::new("issued_on", Rule::Malformed))
             }
@@ -169,12 +143,12 @@ impl<'e> Content<'e> {
         }
     }
 
-    fn heads(&self) -> [(&'static str, Option<&'e str>); 4] {
+    fn heads(&self) -> [(&'static str, Option<&str>); 4] {
         [
-            ("document_number", self.document_number),
-            ("issued_on", self.issued_on),
-            ("issued_by", self.issued_by),
-            ("signed_by", self.signed_by),
+            ("document_number", self.document_number.as_deref()),
+            ("issued_on", self.issued_on.as_deref()),
+            ("issued_by", self.issued_by.as_deref()),
+            ("signed_by", self.signed_by.as_deref()),
         ]
     }
 }
@@ -185,24 +159,9 @@ impl EvidenceFile {
     /// # Errors
     /// The first rule that `new` breaks, with its field.
     pub fn file(&mut self, stamp: Stamp, new: NewEvidence) -> Result<EvidenceId, Invalid> {
-        new.check()?;
+        let filed = Evidence::filed(stamp, new)?;
         let id = EvidenceId::fresh(stamp.at_ms, stamp.random);
-        self.items.insert(
-            id,
-            Evidence {
-                evidence_kind: new.evidence_kind,
-                summary: new.summary,
-                document_number: new.document_number,
-                issued_on: new.issued_on,
-                issued_by: new.issued_by,
-                signed_by: new.signed_by,
-                note: new.note,
-                recorded_at_ms: stamp.at_ms,
-                recorded_by: stamp.by,
-                edited_by: None,
-                withdrawn_at_ms: new.withdrawn.then_some(stamp.at_ms),
-            },
-        );
+        self.items.insert(id, filed);
         Ok(id)
     }
 
@@ -211,22 +170,22 @@ impl EvidenceFile {
     /// # Errors
     /// `Unknown` at `evidence` if there is none of that id; the rules of `new`.
     pub fn edit(&mut self, stamp: Stamp, id: EvidenceId, new: NewEvidence) -> Result<(), Invalid> {
-        new.check()?;
+        let filed = Evidence::filed(stamp, new)?;
         let item = self
             .items
             .get_mut(&id)
             .ok_or_else(|| Invalid::new("evidence", Rule::Unknown))?;
-        item.evidence_kind = new.evidence_kind;
-        item.summary = new.summary;
-        item.document_number = new.document_number;
-        item.issued_on = new.issued_on;
-        item.issued_by = new.issued_by;
-        item.signed_by = new.signed_by;
-        item.note = new.note;
-        item.withdrawn_at_ms = new
-            .withdrawn
-            .then(|| item.withdrawn_at_ms.unwrap_or(stamp.at_ms));
-        item.edited_by = Some(stamp.by);
+        // Who filed it and when stays, and so does the time at which it was withdrawn first.
+        let withdrawn_at_ms = filed
+            .withdrawn_at_ms
+            .map(|now_ms| item.withdrawn_at_ms.unwrap_or(now_ms));
+        *item = Evidence {
+            recorded_at_ms: item.recorded_at_ms,
+            recorded_by: item.recorded_by,
+            edited_by: Some(stamp.by),
+            withdrawn_at_ms,
+            ..filed
+        };
         Ok(())
     }
 
@@ -259,7 +218,7 @@ impl EvidenceFile {
     /// The first broken rule.
     pub fn check(&self) -> Result<(), Invalid> {
         for item in self.items.values() {
-            item.content().check()?;
+            item.check()?;
         }
         self.attachments.values().try_for_each(Attachment::check)
     }

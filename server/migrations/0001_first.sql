@@ -196,6 +196,7 @@ create table attachment (
     received_from text,                -- phone
     leaf bigint not null,
     thumbnail text not null,           -- 'waiting', 'made', 'none'
+    thumbnail_after_ms bigint not null default 0, -- not tried again before: its original could not be read
     primary key (unit_id, sha256)
 );
 

@@ -5,7 +5,7 @@ use crate::{
     checker::Checker,
     clock,
     committer::Committer,
-    database::Database,
+    database::{self, Database},
     keys::Keys,
     ledger,
     live::Live,
@@ -76,7 +76,26 @@ pub struct App {
 /// Why the server did not open.
 pub type OpenError = Box<dyn std::error::Error + Send + Sync>;
 
+/// A command was given data on which no server ever ran: a folder, or a database beside its folder.
+#[derive(Debug, thiserror::Error)]
+#[error("no server ever ran on {0}")]
+pub struct NoServer(pub String);
+
 impl App {
+    /// Opens what a server was started on before. Administration uses this: a mistyped folder must not become a second server.
+    ///
+    /// # Errors
+    /// [`NoServer`]; what the disk or the database says.
+    pub async fn reopen(config: Config) -> Result<Self, OpenError> {
+        let url = config.database_url.as_deref();
+        if !config.data.is_dir() || !database::was_served(url, &config.data).await? {
+            let beside = url.map_or("", |_| " + DATABASE_URL");
+            let what = format!("{}{beside}", config.data.display());
+            return Err(NoServer(what).into());
+        }
+        Self::open(config).await
+    }
+
     /// Opens everything under `config.data`, and begins the log if there is none.
     ///
     /// # Errors
@@ -156,6 +175,34 @@ async fn sweep(app: App) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_mistyped_folder_does_not_become_a_second_server() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = |data: &str| Config {
+            data: folder.path().join(data),
+            database_url: None,
+            attachments_url: None,
+            public_url: String::new(),
+            pins: Vec::new(),
+        };
+        drop(App::open(config("data")).await.expect("the first start"));
+        std::fs::create_dir(folder.path().join("empty")).expect("a folder");
+        std::fs::create_dir(folder.path().join("bare")).expect("a folder");
+        // A database without a server: nobody ever migrated it.
+        std::fs::write(folder.path().join("bare/kieumau.db"), b"").expect("a file");
+        for mistyped in ["dta", "empty", "bare"] {
+            let refused = App::reopen(config(mistyped)).await.expect_err("no server");
+            assert!(refused.is::<NoServer>(), "{mistyped}: {refused}");
+        }
+        assert!(!folder.path().join("dta").exists());
+        let left = std::fs::read_dir(folder.path().join("empty")).expect("a folder");
+        assert_eq!(left.count(), 0);
+        App::reopen(config("data")).await.expect("reopens");
+        // The twin: what opens without asking makes a server of it.
+        App::open(config("dta")).await.expect("opens");
+        assert!(folder.path().join("dta/master.key").exists());
+    }
 
     #[tokio::test]
     async fn a_server_that_lost_its_master_key_does_not_open_and_makes_none() {

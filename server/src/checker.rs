@@ -6,6 +6,7 @@
 use crate::{
     app::App,
     attachment::thumbnail,
+    clock,
     database::Tx,
     feed,
     projection::{self, Projected, Rows},
@@ -132,7 +133,11 @@ pub async fn round(app: &App) -> Result<usize, sqlx::Error> {
     }
     done += check_together(app, &together).await;
     // One picture at a time: text does not wait for pictures.
-    if let Some((unit, sha256)) = thumbnail::pending_thumbnails(app).await?.into_iter().next() {
+    if let Some((unit, sha256)) = thumbnail::pending_thumbnails(app, clock::now_ms())
+        .await?
+        .into_iter()
+        .next()
+    {
         done += usize::from(picture(app, unit, sha256).await);
     }
     Ok(done)
@@ -157,13 +162,17 @@ async fn check_together(app: &App, ids: &[DocumentId]) -> usize {
     done
 }
 
-/// Makes one thumbnail; false if it stays waiting, which the next look tries again.
+/// Makes one thumbnail; false if it stays waiting. One whose original cannot be read is put off: that says nothing about the
+/// picture.
 async fn picture(app: &App, unit: UnitId, sha256: Sha256) -> bool {
     let original = match thumbnail::original(app, unit, sha256).await {
         Ok(original) => original,
         Err(problem) => {
             problem.log();
-            Vec::new()
+            if let Err(error) = thumbnail::put_off(app, unit, sha256, clock::now_ms()).await {
+                tracing::error!(cause = %error, "a thumbnail could not be put off; it is tried again");
+            }
+            return false;
         }
     };
     let made = match app.workers.run(&Job::Thumbnail(Bytes(original))).await {

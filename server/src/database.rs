@@ -4,7 +4,7 @@
 //! pool for both. What a transaction writes is one story: the record, its audit row, its log leaf.
 
 use sqlx::{
-    AnyPool, Connection as _, Row as _, Transaction,
+    AnyConnection, AnyPool, Connection as _, Row as _, Transaction,
     any::{Any, AnyPoolOptions},
 };
 use std::path::Path;
@@ -45,6 +45,35 @@ pub fn backend(tx: &Tx) -> Backend {
         Backend::Postgres
     } else {
         Backend::Sqlite
+    }
+}
+
+/// Whether a server was ever started on the database at `url`, or on SQLite in `folder`. Makes and migrates nothing.
+///
+/// # Errors
+/// What the database says.
+pub async fn was_served(url: Option<&str>, folder: &Path) -> Result<bool, sqlx::Error> {
+    sqlx::any::install_default_drivers();
+    let file = folder.join("kieumau.db");
+    let url = match url {
+        Some(url) => url.to_owned(),
+        None if file.exists() => format!("sqlite://{}?mode=rw", file.display()),
+        None => return Ok(false),
+    };
+    let mut connection = AnyConnection::connect(&url).await?;
+    // A server makes its keys at its first start.
+    let keys = sqlx::query("select count(*) from server_key")
+        .fetch_one(&mut connection)
+        .await;
+    match keys {
+        Ok(row) => Ok(row.try_get::<i64, _>(0)? > 0),
+        // No such table, in the words of SQLite and of PostgreSQL.
+        Err(sqlx::Error::Database(cause))
+            if matches!(cause.code().as_deref(), Some("1" | "42P01")) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     app::{App, OpenError},
+    command::failure::Failure,
     password,
     person::{self, FirstPassword, NewPerson},
     problem::Problem,
@@ -81,13 +82,26 @@ const MERGED: Date = date(2025, 7, 1);
 pub async fn set_up(app: &App, nights: u16) -> Result<Ward, OpenError> {
     let units = unit::list(app).await.map_err(failed)?;
     if units.iter().any(|unit| !unit.sample) {
-        return Err("this data holds a real ward: the demo takes a folder of its own".into());
+        return Err(real_ward().into());
     }
     if units.is_empty() {
         create(app, nights).await
     } else {
         again(app).await
     }
+}
+
+fn real_ward() -> Failure {
+    Failure::new(
+        (
+            "Dữ liệu ở đây là của một phường thật.",
+            "The data here is of a real ward.",
+        ),
+        (
+            "Chạy bản thử ở một thư mục riêng: --data ./data/demo. Máy chủ thật chạy bằng `kieumau serve`.",
+            "Give the demo a folder of its own: --data ./data/demo. The real server runs by `kieumau serve`.",
+        ),
+    )
 }
 
 async fn create(app: &App, nights: u16) -> Result<Ward, OpenError> {
@@ -199,6 +213,5 @@ async fn again(app: &App) -> Result<Ward, OpenError> {
 }
 
 fn failed(problem: Problem) -> OpenError {
-    problem.log();
-    problem.word().into()
+    Failure::from(problem).into()
 }

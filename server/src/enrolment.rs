@@ -221,7 +221,7 @@ async fn enrol(State(app): State<App>, body: Bytes) -> Answer<Response> {
 
 /// Why a code is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
+pub(crate) enum Refusal {
     Unknown,
     Used,
     Expired,
@@ -229,7 +229,16 @@ enum Refusal {
 }
 
 impl Refusal {
-    const fn word(self) -> &'static str {
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Unknown,
+        Self::Used,
+        Self::Expired,
+        Self::PersonDisabled,
+    ];
+
+    /// The stable word, in the problem and in the audit.
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Unknown => "code-unknown",
             Self::Used => "code-used",

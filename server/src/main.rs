@@ -50,16 +50,8 @@ mod vault;
 mod version;
 mod worker;
 
-use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let command = command::Command::parse();
-    match command.run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("kieumau: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::run(std::env::args_os().collect())
 }

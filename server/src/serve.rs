@@ -4,7 +4,9 @@
 
 use crate::{
     app::{self, App, OpenError},
-    attachment, clock, enrolment,
+    attachment, clock,
+    command::failure::Failure,
+    enrolment,
     live::Live,
     pages,
     problem::{Answer, Problem},
@@ -56,9 +58,7 @@ impl Listen {
     /// What the system says; a sentence for a way that could be listened to, or that phones could not follow.
     pub async fn bind(self, data: &Path) -> Result<Bound, OpenError> {
         let tls = self.speaks_tls()?;
-        let listener = TcpListener::bind(self.address)
-            .await
-            .map_err(|error| format!("{}: {error}", self.address))?;
+        let listener = TcpListener::bind(self.address).await?;
         let address = listener.local_addr()?;
         let scheme = if tls { "https" } else { "http" };
         let url = self
@@ -95,10 +95,10 @@ impl Listen {
     fn speaks_tls(&self) -> Result<bool, OpenError> {
         let asked = self.tls || self.files.is_some();
         if self.behind_proxy && asked {
-            return Err("TLS is spoken here or by the proxy in front: say --behind-proxy, or --tls… without it".into());
+            return Err(two_that_speak_tls().into());
         }
         if self.public_url.is_none() && (self.behind_proxy || self.address.ip().is_unspecified()) {
-            return Err("phones and people must be told how this server is reached: say --public-url https://…".into());
+            return Err(no_public_url().into());
         }
         Ok(asked || !(self.behind_proxy || self.address.ip().is_loopback()))
     }
@@ -109,13 +109,13 @@ fn check_reach(url: &str, pins: &[Sha256]) -> Result<(), OpenError> {
     let host = host(url)?;
     let loopback = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
     if url.starts_with("http://") && !loopback {
-        return Err(format!("phones speak plain HTTP to their own machine only, not to {url}: the public URL must be https://…").into());
+        return Err(in_the_clear(url).into());
     }
     if url.starts_with("https://") && pins.is_empty() {
-        return Err("phones hold the server to its TLS key: give the proxy's with --pin; `kieumau tls pin FILE` prints the pin of a certificate".into());
+        return Err(no_pin().into());
     }
     if pins.len() > PINS {
-        return Err(format!("phones remember {PINS} keys at most").into());
+        return Err(too_many_pins().into());
     }
     Ok(())
 }
@@ -125,8 +125,87 @@ fn host(url: &str) -> Result<String, OpenError> {
     let uri: Option<Uri> = url.parse().ok();
     let web = uri.filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
     let host = web.as_ref().and_then(Uri::host);
-    let host = host.ok_or_else(|| format!("{url}: not the URL of a server, https://HOST:PORT"))?;
+    let host = host.ok_or_else(|| not_a_url(url))?;
     Ok(host.trim_matches(['[', ']']).to_owned())
+}
+
+fn no_public_url() -> Failure {
+    Failure::new(
+        (
+            "Sau một proxy, hoặc nghe ở mọi địa chỉ, máy chủ không tự biết điện thoại liên lạc với nó ở đâu.",
+            "Behind a proxy, or on every address, the server cannot know where phones reach it.",
+        ),
+        (
+            "Thêm --public-url https://TÊN_MÁY:CỔNG: địa chỉ này nằm trong mã cấp cho thiết bị.",
+            "Add --public-url https://HOST:PORT: this address goes into the codes for phones.",
+        ),
+    )
+}
+
+fn two_that_speak_tls() -> Failure {
+    Failure::new(
+        (
+            "TLS hoặc do máy chủ này, hoặc do proxy phía trước, không cả hai.",
+            "TLS is spoken by this server or by the proxy in front, not by both.",
+        ),
+        (
+            "Bỏ --behind-proxy, hoặc bỏ các tùy chọn --tls.",
+            "Leave out --behind-proxy, or the options --tls.",
+        ),
+    )
+}
+
+fn in_the_clear(url: &str) -> Failure {
+    Failure::new(
+        (
+            format!(
+                "Điện thoại không liên lạc với {url}: ngoài máy này, không dữ liệu nào đi qua mạng mà không mã hóa."
+            ),
+            format!(
+                "No phone talks to {url}: beyond this machine nothing crosses a network in the clear."
+            ),
+        ),
+        (
+            "Dùng --public-url https://TÊN_MÁY:CỔNG.",
+            "Use --public-url https://HOST:PORT.",
+        ),
+    )
+}
+
+fn no_pin() -> Failure {
+    Failure::new(
+        (
+            "Điện thoại chỉ tin máy chủ theo khóa TLS, mà khóa của proxy chưa được nêu.",
+            "Phones hold the server to its TLS key, and the proxy's was not given.",
+        ),
+        (
+            "Thêm --pin với dấu khóa mà `kieumau tls pin CHỨNG_CHỈ.pem` in ra.",
+            "Add --pin with what `kieumau tls pin CERTIFICATE.pem` prints.",
+        ),
+    )
+}
+
+fn too_many_pins() -> Failure {
+    Failure::new(
+        (
+            format!("Điện thoại nhớ nhiều nhất {PINS} khóa TLS."),
+            format!("Phones remember {PINS} TLS keys at most."),
+        ),
+        ("Bớt --pin.", "Give fewer --pin."),
+    )
+}
+
+fn not_a_url(url: &str) -> Failure {
+    Failure::new(
+        (
+            format!("“{url}” không phải địa chỉ của một máy chủ."),
+            format!("“{url}” is not the address of a server."),
+        ),
+        (
+            "Viết theo dạng https://TÊN_MÁY:CỔNG.",
+            "Write it as https://HOST:PORT.",
+        ),
+    )
 }
 
 /// Everything the server answers.

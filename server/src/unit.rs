@@ -254,26 +254,32 @@ pub async fn find(app: &App, unit: UnitId) -> Answer<Option<Unit>> {
     Ok(row.as_ref().map(Unit::read).transpose()?)
 }
 
+/// Every unit that links lead to, out of the column where one stands into the other.
+macro_rules! linked {
+    ($here:literal, $there:literal) => {
+        // `union` without `all` ends on a circle too.
+        concat!(
+            "with recursive linked (unit_id) as (select ",
+            $there,
+            " from unit_link where ",
+            $here,
+            " = $1 \
+             union select link.",
+            $there,
+            " from unit_link link join linked on link.",
+            $here,
+            " = linked.unit_id) \
+             select unit_id from linked order by unit_id"
+        )
+    };
+}
+
 /// What `unit` became, and what that became, and so on; not itself.
 ///
 /// # Errors
 /// What the database says.
 pub async fn successors(app: &App, unit: UnitId) -> Answer<Vec<UnitId>> {
-    // `union` without `all` ends on a circle too.
-    let rows = sqlx::query(
-        "with recursive later (unit_id) as ( \
-             select to_unit_id from unit_link where from_unit_id = $1 \
-             union \
-             select link.to_unit_id from unit_link link join later on link.from_unit_id = later.unit_id \
-         ) select unit_id from later order by unit_id",
-    )
-    .bind(unit.to_string())
-    .fetch_all(&app.database.read)
-    .await?;
-    Ok(rows
-        .iter()
-        .map(|row| parsed(row, "unit_id"))
-        .collect::<Result<_, _>>()?)
+    walk(app, unit, linked!("from_unit_id", "to_unit_id")).await
 }
 
 /// What went into `unit`, and what went into that, and so on; not itself. Its feeds are read with the unit's own.
@@ -281,16 +287,14 @@ pub async fn successors(app: &App, unit: UnitId) -> Answer<Vec<UnitId>> {
 /// # Errors
 /// What the database says.
 pub async fn predecessors(app: &App, unit: UnitId) -> Answer<Vec<UnitId>> {
-    let rows = sqlx::query(
-        "with recursive earlier (unit_id) as ( \
-             select from_unit_id from unit_link where to_unit_id = $1 \
-             union \
-             select link.from_unit_id from unit_link link join earlier on link.to_unit_id = earlier.unit_id \
-         ) select unit_id from earlier order by unit_id",
-    )
-    .bind(unit.to_string())
-    .fetch_all(&app.database.read)
-    .await?;
+    walk(app, unit, linked!("to_unit_id", "from_unit_id")).await
+}
+
+async fn walk(app: &App, unit: UnitId, sql: &'static str) -> Answer<Vec<UnitId>> {
+    let rows = sqlx::query(sql)
+        .bind(unit.to_string())
+        .fetch_all(&app.database.read)
+        .await?;
     Ok(rows
         .iter()
         .map(|row| parsed(row, "unit_id"))

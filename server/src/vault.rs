@@ -8,7 +8,10 @@ use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
 };
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 use zeroize::Zeroizing;
 
 /// A key of 32 bytes that is wiped when dropped.
@@ -18,6 +21,20 @@ pub type Key = Zeroizing<[u8; 32]>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the bytes at rest do not open: changed, or under another key")]
 pub struct Sealed;
+
+/// Why the master key is not in hand.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The file is not there, and the database was sealed under what it held.
+    #[error("{} is missing, and the database was sealed under it", .0.display())]
+    Lost(PathBuf),
+    /// The file does not hold 32 bytes.
+    #[error("{} does not hold 32 bytes", .0.display())]
+    Cut(PathBuf),
+    /// The file can be neither read nor made.
+    #[error("{} can be neither read nor made", .0.display())]
+    Disk(PathBuf, #[source] io::Error),
+}
 
 /// Wraps and unwraps keys.
 pub struct Vault {
@@ -36,41 +53,22 @@ impl Vault {
     /// key is never made anew: it would open nothing, and the next backup would save the wrong one.
     ///
     /// # Errors
-    /// What the disk says; `InvalidData` if the file does not hold 32 bytes. A key is never replaced.
-    pub fn open(folder: &Path, first: bool) -> io::Result<Self> {
-        use std::os::unix::fs::OpenOptionsExt as _;
+    /// See [`VaultError`]. A key is never replaced.
+    pub fn open(folder: &Path, first: bool) -> Result<Self, VaultError> {
         let path = folder.join("master.key");
         if !first && !path.exists() {
-            let text = format!(
-                "{} is missing, and the database was sealed under it: put it back from its backup; nothing was written",
-                path.display()
-            );
-            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+            return Err(VaultError::Lost(path));
         }
-        match std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-        {
-            Ok(mut file) => {
-                io::Write::write_all(&mut file, fresh_key().as_ref())?;
-                file.sync_all()?;
-                std::fs::File::open(folder)?.sync_all()?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+        let bytes = match make_or_read(folder, &path) {
+            Ok(bytes) => bytes,
+            Err(error) => return Err(VaultError::Disk(path, error)),
+        };
+        match bytes.as_slice().try_into() {
+            Ok(master) => Ok(Self {
+                master: Zeroizing::new(master),
+            }),
+            Err(_) => Err(VaultError::Cut(path)),
         }
-        let bytes = Zeroizing::new(std::fs::read(&path)?);
-        let master = bytes.as_slice().try_into().map_err(|_| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                "master.key does not hold 32 bytes",
-            )
-        })?;
-        Ok(Self {
-            master: Zeroizing::new(master),
-        })
     }
 
     /// A fresh key and its wrapped form for `name` (an id: a wrapped key opens under its own name only).
@@ -108,6 +106,26 @@ impl Vault {
             bytes.as_slice().try_into().map_err(|_| Sealed)?,
         ))
     }
+}
+
+/// What the key's file holds; a fresh key if there is no such file.
+fn make_or_read(folder: &Path, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    match std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Ok(mut file) => {
+            io::Write::write_all(&mut file, fresh_key().as_ref())?;
+            file.sync_all()?;
+            std::fs::File::open(folder)?.sync_all()?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    std::fs::read(path).map(Zeroizing::new)
 }
 
 /// 32 fresh random bytes.
@@ -182,7 +200,8 @@ mod tests {
                 .is_err()
         );
         std::fs::write(one.path().join("master.key"), b"cut").expect("a cut key");
-        assert!(Vault::open(one.path(), true).is_err());
+        let cut = Vault::open(one.path(), true);
+        assert!(matches!(cut, Err(VaultError::Cut(_))), "{cut:?}");
         assert_eq!(
             std::fs::read(one.path().join("master.key")).expect("still there"),
             b"cut"
@@ -193,7 +212,7 @@ mod tests {
     fn a_lost_master_key_is_said_and_none_is_made() {
         let folder = tempfile::tempdir().expect("a folder");
         let lost = Vault::open(folder.path(), false);
-        assert_eq!(lost.err().map(|e| e.kind()), Some(io::ErrorKind::NotFound));
+        assert!(matches!(lost, Err(VaultError::Lost(_))), "{lost:?}");
         assert!(!folder.path().join("master.key").exists());
         Vault::open(folder.path(), true).expect("the first start makes one");
         Vault::open(folder.path(), false).expect("it is there");

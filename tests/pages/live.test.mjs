@@ -83,7 +83,7 @@ test("another patrol's change says nothing on this one's page", async () => {
     await page.goto("/patrols");
     await page.getByText("Ca yên").waitFor();
     await page.goto(`/patrols/${patrol}`);
-    const asked = page.waitForResponse((answer) => answer.url().endsWith(`/live/patrols/${patrol}`));
+    const asked = page.waitForResponse((answer) => answer.url().endsWith(`/live/${patrol}`));
     await an.ask({ do: "start", title: "Ca ở nơi khác" });
     await an.ask({ do: "sync", tries: 1 });
     assert.equal((await asked).status(), 200);

@@ -1,7 +1,24 @@
 //! Where the binaries under test lie. The server's is built apart (`-p kieumau-server`): linked into one build with the phone's
 //! core, it would get the phone's SQLCipher.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use tokio::process::Command;
+
+/// The core that servers run on while benchmarks measure; the clients have the other.
+const SERVERS_CORE: &str = "KIEUMAU_SERVERS_CORE";
+
+/// A command that runs `program`, on the servers' core if the variable names one.
+#[must_use]
+pub fn on_the_servers_core(program: &Path) -> Command {
+    match std::env::var_os(SERVERS_CORE) {
+        Some(core) => {
+            let mut command = Command::new("taskset");
+            command.arg("-c").arg(core).arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
+}
 
 /// The server's binary: `KIEUMAU`, or where `make` builds it.
 ///

@@ -1,5 +1,6 @@
 //! A small disk of its own, to be filled. Where the system lets nobody mount there is none, and the test says that it is skipped.
 
+use crate::trial;
 use std::{
     fs::File,
     io::Write as _,
@@ -14,20 +15,22 @@ pub struct SmallDisk(PathBuf);
 pub struct Ballast(PathBuf);
 
 impl SmallDisk {
-    /// A disk of so many megabytes at `at`; none where nobody may mount.
+    /// A disk of so many megabytes at `at`, for `test`; none where nobody may mount, and then the test is said to be skipped.
     ///
     /// # Panics
     /// When the folder cannot be made.
     #[must_use]
-    pub fn mount(at: &Path, megabytes: u32) -> Option<Self> {
+    pub fn mount(test: &str, at: &Path, megabytes: u32) -> Option<Self> {
         std::fs::create_dir_all(at).expect("a folder");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"])
             .arg(at)
             .status();
-        mounted
-            .is_ok_and(|status| status.success())
-            .then(|| Self(at.to_owned()))
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(at.to_owned()));
+        }
+        trial::skipped(test, "no right to mount a small disk");
+        None
     }
 
     /// Takes all the room but for about `free_bytes`.

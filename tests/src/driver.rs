@@ -16,6 +16,7 @@ use kieumau_core::{
     wire::{self, ChangeOutcome, Pulled, Push, Pushed, PushedDocument, ReceiptRequest, WireKey},
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header::CONTENT_TYPE};
+use std::time::Instant;
 
 /// Changes of one patrol: the size of the project's *patrol document*.
 pub const CHANGES_PER_PATROL: usize = 32;
@@ -29,7 +30,8 @@ pub struct Driver {
     pub key: SigningKey,
     /// Who it is.
     pub enrolled: Enrolled,
-    token: AccessToken,
+    enrolled_at: Instant,
+    token: String,
 }
 
 impl Driver {
@@ -53,27 +55,40 @@ impl Driver {
         let body = serde_json::to_vec(&new).expect("JSON");
         let body = post(&http, &format!("{url}{PHONES}"), "application/json", body).await;
         let enrolled: Enrolled = serde_json::from_slice(&body).expect("an enrolment");
-        let now_s = enrolled.server_time_ms.div_euclid(1_000);
-        let assertion = Assertion::new(enrolled.phone, now_s, rand::random());
-        let jwt = jws::sign(&key, ASSERTION_TYP, &enrolled.phone.to_string(), &assertion);
-        let grant_type = GRANT_TYPE.replace(':', "%3A");
-        let form = format!("grant_type={grant_type}&assertion={jwt}");
-        let form_type = "application/x-www-form-urlencoded";
-        let body = post(
-            &http,
-            &format!("{url}{TOKEN}"),
-            form_type,
-            form.into_bytes(),
-        )
-        .await;
-        let token = serde_json::from_slice(&body).expect("a token");
-        Self {
+        let mut driver = Self {
             http,
             url,
             key,
             enrolled,
-            token,
+            enrolled_at: Instant::now(),
+            token: String::new(),
+        };
+        assert!(driver.sign_in().await, "a phone just enrolled is let in");
+        driver
+    }
+
+    /// Gets a new access token; whether the server gave one.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn sign_in(&mut self) -> bool {
+        let phone = self.enrolled.phone;
+        let now_s = self.enrolled.server_time_ms.div_euclid(1_000)
+            + i64::try_from(self.enrolled_at.elapsed().as_secs()).unwrap_or_default();
+        let assertion = Assertion::new(phone, now_s, rand::random());
+        let jwt = jws::sign(&self.key, ASSERTION_TYP, &phone.to_string(), &assertion);
+        let grant_type = GRANT_TYPE.replace(':', "%3A");
+        let request = self
+            .http
+            .post(format!("{}{TOKEN}", self.url))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(format!("grant_type={grant_type}&assertion={jwt}"));
+        let (status, body) = whole(request).await.expect("an answer");
+        if status.is_success() {
+            let token: AccessToken = serde_json::from_slice(&body).expect("a token");
+            self.token = token.access_token;
         }
+        status.is_success()
     }
 
     /// The same phone, on this way to the server.
@@ -86,7 +101,7 @@ impl Driver {
     /// What its requests say in `Authorization`, for ten minutes.
     #[must_use]
     pub fn authorization(&self) -> String {
-        format!("Bearer {}", self.token.access_token)
+        format!("Bearer {}", self.token)
     }
 
     /// So many pushes of one change each: patrols of [`CHANGES_PER_PATROL`], one after the other.
@@ -187,7 +202,7 @@ impl Driver {
         let request = self
             .http
             .post(format!("{}{}", self.url, wire::PUSH))
-            .bearer_auth(&self.token.access_token)
+            .bearer_auth(&self.token)
             .header(CONTENT_TYPE, wire::CBOR)
             .body(body);
         whole(request).await
@@ -201,7 +216,7 @@ impl Driver {
         let request = self
             .http
             .get(format!("{}{}?cursor={cursor}", self.url, wire::PULL))
-            .bearer_auth(&self.token.access_token);
+            .bearer_auth(&self.token);
         let (status, answer) = whole(request).await?;
         assert!(status.is_success(), "{status}");
         let mut decoder = minicbor::Decoder::new(&answer);
@@ -226,7 +241,7 @@ impl Driver {
         let mut request = self
             .http
             .request(method, format!("{}{path}", self.url))
-            .bearer_auth(&self.token.access_token)
+            .bearer_auth(&self.token)
             .body(body.to_vec());
         for (name, value) in headers {
             request = request.header(*name, *value);

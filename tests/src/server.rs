@@ -105,7 +105,7 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub async fn launch(launch: Launch<'_>) -> Self {
-        let mut command = Command::new(built::server());
+        let mut command = built::on_the_servers_core(&built::server());
         let nights = launch.nights.to_string();
         let arguments = [
             "demo",
@@ -138,6 +138,23 @@ impl Server {
         }
     }
 
+    /// One more server process on the same database and the same keys, at an address of its own.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn beside(&self) -> Self {
+        let (child, line) = started(self.serving("127.0.0.1:0")).await;
+        let mut ward = self.ward.clone();
+        let (_, url) = line.rsplit_once(' ').expect("it says where it is");
+        url.clone_into(&mut ward.url);
+        Self {
+            child,
+            data: self.data.clone(),
+            database_url: self.database_url.clone(),
+            ward,
+        }
+    }
+
     /// Ends it with `SIGKILL` and starts it again at once. Returns when it listens.
     ///
     /// # Panics
@@ -160,8 +177,12 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub async fn start_again(&mut self) {
-        let (_, listen) = self.ward.url.split_once("://").expect("a URL");
-        let mut command = Command::new(built::server());
+        let listen = self.ward.url.split_once("://").expect("a URL").1;
+        (self.child, _) = started(self.serving(listen)).await;
+    }
+
+    fn serving(&self, listen: &str) -> Command {
+        let mut command = built::on_the_servers_core(&built::server());
         command
             .args(["serve", "--listen", listen, "--data"])
             .arg(&self.data)
@@ -170,7 +191,7 @@ impl Server {
             .stdin(Stdio::null())
             .kill_on_drop(true);
         set_database(&mut command, self.database_url.as_deref());
-        (self.child, _) = started(command).await;
+        command
     }
 
     /// Another server process on the same data and database, at an address of its own.
@@ -178,16 +199,7 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub async fn beside(&self) -> Self {
-        let mut command = Command::new(built::server());
-        command
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(&self.data)
-            .args(&self.more)
-            .stdout(Stdio::piped())
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        set_database(&mut command, self.database_url.as_deref());
-        let (child, line) = started(command).await;
+        let (child, line) = started(self.serving("127.0.0.1:0")).await;
         let (_, url) = line.split_once(": ").expect("it says where it is");
         Self {
             child,
@@ -226,7 +238,7 @@ impl Server {
     /// # Panics
     /// When it fails.
     pub async fn command(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(built::server());
+        let mut command = built::on_the_servers_core(&built::server());
         command.args(arguments).arg("--data").arg(&self.data);
         set_database(&mut command, self.database_url.as_deref());
         let out = command.output().await.expect("the command starts");
@@ -249,10 +261,25 @@ impl Server {
         serde_json::from_str(&out).expect("one JSON line")
     }
 
+    /// Its process.
+    ///
+    /// # Panics
+    /// When it was stopped.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Where its data lies.
     #[must_use]
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// Its PostgreSQL database; none on SQLite.
+    #[must_use]
+    pub fn database_url(&self) -> Option<&str> {
+        self.database_url.as_deref()
     }
 
     /// Who signs in so.

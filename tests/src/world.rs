@@ -50,16 +50,12 @@ impl Deref for Handset {
 pub const KEY: [u8; 32] = [7; 32];
 
 impl World {
-    /// A ward with its people and no patrols yet. On PostgreSQL when `KIEUMAU_TEST_POSTGRES` says where and
-    /// `KIEUMAU_STORY_DATABASE` is `postgres`; else on SQLite.
+    /// A ward with its people and no patrols yet, on the [`story_database`].
     ///
     /// # Panics
     /// When the server does not start.
     pub async fn new() -> Self {
-        match std::env::var("KIEUMAU_STORY_DATABASE").as_deref() {
-            Ok("postgres") => Self::on(Some(fresh_database(&postgres_url()).await)).await,
-            _ => Self::on(None).await,
-        }
+        Self::on(story_database().await).await
     }
 
     /// The same on this PostgreSQL database; on SQLite if it is none.
@@ -177,6 +173,18 @@ fn now_ms() -> i64 {
 fn unique() -> u64 {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// What stories run on: a fresh database on the PostgreSQL that `KIEUMAU_TEST_POSTGRES` names when `KIEUMAU_STORY_DATABASE` is
+/// `postgres`; else none, which is SQLite.
+///
+/// # Panics
+/// When PostgreSQL cannot be reached.
+pub async fn story_database() -> Option<String> {
+    match std::env::var("KIEUMAU_STORY_DATABASE").as_deref() {
+        Ok("postgres") => Some(fresh_database(&postgres_url()).await),
+        _ => None,
+    }
 }
 
 /// Where PostgreSQL is.

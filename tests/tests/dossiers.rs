@@ -1,24 +1,46 @@
 //! The server's commands on real data: every projected row can be rebuilt to the byte, and a dossier holds or names what is broken.
 
 use kieumau_core::phone::ItemState;
-use kieumau_tests::{built, server::Server, world::World};
+use kieumau_tests::{
+    built,
+    server::Server,
+    world::{World, story_database},
+};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 const TABLES: &str = "patrol patrol_member patrol_count pause observation measure_taken visit track_segment evidence \
                       attachment_use decision clash checkpoint";
 
 /// Every projected row as text, in a fixed order.
-fn rows(data: &Path) -> String {
+fn rows(server: &Server) -> String {
+    match server.database_url() {
+        Some(url) => rows_of_postgres(url),
+        None => rows_of_sqlite(&server.data().join("kieumau.db")),
+    }
+}
+
+fn rows_of_sqlite(database: &Path) -> String {
     let program = "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1],timeout=20)\n\
                    for t in sys.argv[2].split():\n for r in sorted(map(repr,c.execute('select * from '+t))): print(t,r)";
-    let database = data.join("kieumau.db");
-    let out = std::process::Command::new("python3")
-        .args(["-c", program])
-        .arg(database)
-        .arg(TABLES)
-        .output()
-        .expect("python3 starts");
+    let mut python = Command::new("python3");
+    printed(python.args(["-c", program]).arg(database).arg(TABLES))
+}
+
+fn rows_of_postgres(url: &str) -> String {
+    let mut psql = Command::new("psql");
+    psql.args(["-X", "-A", "-t", "-q", url]);
+    for table in TABLES.split_whitespace() {
+        psql.args([
+            "-c",
+            &format!("select '{table} ' || row::text from {table} row order by 1"),
+        ]);
+    }
+    printed(&mut psql)
+}
+
+fn printed(command: &mut Command) -> String {
+    let out = command.output().expect("it starts");
     assert!(
         out.status.success(),
         "{}",
@@ -30,8 +52,8 @@ fn rows(data: &Path) -> String {
 #[tokio::test]
 async fn reproject_rebuilds_every_row_to_the_byte() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::start(folder.path(), None, 30).await;
-    let before = rows(folder.path());
+    let server = Server::start(folder.path(), story_database().await, 30).await;
+    let before = rows(&server);
     for table in [
         "patrol ",
         "observation ",
@@ -43,7 +65,7 @@ async fn reproject_rebuilds_every_row_to_the_byte() {
         assert!(before.contains(table), "the sample has rows in {table}");
     }
     server.command(&["reproject"]).await;
-    assert_eq!(rows(folder.path()), before);
+    assert_eq!(rows(&server), before);
 }
 
 async fn verify(file: &Path, more: &[&str]) -> (bool, String) {

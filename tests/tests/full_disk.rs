@@ -11,10 +11,11 @@ use std::sync::{Arc, atomic::AtomicI64};
 async fn a_full_disk_is_said_and_loses_nothing_that_was_saved() {
     let world = World::new().await;
     let folder = world.folder().join("small");
-    let Some(disk) = SmallDisk::mount(&folder, 3) else {
-        eprintln!(
-            "SKIPPED: a_full_disk_is_said_and_loses_nothing_that_was_saved: no right to mount a small disk"
-        );
+    let Some(disk) = SmallDisk::mount(
+        "a_full_disk_is_said_and_loses_nothing_that_was_saved",
+        &folder,
+        3,
+    ) else {
         return;
     };
     let skew = Arc::new(AtomicI64::new(0));
@@ -71,10 +72,11 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_saved() {
 async fn a_rescue_file_that_does_not_fit_is_said_and_no_part_of_it_stays() {
     let world = World::new().await;
     let folder = world.folder().join("stick");
-    let Some(disk) = SmallDisk::mount(&folder, 3) else {
-        eprintln!(
-            "SKIPPED: a_rescue_file_that_does_not_fit_is_said_and_no_part_of_it_stays: no right to mount a small disk"
-        );
+    let Some(disk) = SmallDisk::mount(
+        "a_rescue_file_that_does_not_fit_is_said_and_no_part_of_it_stays",
+        &folder,
+        3,
+    ) else {
         return;
     };
     let an = world.phone("an").await;

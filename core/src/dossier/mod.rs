@@ -39,6 +39,16 @@ pub const VERSION: u64 = 1;
 /// The type of the signed statement.
 pub const TYP: &str = "kieumau-dossier+jws";
 
+/// Whether the bytes begin as a dossier does. What does not is another file, about which nothing was claimed; what does may
+/// still be broken.
+#[must_use]
+pub fn begins(bytes: &[u8]) -> bool {
+    let mut reader = minicbor::Decoder::new(bytes);
+    matches!(reader.array(), Ok(Some(4)))
+        && reader.u64().is_ok()
+        && matches!(reader.datatype(), Ok(minicbor::data::Type::String))
+}
+
 /// What was asked to be exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -103,6 +113,9 @@ pub struct Statement {
     pub root: Sha256,
     /// Every document in the file, by id.
     pub documents: Vec<StatedDocument>,
+    /// How documents, units and people of the file are called, by id: for who reads, and as the server says it. A document's own
+    /// words lie in its changes, which nobody has to be able to interpret in order to verify.
+    pub names: BTreeMap<String, String>,
     /// SHA-256 of the contents.
     pub contents: Sha256,
 }
@@ -187,6 +200,8 @@ pub struct Collected<'a> {
     pub documents: Vec<CollectedDocument<'a>>,
     /// Whole files in any order.
     pub attachments: Vec<&'a [u8]>,
+    /// How documents, units and people are called, by id.
+    pub names: BTreeMap<String, String>,
     /// Whom the receipts name as the one who asked.
     pub asked_by: PhoneId,
 }
@@ -311,6 +326,7 @@ fn write_with(
         tree_size: head.size,
         root: head.root,
         documents: stated,
+        names: collected.names.clone(),
         contents: Sha256::of(&contents),
     };
     let attachments: BTreeMap<Sha256, &ByteSlice> = collected

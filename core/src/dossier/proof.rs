@@ -6,7 +6,7 @@ use crate::{
     id::{DocumentId, PersonId, PhoneId, UnitId},
     log::head::Epoch,
 };
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 /// The first thing that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,6 +130,8 @@ pub struct Proven {
     pub documents: Vec<ProvenDocument>,
     /// By hash.
     pub attachments: Vec<ProvenAttachment>,
+    /// How documents, units and people are called, by id, as the server says.
+    pub names: BTreeMap<String, String>,
     /// What is not proven, always at least one.
     pub not_proven: Vec<NotProven>,
 }
@@ -205,6 +207,8 @@ pub enum NotProven {
     Withheld,
     /// What the files that had not arrived hold.
     Missing,
+    /// That things are called as the server says; the documents' own words are in their changes.
+    Names,
 }
 
 impl NotProven {
@@ -218,6 +222,7 @@ impl NotProven {
             Self::WhoseKey => "whose-key-unverified",
             Self::Withheld => "withheld-changes",
             Self::Missing => "missing-attachments",
+            Self::Names => "names",
         }
     }
 }

@@ -112,7 +112,11 @@ fn a_dossier_says_what_it_proves_and_what_it_does_not() {
         NotProven::ServerClock,
         NotProven::SameLogForAll,
     ];
-    let here = [NotProven::Withheld, NotProven::Missing];
+    assert_eq!(
+        proven.names[&patrol.document.to_string()],
+        "Ca đêm 21/11, tổ An"
+    );
+    let here = [NotProven::Withheld, NotProven::Missing, NotProven::Names];
     assert_eq!(proven.not_proven, [&always[..], &here].concat());
 }
 
@@ -151,6 +155,32 @@ fn two_hundred_changed_bytes_are_all_found() {
             "byte {at} xor {flip:#x} of seed {seed}"
         );
     }
+}
+
+#[test]
+fn another_file_is_no_dossier_and_a_broken_one_still_is() {
+    let file = setting().file;
+    assert!(begins(&file) && begins(&file[..file.len() / 2]));
+    let mut broken = file.clone();
+    broken[file.len() / 2] ^= 1;
+    assert!(begins(&broken));
+    for other in [
+        &b""[..],
+        b"%PDF-1.7",
+        b"PK\x03\x04",
+        b"{\"a\":1}",
+        b"\xff\xd8\xff\xe0",
+        &[0; 64],
+    ] {
+        assert!(!begins(other), "{other:?}");
+    }
+}
+
+#[test]
+fn a_name_of_nothing_in_the_file_is_refused() {
+    let stray = PersonId::from_bytes([9; 16]).to_string();
+    let called = |world: &mut World| world.called_besides = Some((stray, "Ai đó".into()));
+    assert_eq!(refused(called), What::Listing);
 }
 
 #[test]

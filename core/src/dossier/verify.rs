@@ -73,6 +73,9 @@ pub fn verify(bytes: &[u8], expected: Option<Sha256>) -> Result<Proven, Broken> 
     {
         not_proven.push(NotProven::Missing);
     }
+    if !statement.names.is_empty() {
+        not_proven.push(NotProven::Names);
+    }
     Ok(Proven {
         fingerprint: jws::fingerprint(&leaves.log),
         epoch: leaves.head.epoch,
@@ -81,6 +84,7 @@ pub fn verify(bytes: &[u8], expected: Option<Sha256>) -> Result<Proven, Broken> 
         selection: statement.selection,
         documents,
         attachments,
+        names: statement.names,
         not_proven,
     })
 }
@@ -321,6 +325,9 @@ fn listed(
     {
         return Err(broken(&statement.documents.len()));
     }
+    if let Some(stray) = statement.names.keys().find(|id| !is_named(id, documents)) {
+        return Err(broken(stray));
+    }
     for (stated, document) in statement.documents.iter().zip(documents) {
         let key = Key {
             kind: document.kind,
@@ -348,6 +355,19 @@ fn listed(
         document.missing.clone_from(&stated.missing);
     }
     Ok(())
+}
+
+/// Whether the file holds a document, a unit or a writer of this id.
+fn is_named(id: &str, documents: &[ProvenDocument]) -> bool {
+    documents.iter().any(|document| {
+        let writes = |writer: &Writer| match writer {
+            Writer::Phone { person, .. } => person.to_string() == id,
+            Writer::Server => false,
+        };
+        document.document.to_string() == id
+            || document.unit.to_string() == id
+            || document.writers.iter().any(writes)
+    })
 }
 
 /// Checks that receipts of this state of the log cover every document at its heads, and every file for a document that

@@ -2,9 +2,10 @@
 //!
 //! [`Phone`] is what the bindings show to an app. Each call that records returns after one SQLite transaction is on the disk;
 //! no call that records touches the network. In reading order: `database` opens the file, `store` loads and edits documents
-//! (`opened` keeps some in memory, `rows` keeps what lists show), `patrols`, `evidence_files`, `attachments`, `items`, `queue` and `retention` are the use cases, `client` talks to the server.
+//! (`opened` keeps some in memory, `rows` keeps what lists show), `patrols`, `evidence_files`, `attachments`, `clashes`, `items`, `queue` and `retention` are the use cases, `client` talks to the server.
 
 mod attachments;
+mod clashes;
 mod client;
 mod database;
 mod enrolment;
@@ -28,11 +29,12 @@ mod sync;
 mod tracks;
 
 pub use attachments::Attached;
+pub use clashes::ClashView;
 pub use enrolment::Profile;
 pub use error::{PhoneError, Unreached};
 pub use evidence_files::{EvidenceFileView, EvidenceView};
 pub use items::{Decided, Item, ItemState};
-pub use patrols::{ClashView, ObservationView, PatrolSummary, PatrolView};
+pub use patrols::{ObservationView, PatrolSummary, PatrolView};
 pub use queue::{Part, Waiting, Why};
 pub use rescue::RescueReport;
 pub use sync::{Event, Listener, SyncOptions, SyncReport};

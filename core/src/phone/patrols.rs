@@ -7,7 +7,7 @@ use super::{
     store::Also,
 };
 use crate::{
-    document::{self, Key, Kind},
+    document::{Key, Kind},
     id::{self, CheckpointId, DocumentId, HandoverId, ObservationId, PersonId, VisitId},
     invalid::{Invalid, Rule},
     observation::{NewObservation, Observation},
@@ -74,17 +74,6 @@ pub struct ObservationView {
     pub content: Observation,
     /// SHA-256 of the photos that hang on it.
     pub attachments: Vec<crate::hash::Sha256>,
-}
-
-/// A field with two values, for a person to pick.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClashView {
-    /// The document.
-    pub document: DocumentId,
-    /// [`document::Clash::pointer`]: map keys from the root to the field.
-    pub path: String,
-    /// The values, the visible one last; index into this to choose.
-    pub values: Vec<document::ClashValue>,
 }
 
 /// What a list needs of a patrol, computed at each write and kept beside the document.
@@ -369,44 +358,6 @@ impl Phone {
                 attachments: of(*id),
             })
             .collect())
-    }
-
-    /// The clashes of a document.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn clash(&self, document: DocumentId) -> Result<Vec<ClashView>, PhoneError> {
-        let (_, clashes) = self
-            .store()
-            .await
-            .inspect(document, |doc| Ok(document::clashes(doc)))
-            .await?;
-        Ok(clashes
-            .into_iter()
-            .map(|clash| ClashView {
-                document,
-                path: clash.pointer(),
-                values: clash.values,
-            })
-            .collect())
-    }
-
-    /// Picks the value at `index` of the clash at `path`. False if there is no clash there any more.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn choose(
-        &self,
-        document: DocumentId,
-        path: &str,
-        index: u32,
-    ) -> Result<bool, PhoneError> {
-        let mut store = self.store().await;
-        let key = store.key(document).await?;
-        let path = document::path_of(path);
-        store
-            .choose(&key, self.now_ms(), &path, index as usize)
-            .await
     }
 
     async fn edit_patrol<T>(

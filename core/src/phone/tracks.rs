@@ -21,6 +21,8 @@ const TRACK_FILE_LIMIT_BYTES: u64 = 32 << 20;
 pub(super) struct Walk {
     on_the_team: bool,
     ended: bool,
+    /// See [`PatrolLog::lets_go`].
+    lets_go: Option<Dropped>,
     /// The newest of this person's fixes that the document holds.
     last_folded: Option<Fix>,
 }
@@ -31,6 +33,7 @@ impl Walk {
         Self {
             on_the_team: log.has(person),
             ended: log.ended_at_ms.is_some(),
+            lets_go: log.lets_go(),
             last_folded: own.and_then(|chunk| track::unpack(&chunk.fixes).ok()?.pop()),
         }
     }
@@ -65,6 +68,9 @@ impl Phone {
             }
             if walk.ended {
                 return Err(Invalid::new("patrol", Rule::Ended).into());
+            }
+            if walk.lets_go.is_some() {
+                return Ok(walk.lets_go);
             }
             let (loose, newest) = newest(&mut store.connection, patrol).await?;
             let last = newest.or(walk.last_folded);
@@ -269,6 +275,22 @@ mod tests {
                 .count();
             assert_eq!(seen as i64, fixes);
         }
+    }
+
+    #[tokio::test]
+    async fn a_fix_while_paused_is_let_go_and_the_track_goes_on_after_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let phone = phone(folder.path()).await;
+        let patrol = walking(&phone, 3).await;
+        phone.pause(patrol).await.expect("pauses");
+        let resting = phone.add_fix(patrol, fix(100, 100.0)).await;
+        assert_eq!(resting.expect("looked at"), Some(Dropped::Paused));
+        phone.resume(patrol).await.expect("goes on");
+        // The twin: the same fix is kept as soon as the pause is over, so it was the pause that kept it out.
+        let walking = phone.add_fix(patrol, fix(100, 100.0)).await;
+        assert_eq!(walking.expect("recorded"), None);
+        let seen = phone.patrol(patrol).await.expect("is here").tracks;
+        assert_eq!(seen.values().flatten().count(), 4);
     }
 
     #[tokio::test]

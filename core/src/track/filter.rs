@@ -58,10 +58,12 @@ pub enum Dropped {
     ImpossibleSpeed,
     /// Moved less than [`STILL_M`] or half its accuracy, within [`STILL_MS`]. Expected thinning, not an error.
     StandingStill,
+    /// Live, while the patrol is paused: positions exist inside a shift only, and a pause is no part of it.
+    Paused,
 }
 
 impl Dropped {
-    /// The rule it broke; none for thinning.
+    /// The rule it broke; none for thinning and pauses.
     #[must_use]
     pub const fn rule(self) -> Option<Rule> {
         match self {
@@ -72,7 +74,7 @@ impl Dropped {
             Self::TooInaccurate => Some(Rule::TooInaccurate),
             Self::OutOfOrder => Some(Rule::OutOfOrder),
             Self::ImpossibleSpeed => Some(Rule::ImpossibleSpeed),
-            Self::StandingStill => None,
+            Self::StandingStill | Self::Paused => None,
         }
     }
 }

@@ -29,6 +29,8 @@ pub const DECODE_LIMIT_BYTES: u64 = 256 << 20;
 const QUALITY: u8 = 80;
 /// How many that wait are named at a time.
 const PENDING_LIMIT: i64 = 100;
+/// When a photo that could not be read is tried again: ten minutes.
+const PUT_OFF_MS: i64 = 600_000;
 
 /// There is no small picture of these bytes.
 #[derive(Debug, thiserror::Error)]
@@ -105,15 +107,19 @@ fn on_white(photo: &DynamicImage) -> RgbImage {
     })
 }
 
-/// Photos that wait for their thumbnail, those received first first; at most 100.
+/// Photos that wait for their thumbnail and are not put off, those received first first; at most 100.
 ///
 /// # Errors
 /// What the database says.
-pub async fn pending_thumbnails(app: &App) -> Result<Vec<(UnitId, Sha256)>, sqlx::Error> {
+pub async fn pending_thumbnails(
+    app: &App,
+    now_ms: i64,
+) -> Result<Vec<(UnitId, Sha256)>, sqlx::Error> {
     let rows = sqlx::query(
-        "select unit_id, sha256 from attachment where thumbnail = 'waiting' \
-         order by received_at_ms, unit_id, sha256 limit $1",
+        "select unit_id, sha256 from attachment where thumbnail = 'waiting' and thumbnail_after_ms <= $1 \
+         order by received_at_ms, unit_id, sha256 limit $2",
     )
+    .bind(now_ms)
     .bind(PENDING_LIMIT)
     .fetch_all(&app.database.read)
     .await?;
@@ -138,6 +144,29 @@ pub async fn original(app: &App, unit: UnitId, sha256: Sha256) -> Answer<Vec<u8>
         .read(0..reading.size_bytes())
         .await
         .map_err(Problem::internal)
+}
+
+/// Puts a photo off whose original cannot be read: its disk or its bucket may be back later, and others wait meanwhile.
+///
+/// # Errors
+/// What the database says.
+pub async fn put_off(
+    app: &App,
+    unit: UnitId,
+    sha256: Sha256,
+    now_ms: i64,
+) -> Result<(), sqlx::Error> {
+    let mut tx = app.database.begin().await?;
+    sqlx::query(
+        "update attachment set thumbnail_after_ms = $3 \
+         where unit_id = $1 and sha256 = $2 and thumbnail = 'waiting'",
+    )
+    .bind(unit.to_string())
+    .bind(sha256.to_string())
+    .bind(now_ms + PUT_OFF_MS)
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await
 }
 
 /// Keeps the thumbnail that the worker made, or that it could make none. Done twice, it is done once.

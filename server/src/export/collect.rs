@@ -38,6 +38,8 @@ pub struct Gathered {
     pub attachments: BTreeMap<Sha256, Vec<u8>>,
     /// Leaves of all of it.
     pub leaves: Leaves,
+    /// How documents, units and people are called, by id.
+    pub names: BTreeMap<String, String>,
     bytes: u64,
 }
 
@@ -74,6 +76,7 @@ pub async fn gather(app: &App, selection: Selection, head: TreeHead) -> Answer<G
         documents: Vec::new(),
         attachments: BTreeMap::new(),
         leaves: Leaves::under(app, head).await?,
+        names: BTreeMap::new(),
         bytes: 0,
     };
     let mut phones = BTreeSet::new();
@@ -176,6 +179,11 @@ impl Gathered {
         let server = own::actor(app).phone;
         phones.extend(writers.into_values().filter(|writer| *writer != server));
         self.take_attachments(app, &mut document).await?;
+        let (id, unit) = (row.key.document().to_string(), row.key.unit.to_string());
+        let title = "select title from patrol where document_id = $1";
+        self.call(app, &id, title).await?;
+        let name = "select name from unit where unit_id = $1";
+        self.call(app, &unit, name).await?;
         self.documents.push(document);
         Ok(true)
     }
@@ -261,15 +269,35 @@ impl Gathered {
         Ok(())
     }
 
+    /// Notes how the thing of this id is called, if `sql` finds it called something.
+    async fn call(&mut self, app: &App, id: &str, sql: &'static str) -> Answer<()> {
+        if self.names.contains_key(id) {
+            return Ok(());
+        }
+        let name: Option<String> = sqlx::query_scalar(sql)
+            .bind(id.to_owned())
+            .fetch_optional(&app.database.read)
+            .await?;
+        self.names.extend(
+            name.filter(|name| !name.is_empty())
+                .map(|name| (id.to_owned(), name)),
+        );
+        Ok(())
+    }
+
     /// Shows whose a phone is, and that it was revoked.
     async fn take_phone(&mut self, app: &App, phone: PhoneId) -> Answer<()> {
-        let row = sqlx::query("select enrolled_leaf, revoked_leaf from phone where phone_id = $1")
-            .bind(phone.to_string())
-            .fetch_one(&app.database.read)
-            .await?;
+        let row = sqlx::query(
+            "select enrolled_leaf, revoked_leaf, person_id from phone where phone_id = $1",
+        )
+        .bind(phone.to_string())
+        .fetch_one(&app.database.read)
+        .await?;
         let enrolled =
             |leaf: &Leaf| matches!(leaf, Leaf::Enrolled { phone: of, .. } if *of == phone);
         self.leaves.show(app, row.get(0), enrolled).await?;
+        let name = "select name from person where person_id = $1";
+        self.call(app, row.get(2), name).await?;
         if let Some(position) = row.get::<Option<i64>, _>(1) {
             let revoked =
                 |leaf: &Leaf| matches!(leaf, Leaf::Revoked { phone: of, .. } if *of == phone);

@@ -57,6 +57,7 @@ pub async fn export(app: &App, selection: Selection, to: &Path) -> Answer<Export
         epochs: proofs::borrowed(&leaves),
         documents: gathered.documents.iter().map(borrowed).collect(),
         attachments: gathered.attachments.values().map(Vec::as_slice).collect(),
+        names: std::mem::take(&mut gathered.names),
         asked_by: own::actor(app).phone,
     };
     let file =
@@ -150,6 +151,9 @@ pub enum VerifyError {
     /// It could not be read.
     #[error("the file cannot be read")]
     Unreadable(#[from] io::Error),
+    /// It is something else: nothing was claimed that could be broken.
+    #[error("the file is no dossier")]
+    NotADossier,
     /// It does not hold.
     #[error("{}", report::broken(.0))]
     Broken(#[from] dossier::Broken),
@@ -159,9 +163,12 @@ pub enum VerifyError {
 /// the log's key has to have.
 ///
 /// # Errors
-/// `Unreadable`, or `Broken` with the first thing that does not hold.
+/// `Unreadable`, `NotADossier`, or `Broken` with the first thing that does not hold.
 pub fn verify(path: &Path, server_key: Option<Sha256>) -> Result<String, VerifyError> {
     let bytes = std::fs::read(path)?;
+    if !dossier::begins(&bytes) {
+        return Err(VerifyError::NotADossier);
+    }
     let proven = dossier::verify(&bytes, server_key)?;
     Ok(report::proven(&proven))
 }

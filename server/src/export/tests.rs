@@ -393,6 +393,9 @@ async fn a_file_is_verified_in_words_and_a_changed_one_is_named() {
         let known = Some(setting.fingerprint());
         let report = verify(&setting.path(), known).expect("it holds");
         assert!(report.contains(&patrol.to_string()) && report.contains("NOT PROVEN"));
+        for said in ["Phường Trường Vinh", "writer: An,", "+07:00"] {
+            assert!(report.contains(said), "{said}: {report}");
+        }
         assert!(!report.contains("unverified"));
         let report = verify(&setting.path(), None).expect("it holds");
         assert!(report.contains("whose key: unverified"));
@@ -409,6 +412,9 @@ async fn a_file_is_verified_in_words_and_a_changed_one_is_named() {
         std::fs::write(setting.path(), bytes).expect("changed");
         let changed = verify(&setting.path(), known).expect_err("the photo was changed");
         assert!(changed.to_string().contains("attachment"), "{changed}");
+        std::fs::write(setting.path(), b"%PDF-1.7 something else").expect("another file");
+        let other = verify(&setting.path(), known);
+        assert!(matches!(other, Err(VerifyError::NotADossier)));
         let absent = verify(&setting.folder.path().join("none"), known);
         assert!(matches!(absent, Err(VerifyError::Unreadable(_))));
     }

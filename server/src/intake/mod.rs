@@ -24,7 +24,7 @@ use kieumau_core::{
     wire::{ChangeOutcome, Pushed, ReceiptRequest},
 };
 use known::Held;
-use receipts::Placed;
+use receipts::{Placed, Standing};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A push whose bytes were read and whose seals were checked, outside any transaction.
@@ -118,7 +118,39 @@ pub async fn write(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, s
 pub async fn store(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Written>, sqlx::Error> {
     let now_ms = clock::now_ms();
     let mut tx = app.database.begin().await?;
-    let mut held = known::hold(app, &mut tx, pushes).await?;
+    let put = put(app, &mut tx, pushes, now_ms).await?;
+    tx.commit().await?;
+    Ok(put.written(pushes, now_ms))
+}
+
+/// What stands in a transaction that is not committed: nobody may hear of it yet.
+struct Put {
+    answers: Vec<Pushed>,
+    ledger: Ledger,
+    standing: Standing,
+}
+
+impl Put {
+    /// What was written of each push.
+    fn written(self, pushes: &[&PreparedPush], now_ms: i64) -> Vec<Written> {
+        let answers = pushes.iter().zip(self.answers);
+        let written = answers.map(|(push, mut answer)| {
+            let (receipts, missing) = self.standing.receipts(&self.ledger, push, now_ms);
+            answer.missing_attachments = missing;
+            Written { answer, receipts }
+        });
+        written.collect()
+    }
+}
+
+/// Puts `pushes` into the transaction.
+async fn put(
+    app: &App,
+    tx: &mut Tx,
+    pushes: &[&PreparedPush],
+    now_ms: i64,
+) -> Result<Put, sqlx::Error> {
+    let mut held = known::hold(app, tx, pushes).await?;
     let decided = decide(pushes, &mut held, now_ms)?;
     let mut round = Round::default();
     let brought = pushes
@@ -130,21 +162,16 @@ pub async fn store(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Written>, 
     feed::write(&mut round, held.feeds);
     let accepted = decided.batches.iter().flat_map(Batch::accepted).collect();
     let receipts = receipts::ask(&mut round, pushes, &accepted);
-    let log = round.ask(Ledger::ask(&tx));
-    let mut answers = round.run(&mut tx).await?;
+    let log = round.ask(Ledger::ask(tx));
+    let mut answers = round.run(tx).await?;
     let mut ledger = Ledger::taken(&answers.take(log))?;
-    let placed = place(&mut tx, &mut ledger, decided.batches).await?;
+    let placed = place(tx, &mut ledger, decided.batches).await?;
     let standing = receipts.hear(&mut answers, placed)?;
-    tx.commit().await?;
-    let written = pushes
-        .iter()
-        .zip(decided.answers)
-        .map(|(push, mut answer)| {
-            let (receipts, missing) = standing.receipts(&ledger, push, now_ms);
-            answer.missing_attachments = missing;
-            Written { answer, receipts }
-        });
-    Ok(written.collect())
+    Ok(Put {
+        answers: decided.answers,
+        ledger,
+        standing,
+    })
 }
 
 /// What was decided about a group of pushes.
@@ -258,3 +285,6 @@ fn writer(candidate: &Candidate) -> Option<PhoneId> {
     let actor = hex::decode(&candidate.actor).ok()?;
     Actor::from_slice(&actor).map(|actor| actor.phone)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use super::{
     patrols::day,
     reader::Reader,
     shell::{Section, Shell},
+    words::Words,
 };
 use crate::{app::App, clock, problem::Answer};
 use askama::Template;
@@ -152,12 +153,88 @@ impl Row {
         let w = language.words();
         Deed {
             at: clock::vietnamese(self.at_ms),
-            who: self.person.unwrap_or_else(|| w.the_server.to_owned()),
+            who: self
+                .person
+                .unwrap_or_else(|| nobody(w, &self.action).to_owned()),
             phone: self.model.unwrap_or_default(),
             unit: self.unit.unwrap_or_default(),
             action: w.deed(&self.action).unwrap_or(&self.action).to_owned(),
             subject: self.subject.unwrap_or_default(),
-            detail: self.detail.unwrap_or_default(),
+            detail: self
+                .detail
+                .map_or_else(String::new, |detail| in_words(w, &detail)),
+        }
+    }
+}
+
+/// Who did what no person of ours is written beside: what was refused came from somebody unknown, all else from whoever holds
+/// the server itself.
+fn nobody(w: &Words, action: &str) -> &'static str {
+    match action {
+        "sign-in-failed" | "enrolment-refused" | "rescue-refused" => w.somebody,
+        _ => w.command_line,
+    }
+}
+
+/// What a deed's row tells besides: one stable word, a number of documents, or several numbers with the word of each before it.
+/// A word that is newer than this page stands for itself.
+fn in_words(w: &Words, detail: &str) -> String {
+    if detail.parse::<u64>().is_ok() {
+        return format!("{detail} {}", w.documents);
+    }
+    let parts: Vec<&str> = detail.split(' ').collect();
+    if let [_, _, ..] = parts[..] {
+        let counted = parts.chunks(2).map(|part| match *part {
+            [word, number] => format!("{} {number}", w.detail(word).unwrap_or(word)),
+            _ => part.join(" "),
+        });
+        return counted.collect::<Vec<_>>().join(", ");
+    }
+    w.detail(detail).unwrap_or(detail).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pages::words::{ENGLISH, VIETNAMESE};
+
+    #[test]
+    fn a_detail_is_read_in_the_language_of_the_page() {
+        let vietnamese = |detail| in_words(&VIETNAMESE, detail);
+        assert_eq!(vietnamese("approved"), VIETNAMESE.approved);
+        assert_eq!(vietnamese("code-used"), VIETNAMESE.code_used);
+        assert_eq!(vietnamese("rescue-damaged"), VIETNAMESE.rescue_damaged);
+        assert_eq!(vietnamese("chief"), VIETNAMESE.chief);
+        assert_eq!(vietnamese("2"), "2 tài liệu");
+        assert_eq!(
+            vietnamese("taken 3 held 0 waiting 0 quarantined 1 files 2"),
+            "mới nhận 3, đã có 0, đang chờ 0, cách ly 1, ảnh, tệp 2"
+        );
+        assert_eq!(in_words(&ENGLISH, "2"), "2 documents");
+        assert_eq!(vietnamese("from-the-future"), "from-the-future");
+    }
+
+    /// Every word that the server writes into a row, as the sources say them, has one of the page's.
+    #[test]
+    fn every_detail_that_is_written_has_words() {
+        use crate::unit::Link;
+        use kieumau_core::{person::Role, review::Verdict};
+        let roles = [
+            Role::Officer,
+            Role::Chief,
+            Role::Appraiser,
+            Role::Admin,
+            Role::Auditor,
+        ];
+        let written = [Link::Merge, Link::Split, Link::Rename].map(Link::word);
+        let written = written.into_iter().chain(roles.map(Role::word));
+        let written = written
+            .chain([Verdict::Approved, Verdict::Returned, Verdict::Withdrawn].map(Verdict::word));
+        let written = written.chain(["set", "removed", "thumbnail"]);
+        let written =
+            written.chain(crate::enrolment::Refusal::ALL.map(crate::enrolment::Refusal::word));
+        for word in written {
+            assert!(VIETNAMESE.detail(word).is_some(), "{word}");
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{
     change::{self, Batch, Change},
-    evidence, patrol,
+    document::{Page, document_id},
     reader::Reader,
     standing::Standing,
 };
@@ -242,38 +242,6 @@ pub(super) async fn heads_now(app: &App, document: DocumentId) -> Answer<String>
     Ok(heads)
 }
 
-/// The id in a path; what is none is not there.
-pub(super) fn document_id(text: &str) -> Answer<DocumentId> {
-    text.parse().map_err(|_| Problem::not_found())
-}
-
-/// A document that supervisors decide about.
-#[derive(Clone, Copy)]
-enum Reviewed {
-    Patrol,
-    Evidence,
-}
-
-/// What `document` is and the page that shows it, if the reader may know of it.
-async fn path_of(app: &App, reader: &Reader, document: DocumentId) -> Answer<(Reviewed, String)> {
-    let kind: Option<String> =
-        sqlx::query_scalar("select kind from document where document_id = $1")
-            .bind(document.to_string())
-            .fetch_optional(&app.database.read)
-            .await?;
-    match kind.as_deref() {
-        Some("patrol-log") => {
-            patrol::find(app, reader, document).await?;
-            Ok((Reviewed::Patrol, format!("/patrols/{document}")))
-        }
-        Some("evidence-file") => {
-            evidence::find(app, reader, document).await?;
-            Ok((Reviewed::Evidence, format!("/evidence/{document}")))
-        }
-        _ => Err(Problem::not_found()),
-    }
-}
-
 async fn decide(
     State(app): State<App>,
     reader: Reader,
@@ -281,7 +249,8 @@ async fn decide(
     Form(form): Form<DecisionForm>,
 ) -> Answer<Response> {
     let document = document_id(&document)?;
-    let (kind, path) = path_of(&app, &reader, document).await?;
+    let page = Page::of(&app, &reader, document).await?;
+    let path = page.path(document);
     if !reader.decides() {
         return Err(Problem::forbidden());
     }
@@ -309,10 +278,7 @@ async fn decide(
         ..reader
     };
     let refused = Some(Refused { form, problem });
-    let page = match kind {
-        Reviewed::Patrol => patrol::page(&app, &reader, document, refused).await?,
-        Reviewed::Evidence => evidence::page(&app, &reader, document, refused).await?,
-    };
+    let page = page.show(&app, &reader, document, refused).await?;
     Ok((status, page).into_response())
 }
 
@@ -322,8 +288,9 @@ async fn back(
     reader: Reader,
     Path(document): Path<String>,
 ) -> Answer<Redirect> {
-    let (_, path) = path_of(&app, &reader, document_id(&document)?).await?;
-    Ok(Redirect::to(&path))
+    let document = document_id(&document)?;
+    let page = Page::of(&app, &reader, document).await?;
+    Ok(Redirect::to(&page.path(document)))
 }
 
 async fn withdraw(
@@ -333,9 +300,9 @@ async fn withdraw(
 ) -> Answer<Redirect> {
     let document = document_id(&document)?;
     let decision: DecisionId = decision.parse().map_err(|_| Problem::not_found())?;
-    let (_, path) = path_of(&app, &reader, document).await?;
+    let page = Page::of(&app, &reader, document).await?;
     review::withdraw(&app, &reader.who, document, decision).await?;
-    Ok(Redirect::to(&path))
+    Ok(Redirect::to(&page.path(document)))
 }
 
 #[cfg(test)]

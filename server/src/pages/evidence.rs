@@ -2,9 +2,8 @@
 //! what, what was decided. Reading it writes an audit row.
 
 use super::{
-    change::{self, Batch},
-    clash::{self, Clash},
-    decision::{self, Refused, ReviewPart},
+    decision::Refused,
+    document::{DocumentPart, Page},
     evidence_list, html,
     language::Language,
     photo::{self, Photo},
@@ -81,11 +80,7 @@ struct EvidencePage {
     period: String,
     missing: Vec<String>,
     items: Vec<Item>,
-    photos: Vec<Photo>,
-    clashes: Vec<Clash>,
-    batches: Vec<Batch>,
-    log: change::Standing,
-    review: ReviewPart,
+    document: DocumentPart,
 }
 
 async fn show(
@@ -93,11 +88,7 @@ async fn show(
     reader: Reader,
     Path(id): Path<String>,
 ) -> Answer<Html<String>> {
-    reader.enter(Section::Evidence)?;
-    let document = decision::document_id(&id)?;
-    let page = page(&app, &reader, document, None).await?;
-    reader.note_reading(&app, "evidence-read", document).await?;
-    Ok(page)
+    Page::Evidence.read(&app, &reader, &id).await
 }
 
 /// What the file is about, if the reader may know of it.
@@ -131,7 +122,6 @@ pub async fn page(
     let file = find(app, reader, document).await?;
     let photos = photo::read(app, document, language).await?;
     let rows = rows(app, document).await?;
-    let changes = change::read(app, document).await?;
     let places = places(&rows, language);
     let kinds = rows
         .iter()
@@ -154,15 +144,7 @@ pub async fn page(
             .into_iter()
             .map(|row| row.shown(&photos, language))
             .collect(),
-        photos: photos
-            .iter()
-            .filter(|photo| photo.item.is_none())
-            .cloned()
-            .collect(),
-        clashes: clash::read(app, document, language).await?,
-        batches: change::batches(&changes, language),
-        log: change::Standing::of(&changes, language),
-        review: ReviewPart::read(app, reader, document, places, &changes, refused).await?,
+        document: DocumentPart::read(app, reader, document, photos, places, refused).await?,
     })
 }
 

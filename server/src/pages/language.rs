@@ -1,4 +1,5 @@
-//! Which language a page speaks: Vietnamese, or English by a cookie that the switch in the menu sets.
+//! Which language a page speaks: Vietnamese, or English by a cookie that the switch in the menu sets. On the command line it
+//! is `--language`, or English where the terminal's locale is.
 
 use super::words::{self, Words};
 use crate::app::App;
@@ -9,7 +10,8 @@ use axum::{
     response::{IntoResponse, Redirect},
     routing::post,
 };
-use std::convert::Infallible;
+use kieumau_core::invalid::{Invalid, Rule};
+use std::{convert::Infallible, ffi::OsString, str::FromStr};
 
 /// A language of the pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,23 @@ impl Language {
             Self::English
         } else {
             Self::Vietnamese
+        }
+    }
+
+    /// What a command line says with `--language`, or else its locale (`LANG`: `en_GB.UTF-8`); Vietnamese if neither says English.
+    /// Read before the arguments are: what is wrong with them has to be told in a language too.
+    pub fn of_terminal(arguments: &[OsString], locale: Option<&str>) -> Self {
+        let mut arguments = arguments.iter().filter_map(|argument| argument.to_str());
+        let asked = arguments.find_map(|argument| argument.strip_prefix("--language"));
+        let asked = match asked {
+            Some("") => arguments.next(),
+            Some(value) => value.strip_prefix('='),
+            None => None,
+        };
+        match asked.and_then(|code| code.parse().ok()) {
+            Some(language) => language,
+            None if locale.is_some_and(|locale| locale.starts_with("en")) => Self::English,
+            None => Self::Vietnamese,
         }
     }
 
@@ -66,6 +85,17 @@ impl Language {
             Self::Vietnamese => vietnamese,
             Self::English => english,
         }
+    }
+}
+
+impl FromStr for Language {
+    type Err = Invalid;
+
+    fn from_str(code: &str) -> Result<Self, Invalid> {
+        [Self::Vietnamese, Self::English]
+            .into_iter()
+            .find(|language| language.code() == code)
+            .ok_or_else(|| Invalid::new("language", Rule::Unknown))
     }
 }
 
@@ -119,6 +149,21 @@ mod tests {
             "a=b; language=en".parse().expect("a header"),
         );
         assert_eq!(Language::of(&headers), Language::English);
+    }
+
+    #[test]
+    fn a_command_speaks_as_asked_then_as_the_terminal_then_vietnamese() {
+        let of = |arguments: &[&str], locale| {
+            let arguments: Vec<_> = arguments.iter().map(OsString::from).collect();
+            Language::of_terminal(&arguments, locale)
+        };
+        let (vietnamese, english) = (Language::Vietnamese, Language::English);
+        assert_eq!(of(&["kieumau", "unit", "list"], None), vietnamese);
+        assert_eq!(of(&["kieumau"], Some("C.UTF-8")), vietnamese);
+        assert_eq!(of(&["kieumau"], Some("en_GB.UTF-8")), english);
+        assert_eq!(of(&["kieumau", "--language", "vi"], Some("en")), vietnamese);
+        assert_eq!(of(&["kieumau", "--language=en"], None), english);
+        assert_eq!(of(&["kieumau", "--language", "fr"], None), vietnamese);
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! `/live`: an open page hears when its unit's feed grew. What then changed of one document is asked at `/live/{document}`, which
 //! answers with its heads and nothing of its content, so that it is no reading.
 
-use super::{decision, evidence, patrol, reader::Reader, shell::Section};
+use super::{
+    decision,
+    document::{Page, document_id},
+    reader::Reader,
+    shell::Section,
+};
 use crate::{
     app::App,
     live::stream::{Listener, listen},
@@ -15,12 +20,11 @@ use axum::{
     routing::get,
 };
 
-/// `/live`, `/live/patrols/{id}`, `/live/evidence/{id}`.
+/// `/live`, `/live/{document}`.
 pub fn router() -> Router<App> {
     Router::new()
         .route("/live", get(live))
-        .route("/live/patrols/{id}", get(of_patrol))
-        .route("/live/evidence/{id}", get(of_evidence))
+        .route("/live/{document}", get(heads))
 }
 
 async fn live(State(app): State<App>, reader: Reader, headers: HeaderMap) -> Answer<Response> {
@@ -28,22 +32,12 @@ async fn live(State(app): State<App>, reader: Reader, headers: HeaderMap) -> Ans
     listen(app, Listener::Person(reader.who.person, headers)).await
 }
 
-async fn of_patrol(
+async fn heads(
     State(app): State<App>,
     reader: Reader,
-    Path(id): Path<String>,
+    Path(document): Path<String>,
 ) -> Answer<String> {
-    let patrol = decision::document_id(&id)?;
-    patrol::find(&app, &reader, patrol).await?;
-    decision::heads_now(&app, patrol).await
-}
-
-async fn of_evidence(
-    State(app): State<App>,
-    reader: Reader,
-    Path(id): Path<String>,
-) -> Answer<String> {
-    let file = decision::document_id(&id)?;
-    evidence::find(&app, &reader, file).await?;
-    decision::heads_now(&app, file).await
+    let document = document_id(&document)?;
+    Page::of(&app, &reader, document).await?;
+    decision::heads_now(&app, document).await
 }

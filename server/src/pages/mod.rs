@@ -9,11 +9,12 @@ mod audit_page;
 mod change;
 mod clash;
 mod decision;
+mod document;
 mod evidence;
 mod evidence_list;
 mod headers;
 mod home;
-mod language;
+pub mod language;
 mod live;
 mod map;
 mod number;
@@ -29,7 +30,7 @@ mod shell;
 mod sign_in;
 mod standing;
 mod titles;
-mod words;
+pub mod words;
 
 use crate::{
     app::App,

@@ -2,14 +2,13 @@
 //! Reading it writes an audit row.
 
 use super::{
-    change::{self, Batch},
-    clash::{self, Clash},
-    decision::{self, Refused, ReviewPart},
+    decision::Refused,
+    document::{DocumentPart, Page},
     html,
     language::Language,
     map::{self, Segment},
     observation::{self, ObservationRow},
-    photo::{self, Photo},
+    photo,
     reader::{Reader, scoped},
     shell::{Section, Shell},
     titles,
@@ -105,11 +104,7 @@ struct PatrolPage {
     map: Option<String>,
     segments: Vec<Segment>,
     observations: Vec<ObservationRow>,
-    photos: Vec<Photo>,
-    clashes: Vec<Clash>,
-    batches: Vec<Batch>,
-    log: change::Standing,
-    review: ReviewPart,
+    document: DocumentPart,
 }
 
 async fn show(
@@ -117,11 +112,7 @@ async fn show(
     reader: Reader,
     Path(id): Path<String>,
 ) -> Answer<Html<String>> {
-    reader.enter(Section::Patrols)?;
-    let patrol = decision::document_id(&id)?;
-    let page = page(&app, &reader, patrol, None).await?;
-    reader.note_reading(&app, "patrol-read", patrol).await?;
-    Ok(page)
+    Page::Patrol.read(&app, &reader, &id).await
 }
 
 /// The patrol's row, if the reader may know of it.
@@ -162,23 +153,14 @@ pub async fn page(
     let photos = photo::read(app, patrol, language).await?;
     let observations = observation::read(app, patrol, &photos, language).await?;
     let (map, segments) = map::read(app, patrol, &observations, language).await?;
-    let changes = change::read(app, patrol).await?;
     let places = places(&observations, language);
-    let review = ReviewPart::read(app, reader, patrol, places, &changes, refused).await?;
     html(&PatrolPage {
         shell: Shell::of(reader, Section::Patrols, &row.title),
         facts: facts(app, patrol, row, language).await?,
         map,
         segments,
         observations,
-        photos: photos
-            .into_iter()
-            .filter(|photo| photo.item.is_none())
-            .collect(),
-        clashes: clash::read(app, patrol, language).await?,
-        batches: change::batches(&changes, language),
-        log: change::Standing::of(&changes, language),
-        review,
+        document: DocumentPart::read(app, reader, patrol, photos, places, refused).await?,
     })
 }
 

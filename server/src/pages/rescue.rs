@@ -6,7 +6,6 @@ use super::{
     language::Language,
     reader::Reader,
     shell::{Section, Shell},
-    words::Words,
 };
 use crate::{
     app::App,
@@ -86,7 +85,7 @@ async fn take(
     let w = reader.language.words();
     match taken {
         Ok(taken) => Ok(page(&reader, Some(shown(&taken, reader.language)), None)?.into_response()),
-        Err(problem) => match refusal(w, problem.word()) {
+        Err(problem) => match w.rescue_refusal(problem.word()) {
             Some(why) => {
                 let page = page(&reader, None, Some(why))?;
                 Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
@@ -121,7 +120,7 @@ fn shown(taken: &Taken, language: Language) -> Shown {
         counts.push(count(w.rescue_waiting, taken.changes_waiting));
     }
     let rows = |words: &BTreeMap<String, u32>| {
-        let row = |(word, number): (&String, &u32)| count(reason(w, word), *number);
+        let row = |(word, number): (&String, &u32)| count(w.refusal(word), *number);
         words.iter().map(row).collect()
     };
     let quarantined = Kept {
@@ -143,38 +142,6 @@ fn shown(taken: &Taken, language: Language) -> Shown {
     }
 }
 
-/// Why one change or attachment was not taken.
-fn reason(w: &Words, word: &str) -> &'static str {
-    match word {
-        "malformed" => w.refused_malformed,
-        "unsealed" => w.refused_unsealed,
-        "sequence" => w.refused_sequence,
-        "forged-birth" => w.refused_forged_birth,
-        "not-allowed" => w.refused_not_allowed,
-        "phone-revoked" => w.refused_phone_revoked,
-        "document-full" => w.refused_document_full,
-        "too-many-waiting" => w.refused_too_many_waiting,
-        "wrong-kind" => w.refused_wrong_kind,
-        "hash-mismatch" => w.refused_hash_mismatch,
-        "file-incomplete" => w.refused_incomplete,
-        _ => w.refused_otherwise,
-    }
-}
-
-/// Why the file as a whole is not taken; none for what is not about the file.
-fn refusal(w: &Words, word: &str) -> Option<&'static str> {
-    Some(match word {
-        "not-a-rescue-file" => w.rescue_not_a_file,
-        "rescue-version" => w.rescue_version,
-        "rescue-another-server" => w.rescue_another_server,
-        "rescue-damaged" => w.rescue_damaged,
-        "rescue-malformed" => w.rescue_malformed,
-        "rescue-unknown-phone" => w.rescue_unknown_phone,
-        "too-large" => w.rescue_too_large,
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,7 +151,7 @@ mod tests {
     fn every_refusal_has_words_of_its_own() {
         let w = Language::Vietnamese.words();
         for refusal in Refusal::ALL {
-            assert_ne!(reason(w, refusal.word()), w.refused_otherwise);
+            assert_ne!(w.refusal(refusal.word()), w.refused_otherwise);
         }
     }
 }

@@ -103,11 +103,6 @@ impl Section {
 }
 
 impl Shell {
-    /// The page's path, without its query.
-    pub fn path(&self) -> &str {
-        self.here.split('?').next().unwrap_or_default()
-    }
-
     /// The frame for a page that anybody may see.
     pub fn bare(language: Language, title: &str, here: &str) -> Self {
         Self {

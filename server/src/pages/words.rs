@@ -198,7 +198,7 @@ words! {
     phone: "Thiết bị", "Phone";
     person: "Cán bộ", "Person";
     version: "Phiên bản", "Version";
-    enrolled: "Cấp ngày", "Enrolled";
+    enrolled: "Đăng ký ngày", "Enrolled";
     last_seen: "Lần cuối liên lạc", "Last seen";
     never_seen: "Chưa liên lạc", "Never";
     silent: "im lặng", "silent for";
@@ -311,6 +311,7 @@ words! {
     proof_nfc: "thẻ NFC", "NFC";
     proof_hand: "tự bấm", "by hand";
     field_title: "Tên ca", "Title";
+    field_name: "Tên", "Name";
     field_category: "Loại vụ việc", "Category";
     field_count_unit: "Đơn vị tính", "Counting unit";
     field_note: "Ghi chú", "Note";
@@ -334,7 +335,7 @@ words! {
     deed_decision_withdrawn: "Rút lại quyết định", "Took a decision back";
     deed_enrolment_code_issued: "Cấp mã thiết bị", "Issued a code";
     deed_enrolment_refused: "Mã thiết bị bị từ chối", "A code was refused";
-    deed_phone_enrolled: "Thêm thiết bị", "Enrolled a phone";
+    deed_phone_enrolled: "Đăng ký thiết bị", "Enrolled a phone";
     deed_phone_revoked: "Thu hồi thiết bị", "Revoked a phone";
     deed_rescue_opened: "Mở tệp cứu hộ", "Opened a rescue file";
     deed_rescue_taken: "Nhận tệp cứu hộ", "Took a rescue file";
@@ -346,6 +347,24 @@ words! {
     deed_exported: "Xuất hồ sơ", "Dossier exported";
     deed_unit_added: "Thêm đơn vị", "Added a unit";
     deed_unit_linked: "Nối đơn vị", "Linked units";
+    somebody: "Không rõ ai", "Somebody unknown";
+    command_line: "Quản trị máy chủ", "The server's administration";
+    documents: "tài liệu", "documents";
+    merged: "sáp nhập", "merged";
+    split: "chia tách", "split";
+    renamed: "đổi tên", "renamed";
+    password_set: "mật khẩu mới", "a new password";
+    password_removed: "không còn mật khẩu", "no password any more";
+    thumbnail: "ảnh nhỏ", "small picture";
+    code_unknown: "mã không có", "no such code";
+    code_used: "mã đã dùng", "the code was used";
+    code_expired: "mã hết hạn", "the code has expired";
+    person_disabled: "tài khoản đã khóa", "the person is disabled";
+    taken: "mới nhận", "taken";
+    held: "đã có", "held";
+    waiting: "đang chờ", "waiting";
+    quarantined: "cách ly", "in quarantine";
+    files: "ảnh, tệp", "files";
 }
 
 impl Words {
@@ -412,16 +431,79 @@ impl Words {
         })
     }
 
+    /// What a deed's row tells besides; none for a word that is newer than this page.
+    pub fn detail(&self, word: &str) -> Option<&'static str> {
+        if let Ok(role) = word.parse() {
+            return Some(self.role(role));
+        }
+        Some(match word {
+            "approved" => self.approved,
+            "returned" => self.returned,
+            "withdrawn" => self.taken_back,
+            "merge" => self.merged,
+            "split" => self.split,
+            "rename" => self.renamed,
+            "set" => self.password_set,
+            "removed" => self.password_removed,
+            "thumbnail" => self.thumbnail,
+            "code-unknown" => self.code_unknown,
+            "code-used" => self.code_used,
+            "code-expired" => self.code_expired,
+            "person-disabled" => self.person_disabled,
+            "taken" => self.taken,
+            "held" => self.held,
+            "waiting" => self.waiting,
+            "quarantined" => self.quarantined,
+            "files" => self.files,
+            word => return self.rescue_refusal(word),
+        })
+    }
+
+    /// Why one change or attachment was not taken.
+    pub fn refusal(&self, word: &str) -> &'static str {
+        match word {
+            "malformed" => self.refused_malformed,
+            "unsealed" => self.refused_unsealed,
+            "sequence" => self.refused_sequence,
+            "forged-birth" => self.refused_forged_birth,
+            "not-allowed" => self.refused_not_allowed,
+            "phone-revoked" => self.refused_phone_revoked,
+            "document-full" => self.refused_document_full,
+            "too-many-waiting" => self.refused_too_many_waiting,
+            "wrong-kind" => self.refused_wrong_kind,
+            "hash-mismatch" => self.refused_hash_mismatch,
+            "file-incomplete" => self.refused_incomplete,
+            _ => self.refused_otherwise,
+        }
+    }
+
+    /// Why a rescue file as a whole is not taken; none for what is not about the file.
+    pub fn rescue_refusal(&self, word: &str) -> Option<&'static str> {
+        Some(match word {
+            "not-a-rescue-file" => self.rescue_not_a_file,
+            "rescue-version" => self.rescue_version,
+            "rescue-another-server" => self.rescue_another_server,
+            "rescue-damaged" => self.rescue_damaged,
+            "rescue-malformed" => self.rescue_malformed,
+            "rescue-unknown-phone" => self.rescue_unknown_phone,
+            "too-large" => self.rescue_too_large,
+            _ => return None,
+        })
+    }
+
     /// A place in a document: its last name in words, or the path itself where a page has no word for it.
     pub fn field(&self, path: &str) -> String {
         let mut names = path.rsplit('/');
-        let word = names.find_map(|name| self.field_name(name));
+        let word = names.find_map(|name| self.field_word(name));
         word.map_or_else(|| path.to_owned(), str::to_owned)
     }
 
-    fn field_name(&self, name: &str) -> Option<&'static str> {
+    fn field_word(&self, name: &str) -> Option<&'static str> {
         Some(match name {
             "title" => self.field_title,
+            "name" => self.field_name,
+            "sign_in" => self.sign_in_name,
+            "selection" => self.dossiers,
             "leader" => self.leader,
             "team" => self.team,
             "forces" => self.forces,

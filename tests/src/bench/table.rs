@@ -44,12 +44,49 @@ impl Spread {
 pub enum Target {
     /// Our own figure, from above.
     AtMost(f64),
-    /// The ratio to the raw figure, from above.
+    /// Our own figure, from below.
+    AtLeast(f64),
+    /// The ratio to the other's figure, from above.
     RatioAtMost(f64),
-    /// The ratio to the raw figure, from below.
+    /// The ratio to the other's figure, from below.
     RatioAtLeast(f64),
     /// Nothing: the line explains another.
     Part,
+}
+
+impl Target {
+    fn is_met(self, ours: f64, ratio: Option<f64>) -> Option<bool> {
+        match self {
+            Self::AtMost(limit) => Some(ours <= limit),
+            Self::AtLeast(limit) => Some(ours >= limit),
+            Self::RatioAtMost(limit) => Some(ratio? <= limit),
+            Self::RatioAtLeast(limit) => Some(ratio? >= limit),
+            Self::Part => None,
+        }
+    }
+
+    fn text(self, unit: &str) -> Option<String> {
+        match self {
+            Self::AtMost(limit) => Some(format!("≤ {limit} {unit}")),
+            Self::AtLeast(limit) => Some(format!("≥ {limit} {unit}")),
+            Self::RatioAtMost(limit) => Some(format!("≤ {limit}×")),
+            Self::RatioAtLeast(limit) => Some(format!("≥ {limit}×")),
+            Self::Part => None,
+        }
+    }
+}
+
+/// Another's figure for the same thing in the same run: the machine's own, or a peer's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Other {
+    /// `raw`, `samod`.
+    pub name: String,
+    /// Its figure.
+    pub figures: Spread,
+    /// Ours to its, paired round by round; none for counts, which are only to be seen side by side.
+    pub ratio: Option<Spread>,
+    /// What the ratio is to reach.
+    pub target: Target,
 }
 
 /// One line of the table.
@@ -59,16 +96,15 @@ pub struct Measure {
     pub id: &'static str,
     /// What was measured.
     pub what: String,
-    /// The unit of both figures.
+    /// The unit of all figures.
     pub unit: &'static str,
     /// Ours.
     pub ours: Spread,
-    /// The machine's own, if there is such a thing.
-    pub raw: Option<Spread>,
-    /// Ours over the machine's, paired round by round.
-    pub ratio: Option<Spread>,
-    /// What is to be reached.
+    /// Whoever else did it in the same run.
+    pub others: Vec<Other>,
+    /// What our own figure is to reach.
     pub target: Target,
+    rounds: Vec<f64>,
 }
 
 impl Measure {
@@ -80,9 +116,9 @@ impl Measure {
             what: what.to_owned(),
             unit,
             ours: Spread::of(ours),
-            raw: None,
-            ratio: None,
+            others: Vec::new(),
             target: Target::Part,
+            rounds: ours.to_vec(),
         }
     }
 
@@ -95,47 +131,92 @@ impl Measure {
         ours: &[f64],
         raw: &[f64],
     ) -> Self {
-        Self {
-            raw: Some(Spread::of(raw)),
-            ratio: Some(Spread::of_ratios(ours, raw)),
-            ..Self::alone(id, what, unit, ours)
-        }
+        Self::alone(id, what, unit, ours).and("raw", raw)
     }
 
-    /// The same, to reach `target`.
+    /// The same beside another's figures: the ratio is ours over its.
     #[must_use]
-    pub const fn to_reach(mut self, target: Target) -> Self {
-        self.target = target;
+    pub fn and(mut self, name: &str, figures: &[f64]) -> Self {
+        let ratio = Spread::of_ratios(&self.rounds, figures);
+        self.put(name, figures, Some(ratio));
         self
     }
 
-    /// Whether the target is met by the median; none for a part.
+    /// The same with another's figures to be seen beside ours, without a ratio.
     #[must_use]
-    pub fn met(&self) -> Option<bool> {
-        let ratio = self.ratio.map(|ratio| ratio.median);
-        match self.target {
-            Target::AtMost(limit) => Some(self.ours.median <= limit),
-            Target::RatioAtMost(limit) => Some(ratio? <= limit),
-            Target::RatioAtLeast(limit) => Some(ratio? >= limit),
-            Target::Part => None,
-        }
+    pub fn seeing(mut self, name: &str, figures: &[f64]) -> Self {
+        self.put(name, figures, None);
+        self
     }
 
-    fn target_text(&self) -> Option<String> {
-        match self.target {
-            Target::AtMost(limit) => Some(format!("≤ {limit} {}", self.unit)),
-            Target::RatioAtMost(limit) => Some(format!("≤ {limit}×")),
-            Target::RatioAtLeast(limit) => Some(format!("≥ {limit}×")),
-            Target::Part => None,
+    /// The same beside another's times or bytes: the ratio is its over ours, so that more is better for us.
+    #[must_use]
+    pub fn against(mut self, name: &str, figures: &[f64]) -> Self {
+        let ratio = Spread::of_ratios(figures, &self.rounds);
+        self.put(name, figures, Some(ratio));
+        self
+    }
+
+    fn put(&mut self, name: &str, figures: &[f64], ratio: Option<Spread>) {
+        self.others.push(Other {
+            name: name.to_owned(),
+            figures: Spread::of(figures),
+            ratio,
+            target: Target::Part,
+        });
+    }
+
+    /// The same, to reach `target`; one about a ratio is of the other that came last.
+    ///
+    /// # Panics
+    /// For a ratio to nobody.
+    #[must_use]
+    pub fn to_reach(mut self, target: Target) -> Self {
+        match target {
+            Target::RatioAtMost(_) | Target::RatioAtLeast(_) => {
+                let other = self.others.last_mut();
+                other.expect("a ratio is to somebody").target = target;
+            }
+            Target::AtMost(_) | Target::AtLeast(_) | Target::Part => self.target = target,
         }
+        self
+    }
+
+    /// Whether every target is met by the median; none for a part.
+    #[must_use]
+    pub fn met(&self) -> Option<bool> {
+        let own = self.target.is_met(self.ours.median, None);
+        let others = self.others.iter().map(|other| {
+            let ratio = other.ratio.map(|ratio| ratio.median);
+            other.target.is_met(self.ours.median, ratio)
+        });
+        others
+            .chain([own])
+            .flatten()
+            .reduce(|all, this| all && this)
     }
 
     /// As `target/bench.json` holds it.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
+        let of = |value: &dyn Fn(&Other) -> serde_json::Value| -> serde_json::Value {
+            let entries = self.others.iter().map(|o| (o.name.clone(), value(o)));
+            entries.collect::<serde_json::Map<_, _>>().into()
+        };
+        let others = self.others.iter().filter_map(|other| {
+            let text = other.target.text(self.unit)?;
+            Some(format!("{text} {}", other.name))
+        });
+        let targets: Vec<String> = self
+            .target
+            .text(self.unit)
+            .into_iter()
+            .chain(others)
+            .collect();
         serde_json::json!({
-            "id": self.id, "what": self.what, "unit": self.unit, "ours": self.ours, "raw": self.raw,
-            "ratio": self.ratio, "target": self.target_text(), "met": self.met(),
+            "id": self.id, "what": self.what.trim(), "unit": self.unit, "ours": self.ours,
+            "peers": of(&|o| serde_json::json!(o.figures)), "ratio": of(&|o| serde_json::json!(o.ratio)),
+            "target": targets.join(", "), "met": self.met(),
         })
     }
 }
@@ -149,20 +230,59 @@ impl fmt::Display for Measure {
             ours,
             ..
         } = self;
-        let range = format!("[{}–{}]", figure(ours.min), figure(ours.max));
-        let median = figure(ours.median);
-        write!(f, "{id:<4} {what:<46} ours {median:>7} {unit} {range:<16}")?;
-        if let (Some(raw), Some(ratio)) = (self.raw, self.ratio) {
-            let (median, least, most) =
-                (figure(ratio.median), figure(ratio.min), figure(ratio.max));
-            write!(f, " raw {:>7} {unit}", figure(raw.median))?;
-            write!(f, "  ratio {median} [{least}–{most}]")?;
-        }
-        if let (Some(target), Some(met)) = (self.target_text(), self.met()) {
-            let word = if met { "met" } else { "missed" };
-            write!(f, "  target {target}  {word}")?;
+        write!(
+            f,
+            "{id:<4} {what:<62} {:>9} {unit} {}",
+            figure(ours.median),
+            ours
+        )?;
+        write_target(f, self.target, unit, ours.median, None)?;
+        for other in &self.others {
+            let Other {
+                name,
+                figures,
+                ratio,
+                target,
+            } = other;
+            write!(
+                f,
+                "\n{:<6}{:>61} {:>9} {unit} {figures}",
+                "",
+                name,
+                figure(figures.median)
+            )?;
+            if let Some(ratio) = ratio {
+                write!(f, "  ratio {} {ratio}", figure(ratio.median))?;
+            }
+            write_target(
+                f,
+                *target,
+                unit,
+                ours.median,
+                ratio.map(|ratio| ratio.median),
+            )?;
         }
         Ok(())
+    }
+}
+
+fn write_target(
+    f: &mut fmt::Formatter<'_>,
+    target: Target,
+    unit: &str,
+    ours: f64,
+    ratio: Option<f64>,
+) -> fmt::Result {
+    if let (Some(text), Some(met)) = (target.text(unit), target.is_met(ours, ratio)) {
+        let word = if met { "met" } else { "MISSED" };
+        write!(f, "  target {text}  {word}")?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}–{}]", figure(self.min), figure(self.max))
     }
 }
 
@@ -175,6 +295,11 @@ fn figure(value: f64) -> String {
     } else {
         format!("{value:.2}")
     }
+}
+
+/// Tells who waits how far a long run is. Not on the table's output.
+pub fn progress(line: &str) {
+    eprintln!("bench: {line}");
 }
 
 /// Milliseconds, with their fraction.
@@ -215,13 +340,34 @@ mod tests {
     #[test]
     fn a_ratio_is_paired_round_by_round_and_the_target_is_about_the_median() {
         let measure = Measure::beside("P6", "x", "ms", &[4.0, 20.0, 6.0], &[1.0, 10.0, 1.5]);
-        let ratio = measure.ratio.expect("there is a raw figure");
+        let ratio = measure.others[0].ratio.expect("there is a raw figure");
         assert_eq!((ratio.min, ratio.median, ratio.max), (2.0, 4.0, 4.0));
         let reach = |target| measure.clone().to_reach(target).met();
         assert_eq!(reach(Target::RatioAtMost(4.0)), Some(true));
         assert_eq!(reach(Target::RatioAtMost(3.9)), Some(false));
         assert_eq!(reach(Target::RatioAtLeast(4.1)), Some(false));
         assert_eq!(reach(Target::AtMost(5.9)), Some(false));
+        assert_eq!(reach(Target::AtLeast(5.9)), Some(true));
         assert_eq!(reach(Target::Part), None);
+    }
+
+    #[test]
+    fn one_missed_target_of_several_is_a_miss() {
+        let both = |first, second| {
+            let measure = Measure::alone("P1", "x", "/s", &[80.0]).and("a", &[1.0]);
+            let measure = measure
+                .to_reach(Target::RatioAtLeast(first))
+                .and("b", &[20.0]);
+            measure.to_reach(Target::RatioAtLeast(second)).met()
+        };
+        assert_eq!(both(80.0, 4.0), Some(true));
+        assert_eq!(both(81.0, 4.0), Some(false));
+        assert_eq!(both(80.0, 4.1), Some(false));
+        // More time for another is a larger ratio.
+        let slower = Measure::alone("P5", "x", "ms", &[2.0]).against("a", &[400.0]);
+        assert_eq!(
+            slower.others[0].ratio.map(|ratio| ratio.median),
+            Some(200.0)
+        );
     }
 }

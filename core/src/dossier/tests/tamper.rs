@@ -29,7 +29,7 @@ pub(super) const OF_CONTENT: [(&str, Tamper); 7] = [
 ];
 
 /// What rewrites what the server says.
-pub(super) const OF_RECORD: [(&str, Tamper); 10] = [
+pub(super) const OF_RECORD: [(&str, Tamper); 11] = [
     (
         "a change is dropped and later ones re-linked",
         change_dropped,
@@ -43,6 +43,7 @@ pub(super) const OF_RECORD: [(&str, Tamper); 10] = [
     ("a missing file is not said to be", missing_hidden),
     ("the time of export is changed", exported_exchanged),
     ("a seal is dropped that another covers", seal_dropped),
+    ("a patrol is called otherwise", name_exchanged),
 ];
 
 fn index(rng: &mut dyn Rng, length: usize) -> usize {
@@ -360,6 +361,10 @@ fn withheld_hidden(world: &mut World, _: &mut dyn Rng) {
 
 fn missing_hidden(world: &mut World, _: &mut dyn Rng) {
     world.documents[1].missing.clear();
+}
+
+fn name_exchanged(world: &mut World, rng: &mut dyn Rng) {
+    world.called = format!("Ca {}", rng.random_range(0..1_000_000));
 }
 
 fn exported_exchanged(world: &mut World, rng: &mut dyn Rng) {

@@ -78,6 +78,10 @@ pub(super) struct World {
     /// Per epoch, the oldest first.
     pub(super) log: Vec<Vec<Event>>,
     pub(super) exported_at_ms: i64,
+    /// How the patrol is called.
+    pub(super) called: String,
+    /// A name for something that is not in the file.
+    pub(super) called_besides: Option<(String, String)>,
     pub(super) asked_by: PhoneId,
 }
 
@@ -114,6 +118,8 @@ impl World {
             photo,
             log: history(),
             exported_at_ms: 1_772_323_200_000,
+            called_besides: None,
+            called: "Ca đêm 21/11, tổ An".to_owned(),
             asked_by: keys.server(),
         }
     }
@@ -171,6 +177,7 @@ impl World {
             } else {
                 vec![&self.photo]
             },
+            names: self.names(),
             asked_by: self.asked_by,
         };
         write_with(&collected, &mut |claims| match claims {
@@ -187,6 +194,26 @@ impl World {
             Claims::Statement(statement) => hand.token(|keys| &keys.log, TYP, "", &json(statement)),
         })
         .expect("it is written")
+    }
+
+    /// How what the file shows is called.
+    fn names(&self) -> BTreeMap<String, String> {
+        let shown = self.documents.iter().filter(|document| !document.dropped);
+        let units = shown.map(|document| {
+            (
+                document.key.unit.to_string(),
+                "Phường Trường Vinh".to_owned(),
+            )
+        });
+        let mut names: BTreeMap<String, String> =
+            units.chain(self.called_besides.clone()).collect();
+        if !self.documents[0].dropped {
+            names.insert(
+                self.documents[0].key.document().to_string(),
+                self.called.clone(),
+            );
+        }
+        names
     }
 
     /// Per document, the newest change of each actor in each batch, and its seal.

@@ -304,7 +304,7 @@ pub fn short(value: &Value) -> String {
 /// A receipt in one phrase.
 pub fn receipt_words(receipt: &Value) -> String {
     format!(
-        "biên nhận · receipt: heads {}, leaf {} of {}, root {}",
+        "máy chủ đã nhận · receipt: heads {}, leaf {} of {}, root {}",
         list(&receipt["heads"])
             .iter()
             .map(short)

@@ -61,7 +61,7 @@ async fn opening(stage: &Stage) -> Result<(Hand, Hand), Failed> {
     stage.teller.shown(&proof).await;
 
     stage.teller.begin(
-        "An và Hà ghi danh điện thoại bằng mã dùng một lần",
+        "An và Hà đăng ký thiết bị bằng mã dùng một lần",
         "An and Hà enrol their phones by one-time codes",
     );
     let (mut an, mut ha) = (stage.phone("an").await?, stage.phone("ha").await?);

@@ -1,0 +1,151 @@
+//! What was typed wrong. clap says which argument and why in English; of a value that is not what it must be, this says in the
+//! reader's language what was typed, that nothing was done, and how it is written.
+
+use super::failure::{Both, Failure, see_help};
+use crate::pages::language::Language;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// What the terminal shows for an error of clap's.
+pub fn told(error: &clap::Error, language: Language) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let argument = text(ContextKind::InvalidArg);
+    match (error.kind(), argument, text(ContextKind::InvalidValue)) {
+        (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(argument), Some(value)) => {
+            malformed(argument, value).told(language)
+        }
+        _ => {
+            // clap's own words tell how the command is written; that nothing was done stands before them.
+            let failure = Failure::new(
+                (
+                    "Lệnh viết chưa đúng.",
+                    "The command is not written as it must be.",
+                ),
+                see_help(),
+            );
+            format!("{}\n\n{error}", failure.told(language))
+        }
+    }
+}
+
+fn malformed(argument: &str, value: &str) -> Failure {
+    // `--period <PERIOD>`, `<ID>`.
+    let name = argument.split_whitespace().next().unwrap_or(argument);
+    let name = name.trim_matches(['<', '>']);
+    Failure::new(
+        (
+            format!("{name} nhận một giá trị không đúng dạng: “{value}”."),
+            format!("{name} was given what it does not take: “{value}”."),
+        ),
+        written_so(name),
+    )
+}
+
+/// How the value of this argument is written.
+fn written_so(name: &str) -> Both {
+    match name {
+        "--period" => (
+            "Viết ngày đầu và ngày cuối của kỳ: 2025-11-16..2026-11-15.",
+            "Write the first and the last day of the period: 2025-11-16..2026-11-15.",
+        ),
+        "--from" => (
+            "Viết ngày theo dạng năm-tháng-ngày: 2025-07-01.",
+            "Write the day as year-month-day: 2025-07-01.",
+        ),
+        "--unit" => (
+            "Chép mã đơn vị từ `kieumau unit list`.",
+            "Copy the unit's id from `kieumau unit list`.",
+        ),
+        "--phone" => (
+            "Chép mã thiết bị từ `kieumau phone list --unit …`.",
+            "Copy the phone's id from `kieumau phone list --unit …`.",
+        ),
+        "ID" => (
+            "Chép mã ở cuối địa chỉ của trang; mã đơn vị xem bằng `kieumau unit list`.",
+            "Copy the id from the end of the page's address; a unit's is in `kieumau unit list`.",
+        ),
+        "--role" => (
+            "Chọn một trong: officer, chief, appraiser, admin, auditor.",
+            "Choose one of officer, chief, appraiser, admin, auditor.",
+        ),
+        "--level" => (
+            "Chọn ward (phường, xã) hoặc province (tỉnh).",
+            "Choose ward or province.",
+        ),
+        "--listen" => (
+            "Viết địa chỉ và cổng: 127.0.0.1:8080.",
+            "Write an address and a port: 127.0.0.1:8080.",
+        ),
+        "--server-key" => (
+            "Chép 64 chữ số hex sau “log key:” mà `kieumau doctor` in trên máy chủ đó.",
+            "Copy the 64 hex digits after “log key:” that `kieumau doctor` prints on that server.",
+        ),
+        "--language" => ("Chọn vi hoặc en.", "Choose vi or en."),
+        _ => return see_help(),
+    }
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Command;
+    use clap::{CommandFactory as _, Parser as _};
+
+    fn said(arguments: &[&str], language: Language) -> String {
+        let error = Command::try_parse_from(arguments).err().expect("refused");
+        told(&error, language)
+    }
+
+    #[test]
+    fn a_value_that_is_none_is_named_with_how_it_is_written() {
+        let period = ["kieumau", "export", "unit", "--period", "2025", "-o", "x"];
+        let id = "019ab2c4-0000-7000-8000-000000000000";
+        let typed = [&period[..], &[id]].concat();
+        let vietnamese = said(&typed, Language::Vietnamese);
+        assert!(vietnamese.contains("“2025”") && vietnamese.contains("2025-11-16..2026-11-15"));
+        assert!(vietnamese.contains("Chưa có gì được ghi"), "{vietnamese}");
+        let english = said(&typed, Language::English);
+        assert!(english.contains("Nothing was written") && !english.contains("malformed"));
+    }
+
+    #[test]
+    fn every_argument_that_is_more_than_text_says_how_it_is_written() {
+        // Every argument of every command is given a word that none of them takes.
+        let mut commands = vec![Command::command()];
+        let mut asked = Vec::new();
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands().cloned());
+            for argument in command.get_arguments() {
+                let parser = argument.get_value_parser();
+                let typed = parser.type_id();
+                let text = [
+                    clap::builder::ValueParser::string().type_id(),
+                    clap::builder::ValueParser::path_buf().type_id(),
+                    clap::builder::ValueParser::bool().type_id(),
+                ];
+                if text.contains(&typed) {
+                    continue;
+                }
+                let name = match argument.get_long() {
+                    Some(long) => format!("--{long}"),
+                    None => argument.get_id().as_str().to_uppercase(),
+                };
+                asked.push(name);
+            }
+        }
+        asked.retain(|name| written_so(name) == see_help());
+        // A number says it by itself.
+        asked.retain(|name| name != "--nights");
+        assert_eq!(asked, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_clap_explains_is_kept_and_nothing_done_stands_before_it() {
+        let text = said(&["kieumau", "person", "disable"], Language::English);
+        assert!(text.starts_with("kieumau: The command"), "{text}");
+        assert!(text.contains("--sign-in"), "{text}");
+    }
+}

@@ -1,0 +1,438 @@
+//! The command line as an administrator meets it: a mistyped folder does not become a second server, whatever goes wrong says
+//! what happened, what is safe and what to do, and the README's commands work in their order on a machine that has nothing.
+
+use kieumau_tests::{built, server::Server};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+/// What a command printed, and whether it did what was asked.
+struct Ran {
+    done: bool,
+    out: String,
+    err: String,
+}
+
+/// Runs `kieumau` in `folder`, in English if the locale says so.
+fn run(folder: &Path, locale: &str, arguments: &[&str]) -> Ran {
+    let out = Command::new(built::server())
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .env("LANG", locale)
+        .output()
+        .expect("kieumau starts");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Ran {
+        done: out.status.success(),
+        out: text(out.stdout),
+        err: text(out.stderr),
+    }
+}
+
+fn done(folder: &Path, arguments: &[&str]) -> String {
+    let ran = run(folder, "C.UTF-8", arguments);
+    assert!(ran.done, "{arguments:?}: {}", ran.err);
+    ran.out.trim().to_owned()
+}
+
+const NOBODYS: &str = "019ab2c4-0000-7000-8000-000000000000";
+
+#[test]
+fn a_mistyped_folder_is_refused_by_every_command_and_nothing_is_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("file"), b"some file").expect("a file");
+    let commands: [&[&str]; 14] = [
+        &["unit", "add", "--name", "Phường A", "--from", "2025-07-01"],
+        &["unit", "list"],
+        &[
+            "person",
+            "add",
+            "--name",
+            "An",
+            "--sign-in",
+            "an",
+            "--role",
+            "officer",
+            "--unit",
+            NOBODYS,
+        ],
+        &["person", "list"],
+        &["person", "password", "--sign-in", "an"],
+        &["person", "disable", "--sign-in", "an"],
+        &["phone", "list", "--unit", NOBODYS],
+        &["phone", "code", "--person", "an"],
+        &["phone", "revoke", "--phone", NOBODYS],
+        &["reproject"],
+        &["recheck"],
+        &["rescue", "take", "file"],
+        &["doctor"],
+        &["export", "patrol", NOBODYS, "-o", "dossier"],
+    ];
+    for command in commands {
+        let ran = run(
+            folder.path(),
+            "C.UTF-8",
+            &[command, &["--data", "./dta"]].concat(),
+        );
+        assert!(!ran.done, "{command:?}");
+        assert!(
+            ran.err.contains("Chưa có máy chủ nào từng chạy ở ./dta"),
+            "{command:?}: {}",
+            ran.err
+        );
+        assert!(
+            ran.err.contains("Nên làm: Kiểm tra --data"),
+            "{command:?}: {}",
+            ran.err
+        );
+        assert!(
+            !folder.path().join("dta").exists(),
+            "{command:?} made a folder"
+        );
+    }
+    // The twin: the command that begins a server makes one there, and then they all find it.
+    done(folder.path(), &["migrate", "--data", "./dta"]);
+    assert!(folder.path().join("dta/master.key").exists());
+    done(folder.path(), &["doctor", "--data", "./dta"]);
+}
+
+#[test]
+fn what_goes_wrong_says_what_happened_what_is_safe_and_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    done(here, &["migrate"]);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("its address").to_string();
+    std::fs::write(here.join("other.pdf"), b"%PDF-1.7 another file").expect("a file");
+    let away = "postgres://kieumau@127.0.0.1:1/kieumau";
+    let cases: [(&[&str], &str, &str); 15] = [
+        (
+            &["person", "disable", "--sign-in", "ai"],
+            "“ai”",
+            "kieumau person list",
+        ),
+        (&["phone", "code", "--person", "ai"], "", "kieumau serve"),
+        (
+            &["phone", "list", "--unit", NOBODYS],
+            NOBODYS,
+            "kieumau unit list",
+        ),
+        (
+            &["phone", "revoke", "--phone", NOBODYS],
+            NOBODYS,
+            "kieumau phone list",
+        ),
+        (
+            &["export", "patrol", NOBODYS, "-o", "a"],
+            NOBODYS,
+            "/patrols/",
+        ),
+        (
+            &["export", "patrol", NOBODYS, "-o", "none/a"],
+            "none/a",
+            "-o ",
+        ),
+        (
+            &["export", "unit", NOBODYS, "--period", "2025", "-o", "a"],
+            "“2025”",
+            "2025-11-16..2026-11-15",
+        ),
+        (
+            &["unit", "add", "--name", " ", "--from", "2025-07-01"],
+            "",
+            "",
+        ),
+        (
+            &["unit", "add", "--name", "A", "--from", "1/7/2025"],
+            "“1/7/2025”",
+            "2025-07-01",
+        ),
+        (
+            &["serve", "--listen", &taken],
+            &taken,
+            "--listen 127.0.0.1:",
+        ),
+        (&["serve", "--listen", "0.0.0.0:0"], "TLS", "--behind-proxy"),
+        (
+            &["serve", "--listen", "0.0.0.0:0", "--behind-proxy"],
+            "proxy",
+            "--public-url",
+        ),
+        (&["verify", "other.pdf"], "other.pdf", "kieumau export"),
+        (&["verify", "none.pdf"], "none.pdf", ""),
+        (&["doctor", "--database-url", away], "", "DATABASE_URL"),
+    ];
+    let languages = [
+        (
+            "C.UTF-8",
+            ["kieumau: ", "\n  Điều chắc chắn: ", "\n  Nên làm: "],
+        ),
+        (
+            "en_GB.UTF-8",
+            ["kieumau: ", "\n  What is safe: ", "\n  What to do: "],
+        ),
+    ];
+    for (command, happened, todo) in cases {
+        for (locale, parts) in languages {
+            let ran = run(here, locale, command);
+            assert!(!ran.done && ran.out.is_empty(), "{command:?}: {}", ran.out);
+            for part in parts.into_iter().chain([happened, todo]) {
+                assert!(
+                    ran.err.contains(part),
+                    "{command:?} lacks {part:?}: {}",
+                    ran.err
+                );
+            }
+            for bare in ["not-found", "internal", "malformed", "os error 98"] {
+                assert!(
+                    !ran.err.contains(bare),
+                    "{command:?} says {bare}: {}",
+                    ran.err
+                );
+            }
+        }
+    }
+    // Who asks for a language gets it, whatever the terminal says.
+    let asked = run(
+        here,
+        "en_GB.UTF-8",
+        &["person", "disable", "--sign-in", "ai", "--language", "vi"],
+    );
+    assert!(asked.err.contains("Nên làm"), "{}", asked.err);
+}
+
+#[test]
+fn a_master_key_that_is_lost_cut_anothers_or_unreadable_is_said_and_never_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for data in ["one", "two"] {
+        done(folder.path(), &["migrate", "--data", data]);
+    }
+    let key = folder.path().join("one/master.key");
+    let kept = std::fs::read(&key).expect("a key");
+    let other = std::fs::read(folder.path().join("two/master.key")).expect("a key");
+    let said = |todo: &str| {
+        for command in [&["doctor"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+            let arguments = [command, &["--data", "one"]].concat();
+            let ran = run(folder.path(), "en_GB.UTF-8", &arguments);
+            assert!(
+                !ran.done && ran.err.contains(todo),
+                "{command:?}: {}",
+                ran.err
+            );
+            assert!(
+                ran.err.contains("nothing was written") || ran.err.contains("Nothing was written")
+            );
+        }
+    };
+    std::fs::remove_file(&key).expect("lost");
+    said("Put the key back from its backup");
+    assert!(!key.exists());
+    std::fs::write(&key, b"cut").expect("cut");
+    said("Put the key back from its backup");
+    std::fs::write(&key, &other).expect("another's");
+    said("Put this data's own key back");
+    assert_eq!(std::fs::read(&key).expect("a key"), other);
+    std::fs::remove_file(&key).expect("away");
+    std::fs::create_dir(&key).expect("a folder in its place");
+    said("chmod 600");
+    std::fs::remove_dir(&key).expect("away");
+    // The twin: its own key opens it.
+    std::fs::write(&key, kept).expect("put back");
+    done(folder.path(), &["doctor", "--data", "one"]);
+}
+
+#[test]
+fn a_second_unit_of_one_name_and_day_is_a_slip_until_somebody_says_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    done(here, &["migrate"]);
+    let add = [
+        "unit",
+        "add",
+        "--name",
+        "Phường Trường Vinh",
+        "--from",
+        "2025-07-01",
+    ];
+    let id = done(here, &add);
+    let again = run(here, "C.UTF-8", &add);
+    assert!(
+        !again.done && again.err.contains(&id) && again.err.contains("--again"),
+        "{}",
+        again.err
+    );
+    assert_eq!(done(here, &["unit", "list"]).lines().count(), 1);
+    // The twin: whoever says so gets another one.
+    assert_ne!(done(here, &[&add[..], &["--again"]].concat()), id);
+    assert_eq!(done(here, &["unit", "list"]).lines().count(), 2);
+}
+
+#[test]
+fn an_empty_list_and_a_deed_without_an_answer_say_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    done(here, &["migrate"]);
+    let nothing = |arguments: &[&str], said: &str| {
+        let ran = run(here, "C.UTF-8", arguments);
+        assert!(ran.done && ran.out.is_empty(), "{arguments:?}: {}", ran.out);
+        assert!(ran.err.contains(said), "{arguments:?}: {}", ran.err);
+    };
+    nothing(&["unit", "list"], "Chưa có đơn vị nào");
+    nothing(&["person", "list"], "Chưa có cán bộ nào");
+    let unit = done(
+        here,
+        &["unit", "add", "--name", "Phường A", "--from", "2025-07-01"],
+    );
+    nothing(&["phone", "list", "--unit", &unit], "Chưa có thiết bị nào");
+    let add = [
+        "person",
+        "add",
+        "--name",
+        "An",
+        "--sign-in",
+        "an",
+        "--role",
+        "officer",
+        "--unit",
+        &unit,
+    ];
+    done(here, &add);
+    assert!(done(here, &["person", "disable", "--sign-in", "an"]).contains("Đã khóa An"));
+    let again = run(here, "C.UTF-8", &["person", "disable", "--sign-in", "an"]);
+    assert!(
+        !again.done && again.err.contains("từ trước"),
+        "{}",
+        again.err
+    );
+    assert!(done(here, &["person", "list"]).contains("đã khóa"));
+}
+
+#[tokio::test]
+async fn a_real_ward_is_not_taken_for_the_demo() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    done(here, &["migrate"]);
+    done(
+        here,
+        &["unit", "add", "--name", "Phường A", "--from", "2025-07-01"],
+    );
+    let refused = run(here, "C.UTF-8", &["demo", "--listen", "127.0.0.1:0"]);
+    assert!(
+        !refused.done && refused.err.contains("một phường thật"),
+        "{}",
+        refused.err
+    );
+    // The twin: a folder of its own is taken.
+    drop(Server::start(&here.join("demo"), None, 0).await);
+}
+
+/// A shell that stays, as a newcomer's does, and the server that they started in another.
+struct Terminal {
+    shell: Child,
+    said: BufReader<std::process::ChildStdout>,
+    server: Option<Child>,
+}
+
+impl Terminal {
+    fn open(folder: &Path) -> Self {
+        let programs = built::server();
+        let programs = programs.parent().expect("a folder").to_owned();
+        let path = std::env::var("PATH").expect("a PATH");
+        let mut shell = Command::new("bash")
+            .arg("--norc")
+            .current_dir(folder)
+            .env("PATH", format!("{}:{path}", programs.display()))
+            .env_remove("DATABASE_URL")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("bash starts");
+        let said = BufReader::new(shell.stdout.take().expect("piped"));
+        Self {
+            shell,
+            said,
+            server: None,
+        }
+    }
+
+    /// Pastes one line; what it printed. A line that serves goes into a terminal of its own.
+    fn paste(&mut self, folder: &Path, line: &str) -> String {
+        if let Some(arguments) = line.strip_prefix("kieumau serve") {
+            let arguments = arguments.split('#').next().unwrap_or_default();
+            let mut server = Command::new(built::server())
+                .arg("serve")
+                .args(arguments.split_whitespace())
+                // The README's port may be somebody else's here.
+                .args(["--listen", "127.0.0.1:0"])
+                .current_dir(folder)
+                .env_remove("DATABASE_URL")
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("the server starts");
+            let mut line = String::new();
+            let out = server.stdout.take().expect("piped");
+            BufReader::new(out)
+                .read_line(&mut line)
+                .expect("it says where it is");
+            self.server = Some(server);
+            return line;
+        }
+        let input = self.shell.stdin.as_mut().expect("piped");
+        writeln!(input, "{line}\necho \"status $?\"").expect("written");
+        let mut out = String::new();
+        loop {
+            let mut line_said = String::new();
+            let read = self.said.read_line(&mut line_said).expect("text");
+            assert_ne!(read, 0, "the shell ended over: {line}");
+            if let Some(status) = line_said.strip_prefix("status ") {
+                assert_eq!(status.trim(), "0", "{line}: {out}");
+                return out;
+            }
+            out.push_str(&line_said);
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        for child in [Some(&mut self.shell), self.server.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn the_readmes_commands_work_pasted_one_by_one_on_a_fresh_machine() {
+    let readme = include_str!("../../README.md");
+    let (_, section) = readme
+        .split_once("\n## Administration\n")
+        .expect("the section");
+    let (_, block) = section.split_once("```sh\n").expect("a block to paste");
+    let (block, _) = block.split_once("\n```").expect("its end");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut terminal = Terminal::open(folder.path());
+    let mut pasted = 0;
+    for line in block.lines().filter(|line| !line.is_empty()) {
+        let said = terminal.paste(folder.path(), line);
+        if line.starts_with("kieumau phone code") {
+            assert!(said.contains("kieumau:1?"), "a code and a QR text: {said}");
+        }
+        pasted += 1;
+    }
+    assert!(pasted >= 8, "{pasted} commands");
+    // The twin: the same without the first of them is refused, so the order is what makes it work.
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let second = block.lines().nth(1).expect("a second");
+    let refused = std::panic::catch_unwind(|| {
+        Terminal::open(elsewhere.path()).paste(elsewhere.path(), second)
+    });
+    assert!(refused.is_err(), "{second} needs a server that was begun");
+}

@@ -1,0 +1,32 @@
+//! What phones leave in the server's process once they have gone: no file, no thread, no worker, hardly any memory. In the size of
+//! every day; `make bench` asks the same after 10,000 documents and 200 phones.
+
+use kieumau_tests::bench::{
+    ours::Ours,
+    scale,
+    template::{self, Shape},
+};
+
+const WARM: usize = 100;
+const DOCUMENTS: usize = 600;
+const PHONES: usize = 12;
+const SEED: u64 = 20_231_121;
+/// The target of the whole size. Less would ask an allocator for more than it promises.
+const LEFT_MB: f64 = 8.0;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn phones_that_have_gone_leave_nothing_in_the_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ours = Ours::start(folder.path(), None).await;
+    let small = template::several(Shape::Small, 20, SEED);
+    let grown = scale::grown(&ours, &small, WARM, DOCUMENTS, PHONES).await;
+    println!("{grown:?}");
+    // The twin: while they are connected the same look sees each of them.
+    let files = grown.during.handles.files - grown.before.handles.files;
+    assert!(files >= PHONES, "{files} files for {PHONES} phones");
+    assert_eq!(grown.after.handles.files, grown.before.handles.files);
+    assert!(grown.after.handles.threads <= grown.before.handles.threads);
+    assert!(grown.after.handles.workers <= grown.before.handles.workers);
+    let left = grown.after.memory.whole_mb() - grown.before.memory.whole_mb();
+    assert!(left <= LEFT_MB, "{left:.1} MB are left");
+}
