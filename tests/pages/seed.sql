@@ -14,9 +14,9 @@ insert into change (document_id, hash, actor, seq, deps, written_at_s, received_
 ('0a000000-0000-7000-8000-000000000002', '4079e4af87d7d813c698db35d58eab6fd13988b0ab8eeb87523f8eccae2d2e98', '0b0000000000700080000000000000020011223344556677', 1, '0555debc8a6534944b0c566bdb92c2b72a14a9b1564b8e9920191f65e049ce4a', 1795279800, 1795278000000, '0b000000-0000-7000-8000-000000000002', 'checked', 4, x'00'),
 ('0a000000-0000-7000-8000-000000000002', '3912a1d67a34110e64fafba35d047a5c5a25d02720a2a3951311518803e6fc47', '0b0000000000700080000000000000020011223344556677', 2, '4079e4af87d7d813c698db35d58eab6fd13988b0ab8eeb87523f8eccae2d2e98', 1795270800, 1795278000000, '0b000000-0000-7000-8000-000000000002', 'withheld', 5, x'00'),
 ('0a000000-0000-7000-8000-000000000002', '666aa17826ad39129d061f3c3467d1b7139904b3448383ec9861b51c7522e553', '0b0000000000700080000000000000010011223344556677', 4, '4079e4af87d7d813c698db35d58eab6fd13988b0ab8eeb87523f8eccae2d2e98', 1795270800, 1795278100000, '0b000000-0000-7000-8000-000000000001', 'checked', 6, x'00');
-insert into leaf (epoch, position, content, document_id, through_number) values
-('seed', 7, x'00', '0a000000-0000-7000-8000-000000000001', 2),
-('seed-2', 7, x'00', '0a000000-0000-7000-8000-000000000002', 6);
+insert into leaf (epoch, position, content, document_id, through_number, nodes) values
+('seed', 7, x'00', '0a000000-0000-7000-8000-000000000001', 2, x''),
+('seed-2', 7, x'00', '0a000000-0000-7000-8000-000000000002', 6, x'');
 insert into patrol (document_id, unit_id, title, started_at_ms, started_by, leader, ended_at_ms, imported_at_ms, length_m, fix_count, accuracy_unknown, observation_count, attachment_count, visit_count) values
 ('0a000000-0000-7000-8000-000000000001', (select unit_id from person where sign_in = ':chief'), '<script>alert(1)</script><img src=x onerror=alert(2)> "Ca" & ''ca''', 1795270800000, (select person_id from person where sign_in = ':officer'), (select person_id from person where sign_in = ':officer'), 1795278000000, null, 900, 0, 0, 1, 0, 0),
 ('0a000000-0000-7000-8000-000000000002', (select unit_id from person where sign_in = ':chief'), 'Ca có đủ mọi trường hợp', 1795270800000, (select person_id from person where sign_in = ':officer'), (select person_id from person where sign_in = ':officer'), null, 1795270800000, 4200, 120, 1, 2, 3, 1);
