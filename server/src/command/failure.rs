@@ -32,7 +32,11 @@ pub type Outcome = Result<(), Failure>;
 
 /// Why a command did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct Failure(Box<Told>);
+
+/// What it says. Apart, so that a command's answer is a pointer long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Told {
     happened: Both,
     safe: Both,
     todo: Both,
@@ -41,23 +45,21 @@ pub struct Failure {
 impl Failure {
     /// What happened and what to do; nothing was written.
     pub fn new(happened: impl Into<Both>, todo: impl Into<Both>) -> Self {
-        Self {
+        let safe = (
+            "Chưa có gì được ghi hay thay đổi.",
+            "Nothing was written or changed.",
+        );
+        Self(Box::new(Told {
             happened: happened.into(),
-            safe: (
-                "Chưa có gì được ghi hay thay đổi.",
-                "Nothing was written or changed.",
-            )
-                .into(),
+            safe: safe.into(),
             todo: todo.into(),
-        }
+        }))
     }
 
     /// The same with another word about what is safe.
-    pub fn safe(self, safe: impl Into<Both>) -> Self {
-        Self {
-            safe: safe.into(),
-            ..self
-        }
+    pub fn safe(mut self, safe: impl Into<Both>) -> Self {
+        self.0.safe = safe.into();
+        self
     }
 
     /// All of it in `language`, for a terminal.
@@ -71,18 +73,18 @@ impl Failure {
         };
         format!(
             "kieumau: {}\n  {}: {}\n  {}: {}",
-            text(&self.happened),
+            text(&self.0.happened),
             w.what_is_safe,
-            text(&self.safe),
+            text(&self.0.safe),
             w.what_to_do,
-            text(&self.todo)
+            text(&self.0.todo)
         )
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.happened.english)
+        f.write_str(&self.0.happened.english)
     }
 }
 
