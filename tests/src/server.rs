@@ -151,6 +151,7 @@ impl Server {
             child,
             data: self.data.clone(),
             database_url: self.database_url.clone(),
+            more: self.more.clone(),
             ward,
         }
     }
@@ -192,25 +193,6 @@ impl Server {
             .kill_on_drop(true);
         set_database(&mut command, self.database_url.as_deref());
         command
-    }
-
-    /// Another server process on the same data and database, at an address of its own.
-    ///
-    /// # Panics
-    /// When it does not start.
-    pub async fn beside(&self) -> Self {
-        let (child, line) = started(self.serving("127.0.0.1:0")).await;
-        let (_, url) = line.split_once(": ").expect("it says where it is");
-        Self {
-            child,
-            data: self.data.clone(),
-            database_url: self.database_url.clone(),
-            more: self.more.clone(),
-            ward: Ward {
-                url: url.to_owned(),
-                ..self.ward.clone()
-            },
-        }
     }
 
     /// Tells it to end, as an operator does.
