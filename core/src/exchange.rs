@@ -14,6 +14,12 @@ pub struct Situation {
     pub signed_in: bool,
     /// Changes the server is not known to hold.
     pub unsent_changes: bool,
+    /// The server's history is not the one that the phone's cursor is of: a backup was put back. All is compared before more is pulled.
+    pub anew: bool,
+    /// It is time to compare all documents with the server's; see [`compare_due`].
+    pub compare_due: bool,
+    /// Documents to be fetched whole.
+    pub wanted: bool,
     /// Files the server is not known to hold.
     pub unsent_files: bool,
     /// Documents whose present state no receipt covers.
@@ -31,6 +37,10 @@ pub enum Step {
     Upload,
     /// Fetch what is new.
     Pull,
+    /// Tell what is here, and hear what differs.
+    Compare,
+    /// Fetch documents by their ids.
+    Fetch,
     /// Do nothing for so long, then ask again.
     Rest(Duration),
     /// All is done that can be done now.
@@ -120,7 +130,10 @@ impl Exchange {
             (None, Some(rest)) => Step::Rest(rest),
             (None, None) if !now.signed_in => Step::SignIn,
             (None, None) if now.unsent_changes => Step::Push,
+            (None, None) if now.anew => Step::Compare,
             (None, None) if !self.pulled => Step::Pull,
+            (None, None) if now.compare_due => Step::Compare,
+            (None, None) if now.wanted => Step::Fetch,
             (None, None) if now.unsent_files => Step::Upload,
             (None, None) if now.unconfirmed && !self.asked => Step::Push,
             (None, None) => Step::Finished,
@@ -161,6 +174,18 @@ impl Exchange {
     }
 }
 
+/// How often all documents are compared although nothing seems amiss.
+const COMPARE_EVERY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// Whether all documents are to be compared with the server's: once a day by the phone's clock, and when that clock was put back.
+#[must_use]
+pub const fn compare_due(compared_at_ms: Option<i64>, now_ms: i64) -> bool {
+    match compared_at_ms {
+        None => true,
+        Some(at_ms) => now_ms < at_ms || now_ms - at_ms >= COMPARE_EVERY_MS,
+    }
+}
+
 /// Full jitter: anything from nothing to a bound that doubles, so that 200 phones that lost the server at once do not come
 /// back at once. The server's own wish comes on top.
 #[must_use]
@@ -192,6 +217,9 @@ mod tests {
     const IN: Situation = Situation {
         signed_in: true,
         unsent_changes: false,
+        anew: false,
+        compare_due: false,
+        wanted: false,
         unsent_files: false,
         unconfirmed: false,
     };
@@ -280,6 +308,58 @@ mod tests {
         exchange.answered(WENT, 0.5);
         // Still unconfirmed, but nothing happened since it was asked: no endless asking.
         assert_eq!(exchange.step(confirm), Step::Finished);
+    }
+
+    #[test]
+    fn after_a_restored_backup_all_is_compared_before_more_is_pulled() {
+        let mut exchange = Exchange::new(3);
+        let anew = Situation {
+            anew: true,
+            compare_due: true,
+            ..IN
+        };
+        assert_eq!(exchange.step(anew), Step::Compare);
+        exchange.answered(UNREAD, 0.5);
+        let lost = Situation {
+            unsent_changes: true,
+            wanted: true,
+            ..IN
+        };
+        assert_eq!(exchange.step(lost), Step::Push);
+        exchange.answered(UNREAD, 0.5);
+        let differs = Situation { wanted: true, ..IN };
+        assert_eq!(exchange.step(differs), Step::Pull);
+        exchange.answered(WENT, 0.5);
+        assert_eq!(exchange.step(differs), Step::Fetch);
+    }
+
+    #[test]
+    fn once_a_day_all_is_compared_after_what_is_new_came() {
+        const DAY: i64 = COMPARE_EVERY_MS;
+        assert!(compare_due(None, 0) && compare_due(Some(0), DAY));
+        assert!(!compare_due(Some(0), DAY - 1) && !compare_due(Some(DAY), DAY));
+        assert!(compare_due(Some(1), 0), "the clock was put back");
+        let mut exchange = Exchange::new(3);
+        let due = Situation {
+            compare_due: true,
+            ..IN
+        };
+        assert_eq!(exchange.step(due), Step::Pull);
+        exchange.answered(WENT, 0.5);
+        assert_eq!(exchange.step(due), Step::Compare);
+        exchange.answered(UNREAD, 0.5);
+        assert_eq!(exchange.step(IN), Step::Finished);
+    }
+
+    #[test]
+    fn what_is_wanted_whole_is_fetched_after_what_is_new() {
+        let mut exchange = Exchange::new(3);
+        let wanted = Situation { wanted: true, ..IN };
+        assert_eq!(exchange.step(wanted), Step::Pull);
+        exchange.answered(WENT, 0.5);
+        assert_eq!(exchange.step(wanted), Step::Fetch);
+        exchange.answered(UNREAD, 0.5);
+        assert_eq!(exchange.step(IN), Step::Finished);
     }
 
     #[test]

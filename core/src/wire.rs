@@ -28,6 +28,20 @@ pub const PUSH_LIMIT_CHANGES: usize = 10_000;
 pub const PUSH: &str = "/v1/sync/push";
 /// Path of pull.
 pub const PULL: &str = "/v1/sync/pull";
+/// Path of fetch.
+pub const FETCH: &str = "/v1/sync/fetch";
+/// The most documents in one fetch.
+pub const FETCH_LIMIT_DOCUMENTS: usize = 1_000;
+/// Path of compare.
+pub const COMPARE: &str = "/v1/sync/compare";
+/// The most documents in one comparison.
+pub const COMPARE_LIMIT_DOCUMENTS: usize = 100_000;
+/// The content coding of long answers, if the asker accepts it.
+pub const ZSTD: &str = "zstd";
+/// The longest answer to a pull or a fetch once inflated, bytes. A page is shorter; more is no page but a bomb.
+pub const ANSWER_LIMIT_BYTES: usize = 64 << 20;
+/// The window of a compressed answer, as a power of two: what it may make its reader hold.
+pub const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// The version that this build speaks.
 pub const VERSION: u32 = 1;
@@ -229,17 +243,88 @@ pub struct After {
     #[cbor(n(1), with = "opening")]
     #[serde(default, deserialize_with = "opening::from_query")]
     pub opening: Option<[u8; 8]>,
+    /// Whether documents may come as snapshots where they come whole.
+    #[n(2)]
+    #[cbor(default)]
+    #[serde(default, deserialize_with = "yes")]
+    pub snapshots: bool,
+}
+
+/// Whatever stands there says yes.
+fn yes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    String::deserialize(deserializer).map(|_| true)
+}
+
+/// Documents that a phone wants whole, whatever its cursor says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Fetch {
+    /// Which, at most [`FETCH_LIMIT_DOCUMENTS`]. The answer is a sequence of [`Pulled`] in the order of their ids, whose `Cursor` is the id
+    /// up to which they are done with, and says whether there are more.
+    #[n(0)]
+    pub documents: Vec<DocumentId>,
+    /// As single changes, not as snapshots: for a snapshot that did not unfold.
+    #[n(1)]
+    pub singly: bool,
+}
+
+/// Everything a phone has, told by 24 bytes each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Compare {
+    /// See [`crate::log::compare::pack`]; at most [`COMPARE_LIMIT_DOCUMENTS`] pairs.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub documents: Vec<u8>,
+}
+
+/// What differs.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Compared {
+    /// The documents of which one side has something that the other may lack.
+    #[n(0)]
+    pub differing: Vec<DocumentId>,
+    /// Where the feed ended when this was told: what differs lies before it.
+    #[n(1)]
+    pub cursor: String,
+}
+
+/// A document as it was at some heads, compact.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Snapshot {
+    /// Its heads, ascending: everything below them is in it, and nothing else.
+    #[n(0)]
+    pub heads: Vec<Sha256>,
+    /// How many changes that is, without the birth.
+    #[n(1)]
+    pub changes: u32,
+    /// As Automerge saves it.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub bytes: Vec<u8>,
+}
+
+// It holds what people wrote: never printed.
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Snapshot({} changes, {} bytes)",
+            self.changes,
+            self.bytes.len()
+        )
+    }
 }
 
 impl After {
     /// As the query of [`PULL`].
     #[must_use]
     pub fn query(&self) -> String {
-        let cursor = &self.cursor;
-        match self.opening {
-            Some(opening) => format!("cursor={cursor}&opening={}", hex::encode(opening)),
-            None => format!("cursor={cursor}"),
+        let mut query = format!("cursor={}", self.cursor);
+        if let Some(opening) = self.opening {
+            query.push_str("&opening=");
+            query.push_str(&hex::encode(opening));
         }
+        if self.snapshots {
+            query.push_str("&snapshots=1");
+        }
+        query
     }
 }
 
@@ -262,6 +347,9 @@ pub enum Pulled {
     /// Where to go on, and whether there is more now.
     #[n(4)]
     Cursor(#[n(0)] String, #[n(1)] bool),
+    /// The document last named, whole; changes after it came later.
+    #[n(5)]
+    Snapshot(#[n(0)] Snapshot),
 }
 
 impl std::fmt::Debug for Pulled {
@@ -272,6 +360,7 @@ impl std::fmt::Debug for Pulled {
             Self::Seal(seal) => write!(f, "Seal({:?})", seal.change),
             Self::Ungrant(document, _) => write!(f, "Ungrant({document})"),
             Self::Cursor(cursor, more) => write!(f, "Cursor({cursor}, {more})"),
+            Self::Snapshot(snapshot) => snapshot.fmt(f),
         }
     }
 }
@@ -359,6 +448,7 @@ mod tests {
             after: Some(After {
                 cursor: "x".into(),
                 opening: Some([7; 8]),
+                snapshots: true,
             }),
         };
         let bytes = minicbor::to_vec(&push).expect("encodes");

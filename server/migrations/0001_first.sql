@@ -7,6 +7,7 @@
 -- PROJECTION: computed from the documents by a pure function; `kieumau reproject` rebuilds every one.
 --   patrol patrol_member patrol_count pause observation measure_taken visit handover track_segment
 --   evidence attachment_use decision clash checkpoint
+-- A snapshot too can be made anew from the changes.
 
 -- ── Units and people ────────────────────────────────────────────────────────────────────────────────────────────────
 create table unit (
@@ -118,10 +119,27 @@ create table document (
     checked_heads text not null,       -- of what the worker let through
     projected_heads text not null,     -- of what the rows below say
     unchecked_from bigint,             -- number of its first accepted change that waits for the worker; null: none does
+    unable_tries bigint not null default 0,    -- how often it could not be checked
+    unable_since_ms bigint,            -- since when
+    snapshot_bytes bigint not null default 0,  -- what size_bytes was when its snapshot was made; 0: there is none
     unique (kind, unit_id, name)
 );
 create index document_unit on document (unit_id, kind);
+create index document_listed on document (unit_id, document_id);
 create index document_unchecked on document (unit_id, unchecked_from) where unchecked_from is not null;
+
+-- Those that have grown by a quarter since their snapshot: making one anew each time would cost the square of a long history.
+create index document_unsnapped on document (document_id)
+    where unchecked_from is null and size_bytes > snapshot_bytes + snapshot_bytes / 4 + 2048;
+
+-- Documents as a worker saved them, for phones that have nothing of them. Can be made anew.
+create table snapshot (
+    document_id text primary key references document (document_id),
+    heads text not null,
+    change_count bigint not null,
+    through_number bigint not null,    -- changes entered beyond this are not in it
+    bytes bytea not null               -- under the document's key, after its nonce
+);
 
 create table change (
     document_id text not null references document (document_id),
@@ -134,6 +152,7 @@ create table change (
     carrier_phone_id text,             -- who brought it; null: the server wrote it
     state text not null,               -- 'waiting' for an ancestor, 'accepted', 'checked', 'withheld'
     number bigint,                     -- in the unit's feed, once accepted
+    entered bigint,                    -- number of its newest entry, where it was withheld and let in again; null: `number`
     withheld_for text,                 -- why the worker withheld it: a stable word
     bytes bytea not null,              -- the change under the document's key
     primary key (document_id, hash)

@@ -12,10 +12,7 @@ use crate::{
     vault::Vault,
     worker::Workers,
 };
-use kieumau_core::{
-    hash::Sha256,
-    log::{head::Epoch, leaf::KeyPurpose},
-};
+use kieumau_core::{hash::Sha256, log::head::Epoch};
 use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
@@ -108,13 +105,8 @@ impl App {
         let vault = Vault::open(&config.data, !Keys::are_made(&database).await?)?;
         let keys = Keys::open(&database, &vault).await?;
         let mut tx = database.begin().await?;
-        let purposes = [
-            (KeyPurpose::Log, keys.log.verifying_key().to_bytes()),
-            (KeyPurpose::Receipt, keys.receipt.verifying_key().to_bytes()),
-            (KeyPurpose::Seal, keys.seal.verifying_key().to_bytes()),
-            (KeyPurpose::Rescue, keys.rescue.public()),
-        ];
-        ledger::begin(&mut tx, Epoch(rand::random()), purposes, clock::now_ms()).await?;
+        let epoch = Epoch(rand::random());
+        ledger::begin(&mut tx, epoch, keys.purposes(), clock::now_ms()).await?;
         tx.commit().await?;
         Ok(Self {
             config: Arc::new(config),

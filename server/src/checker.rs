@@ -11,6 +11,7 @@ use crate::{
     feed,
     projection::{self, Projected, Rows},
     row::parsed,
+    snapshot,
     stored::StoredDocument,
     worker::{Answer, Bytes, CheckJob, Checked, Job, WorkerError},
 };
@@ -140,6 +141,10 @@ pub async fn round(app: &App) -> Result<usize, sqlx::Error> {
     {
         done += usize::from(picture(app, unit, sha256).await);
     }
+    // Last: without one a document goes as single changes.
+    if done == 0 {
+        done += snapshot::round(app).await?;
+    }
     Ok(done)
 }
 
@@ -156,10 +161,35 @@ async fn check_together(app: &App, ids: &[DocumentId]) -> usize {
             Ok(checked) => done += checked,
             Err(error) => {
                 tracing::error!(document.id = %id, cause = %error, "a document could not be checked; it is tried again");
+                if let Err(error) = unable(app, *id, &error).await {
+                    tracing::error!(document.id = %id, cause = %error, "that could not be written down");
+                }
             }
         }
     }
     done
+}
+
+/// Counts a document's failures, so that it does not hold up its unit's feed for ever; not those of the database or the machine.
+async fn unable(app: &App, id: DocumentId, error: &sqlx::Error) -> Result<(), sqlx::Error> {
+    let its_own = match error {
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => true,
+        sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::Other,
+        _ => false,
+    };
+    if !its_own {
+        return Ok(());
+    }
+    let row = sqlx::query("select unit_id from document where document_id = $1")
+        .bind(id.to_string())
+        .fetch_one(&app.database.read)
+        .await?;
+    let unit = parsed(&row, "unit_id")?;
+    let mut tx = app.database.begin().await?;
+    if feed::unable(&mut tx, unit, id, clock::now_ms()).await? {
+        tracing::error!(document.id = %id, "a document that cannot be checked is passed over; `recheck` looks at it again");
+    }
+    tx.commit().await
 }
 
 /// Makes one thumbnail; false if it stays waiting. One whose original cannot be read is put off: that says nothing about the
@@ -283,8 +313,8 @@ async fn verdicts(
         return Err(sqlx::Error::RowNotFound);
     }
     sqlx::query(
-        "update document set unchecked_from = \
-         (select min(number) from change where document_id = $1 and state = 'accepted') where document_id = $1",
+        "update document set unable_tries = 0, unable_since_ms = null, unchecked_from = \
+         (select min(coalesce(entered, number)) from change where document_id = $1 and state = 'accepted') where document_id = $1",
     )
     .bind(&id)
     .execute(&mut **tx)
@@ -438,9 +468,7 @@ async fn ask_together(app: &App, looked: &[Looked]) -> Result<Vec<Told>, sqlx::E
     }
     let answers = match app.workers.run(&Job::All(jobs)).await {
         Ok(Answer::All(answers)) if answers.len() == looked.len() => answers,
-        Err(error @ WorkerError::NotStarted(_)) => {
-            return Err(sqlx::Error::Io(std::io::Error::other(error)));
-        }
+        Err(WorkerError::NotStarted(error)) => return Err(sqlx::Error::Io(error)),
         Ok(_) | Err(_) => Vec::new(),
     };
     let mut answers = answers.into_iter();
@@ -583,20 +611,10 @@ async fn reproject_one(app: &App, id: DocumentId) -> Result<bool, sqlx::Error> {
 /// What the database says.
 pub async fn recheck(app: &App) -> Result<u64, sqlx::Error> {
     let mut tx = app.database.begin().await?;
-    let again = sqlx::query(
-        "update change set state = 'accepted', withheld_for = null where state = 'withheld'",
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query(
-        "update document set unchecked_from = (select min(c.number) from change c \
-         where c.document_id = document.document_id and c.state = 'accepted')",
-    )
-    .execute(&mut *tx)
-    .await?;
+    let again = feed::release(&mut tx, None).await?;
     tx.commit().await?;
     while round(app).await? > 0 {}
-    Ok(again.rows_affected())
+    Ok(again)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod argument;
 mod dossier;
+mod epoch;
 pub mod failure;
 mod person;
 mod phone;
@@ -19,6 +20,7 @@ use crate::{
 };
 use clap::{Args, Parser, Subcommand};
 use dossier::Export;
+use epoch::Epoch;
 use failure::{Failure, Outcome};
 use kieumau_core::{hash::Sha256, jws};
 use person::Person;
@@ -77,6 +79,9 @@ enum What {
     Reproject(Data),
     /// Looks again at every change that the worker withheld, after an upgrade or a bad day of the machine.
     Recheck(Data),
+    /// Epochs of the log.
+    #[command(subcommand)]
+    Epoch(Epoch),
     /// Rescue files (tệp cứu hộ): what a phone could not send itself.
     #[command(subcommand)]
     Rescue(Rescue),
@@ -250,6 +255,7 @@ impl Command {
             What::Export(export) => export.run().await,
             What::Verify { file, server_key } => dossier::verify(&file, server_key),
             What::Rescue(rescue) => rescue.run().await,
+            What::Epoch(epoch) => epoch.run().await,
             What::Unit(unit) => unit.run(language).await,
             What::Person(person) => person.run(language).await,
             What::Phone(phone) => phone.run(language).await,

@@ -7,7 +7,7 @@ use crate::{
     vault::{Key, Vault},
 };
 use ed25519_dalek::SigningKey;
-use kieumau_core::rescue::sealed::RescueKey;
+use kieumau_core::{log::leaf::KeyPurpose, rescue::sealed::RescueKey};
 use sqlx::Row as _;
 
 /// Every key the server has.
@@ -39,6 +39,16 @@ impl Keys {
             .await?
             .get(0);
         Ok(made > 0)
+    }
+
+    /// The public keys that the log names.
+    pub fn purposes(&self) -> [(KeyPurpose, [u8; 32]); 4] {
+        [
+            (KeyPurpose::Log, self.log.verifying_key().to_bytes()),
+            (KeyPurpose::Receipt, self.receipt.verifying_key().to_bytes()),
+            (KeyPurpose::Seal, self.seal.verifying_key().to_bytes()),
+            (KeyPurpose::Rescue, self.rescue.public()),
+        ]
     }
 
     /// Loads the keys, making those that are missing.

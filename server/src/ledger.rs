@@ -157,10 +157,38 @@ pub async fn begin(
     if new.rows_affected() == 0 {
         return Ok(());
     }
-    let first = Leaf::Epoch {
-        epoch,
-        previous: None,
-    };
+    open(tx, epoch, None, keys, at_ms).await
+}
+
+/// Ends the log's epoch and begins another, whose first leaf is the head of the one before: after a backup was put back, the log is
+/// shorter than what phones hold receipts of, and must not go on as if it were the same.
+///
+/// # Errors
+/// What the database says.
+pub async fn begin_anew(
+    tx: &mut Tx,
+    epoch: Epoch,
+    keys: [(KeyPurpose, [u8; 32]); 4],
+    at_ms: i64,
+) -> Result<TreeHead, sqlx::Error> {
+    let previous = Ledger::take(tx).await?.head(at_ms);
+    sqlx::query("update setting set value = $1 where name = 'log'")
+        .bind(format!("{epoch} 0"))
+        .execute(&mut **tx)
+        .await?;
+    open(tx, epoch, Some(previous), keys, at_ms).await?;
+    Ok(previous)
+}
+
+/// The first leaves of an epoch.
+async fn open(
+    tx: &mut Tx,
+    epoch: Epoch,
+    previous: Option<TreeHead>,
+    keys: [(KeyPurpose, [u8; 32]); 4],
+    at_ms: i64,
+) -> Result<(), sqlx::Error> {
+    let first = Leaf::Epoch { epoch, previous };
     let keys = keys.map(|(purpose, public_key)| Leaf::ServerKey {
         purpose,
         public_key,

@@ -17,6 +17,7 @@ mod committer;
 mod database;
 mod demo;
 mod enrolment;
+mod epoch;
 mod export;
 mod feed;
 #[cfg(test)]
@@ -41,6 +42,7 @@ mod row;
 mod sample;
 mod serve;
 mod session;
+mod snapshot;
 mod stored;
 mod sync;
 mod tls;

@@ -1,7 +1,14 @@
 //! `core/wire.cddl` against what phones and the server really say: every message of a story, every item of every sequence,
 //! nothing left over. Its twin: the same messages with one place changed do not pass.
 
-use kieumau_core::{evidence::NewEvidence, phone::ItemState, wire};
+use kieumau_core::{
+    evidence::NewEvidence,
+    hash::Sha256,
+    id::DocumentId,
+    log::compare,
+    phone::ItemState,
+    wire::{self, Compare, Compared, Fetch, Pulled, Snapshot},
+};
 use kieumau_tests::{
     traffic::{self, Exchange, Message},
     world::World,
@@ -90,6 +97,8 @@ fn items(exchange: &Exchange) -> Vec<Item> {
         ("POST", "/v1/token") => (None, Some("access-token")),
         ("POST", wire::PUSH) => (Some("push"), Some("pushed")),
         ("GET", wire::PULL) => (None, Some("pulled")),
+        ("POST", wire::FETCH) => (Some("fetch"), Some("pulled")),
+        ("POST", wire::COMPARE) => (Some("compare"), Some("compared")),
         (_, path) if path.starts_with("/v1/attachments") => (None, None),
         _ => panic!("{method} {path} is not on the page"),
     };
@@ -114,11 +123,11 @@ fn items(exchange: &Exchange) -> Vec<Item> {
 }
 
 fn body(message: &Message) -> Vec<u8> {
-    assert_eq!(
-        message.encoding, "",
-        "no coding that this test does not undo"
-    );
-    message.body.clone()
+    match message.encoding.as_str() {
+        "" => message.body.clone(),
+        wire::ZSTD => zstd::decode_all(message.body.as_slice()).expect("inflates"),
+        coding => panic!("{coding} is a coding that this test does not undo"),
+    }
 }
 
 /// The page that a push's answer brings.
@@ -222,6 +231,41 @@ async fn every_message_of_a_day_is_as_the_page_says_and_a_changed_one_is_not() {
         .collect();
     assert!(pulled.is_superset(&[0, 1, 2, 4].into()), "{pulled:?}");
     twin(&said);
+}
+
+/// What a day without a backup put back and without a new phone does not have.
+#[test]
+fn rare_messages_are_as_the_page_says_and_changed_ones_are_not() {
+    let document = DocumentId::from_bytes([1; 16]);
+    let snapshot = Snapshot {
+        heads: vec![Sha256([2; 32])],
+        changes: 3,
+        bytes: vec![4; 40],
+    };
+    let fetch = Fetch {
+        documents: vec![document],
+        singly: true,
+    };
+    let compare = Compare {
+        documents: compare::pack([(document, compare::digest(""))]),
+    };
+    let compared = Compared {
+        differing: vec![document],
+        cursor: "x".to_owned(),
+    };
+    let said = [
+        Item::new(
+            "pulled",
+            &minicbor::to_vec(Pulled::Snapshot(snapshot)).expect("encodes"),
+        ),
+        Item::new("fetch", &minicbor::to_vec(fetch).expect("encodes")),
+        Item::new("compare", &minicbor::to_vec(compare).expect("encodes")),
+        Item::new("compared", &minicbor::to_vec(compared).expect("encodes")),
+    ];
+    assert_eq!(judged("as-said", said.iter()), ["ok"; 4]);
+    for verdict in judged("changed", said.iter()) {
+        assert!(verdict.parse::<usize>().is_ok(), "{verdict}");
+    }
 }
 
 /// Every message with one scalar made a float, or with one place too many, does not pass: the largest of each rule.

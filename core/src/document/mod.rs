@@ -7,11 +7,13 @@
 mod clash;
 mod genesis;
 mod key;
+mod snapshot;
 mod writer;
 
 pub use clash::{Clash, ClashValue, check, choose, clashes, path_of};
 pub use genesis::birth;
 pub use key::{Key, Kind};
+pub use snapshot::{save, unfold};
 
 use crate::{hash::Sha256, id::PhoneId, invalid::Invalid};
 use automerge::{

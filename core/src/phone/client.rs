@@ -17,15 +17,17 @@ use crate::{
     problem::PROBLEM_JSON,
     rescue::{RESCUE, Taken},
     token::{ASSERTION_TYP, AccessToken, Assertion, TOKEN},
-    wire::{self, After, Pulled, Push, Pushed},
+    wire::{self, After, Compare, Compared, Fetch, Push, Pushed},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::SigningKey;
 use reqwest::{
     Body, Method, RequestBuilder, Response, Url,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    header::{
+        ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    },
 };
-use std::time::Duration;
+use std::{io::Read as _, time::Duration};
 use tokio_util::io::ReaderStream;
 
 /// How long a connection may take to come about.
@@ -34,8 +36,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a file in one request at most.
 pub(super) const UPLOAD_CHUNK: usize = 1 << 20;
-/// The largest answer that is read, bytes.
-const ANSWER_LIMIT: usize = 64 << 20;
 
 /// What the server says to an assertion.
 pub(super) enum Granted {
@@ -179,19 +179,45 @@ impl Client {
         Ok((pushed, size))
     }
 
-    /// Fetches what comes after a cursor.
+    /// Fetches what comes after a cursor: a sequence of [`wire::Pulled`].
     pub(super) async fn pull(
         &self,
         token: &AccessToken,
         after: &After,
-    ) -> Result<Vec<Pulled>, PhoneError> {
+    ) -> Result<Vec<u8>, PhoneError> {
         let path = format!("{}?{}", wire::PULL, after.query());
-        let answer = body_of(
-            send(self.request(Method::GET, &path, Some(token))).await?,
-            wire::CBOR_SEQUENCE,
-        )
-        .await?;
-        sequence(&answer)
+        let request = self
+            .request(Method::GET, &path, Some(token))
+            .header(ACCEPT_ENCODING, wire::ZSTD);
+        body_of(send(request).await?, wire::CBOR_SEQUENCE).await
+    }
+
+    /// Fetches documents by their ids: a sequence of [`wire::Pulled`].
+    pub(super) async fn fetch(
+        &self,
+        token: &AccessToken,
+        fetch: &Fetch,
+    ) -> Result<Vec<u8>, PhoneError> {
+        let request = self
+            .request(Method::POST, wire::FETCH, Some(token))
+            .header(ACCEPT_ENCODING, wire::ZSTD)
+            .header(CONTENT_TYPE, wire::CBOR)
+            .body(minicbor::to_vec(fetch).map_err(PhoneError::internal)?);
+        body_of(send(request).await?, wire::CBOR_SEQUENCE).await
+    }
+
+    /// Tells what is here, and hears what differs.
+    pub(super) async fn compare(
+        &self,
+        token: &AccessToken,
+        compare: &Compare,
+    ) -> Result<Compared, PhoneError> {
+        let request = self
+            .request(Method::POST, wire::COMPARE, Some(token))
+            .header(CONTENT_TYPE, wire::CBOR)
+            .body(minicbor::to_vec(compare).map_err(PhoneError::internal)?);
+        let answer = body_of(send(request).await?, wire::CBOR).await?;
+        minicbor::decode(&answer).map_err(|_| not_ours())
     }
 
     /// The pins that the server announces to anybody, as a token that its log's key signed.
@@ -309,14 +335,21 @@ fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
         .and_then(|value| value.to_str().ok())
 }
 
-/// The items of a page; one that is cut is as good as none.
-pub(super) fn sequence(page: &[u8]) -> Result<Vec<Pulled>, PhoneError> {
-    let mut decoder = minicbor::Decoder::new(page);
-    let mut items = Vec::new();
-    while decoder.position() < page.len() {
-        items.push(decoder.decode::<Pulled>().map_err(|_| not_ours())?);
+/// What a compressed answer says, at most `limit` bytes of it: a few bytes can stand for gigabytes.
+fn inflate(compressed: &[u8], limit: usize) -> Result<Vec<u8>, PhoneError> {
+    let mut decoder = zstd::stream::read::Decoder::new(compressed).map_err(|_| not_ours())?;
+    decoder
+        .window_log_max(wire::ZSTD_WINDOW_LOG)
+        .map_err(PhoneError::internal)?;
+    let mut inflated = Vec::new();
+    decoder
+        .take(limit as u64 + 1)
+        .read_to_end(&mut inflated)
+        .map_err(|_| not_ours())?;
+    if inflated.len() > limit {
+        return Err(too_large());
     }
-    Ok(items)
+    Ok(inflated)
 }
 
 /// An answer that is not our server's is as good as none.
@@ -366,19 +399,52 @@ async fn body_of(mut answer: Response, media_type: &str) -> Result<Vec<u8>, Phon
     if header(&answer, CONTENT_TYPE.as_str()).is_none_or(|is| !is.starts_with(media_type)) {
         return Err(not_ours());
     }
+    let compressed = match header(&answer, CONTENT_ENCODING.as_str()) {
+        None => false,
+        Some(wire::ZSTD) => true,
+        Some(_) => return Err(not_ours()),
+    };
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| unanswered(&error))? {
-        if body.len() + chunk.len() > ANSWER_LIMIT {
-            return Err(PhoneError::internal("the server's answer is too large"));
+        if body.len() + chunk.len() > wire::ANSWER_LIMIT_BYTES {
+            return Err(too_large());
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body)
+    if compressed {
+        inflate(&body, wire::ANSWER_LIMIT_BYTES)
+    } else {
+        Ok(body)
+    }
+}
+
+fn too_large() -> PhoneError {
+    PhoneError::internal("the server's answer is too large")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_inflates_beyond_the_limit_is_refused_before_it_is_held() {
+        let limit = 1 << 20;
+        let zeros = |bytes: usize| zstd::bulk::compress(&vec![0; bytes], 1).expect("compresses");
+        assert_eq!(inflate(&zeros(limit), limit).expect("fits").len(), limit);
+        let bomb = zeros(256 << 20);
+        assert!(bomb.len() < 64 << 10, "{} bytes", bomb.len());
+        assert!(matches!(
+            inflate(&bomb, limit),
+            Err(PhoneError::Internal { .. })
+        ));
+        // The twin: without the limit it is all there.
+        assert_eq!(
+            inflate(&bomb, usize::MAX - 1).expect("inflates").len(),
+            256 << 20
+        );
+        assert!(inflate(&zeros(limit)[..20], limit).is_err(), "cut");
+        assert!(inflate(b"no frame", limit).is_err());
+    }
 
     #[test]
     fn a_way_that_could_be_listened_to_is_refused() {

@@ -122,6 +122,7 @@ impl Phone {
     /// `Internal` when the database fails.
     pub async fn evidence(&self) -> Result<Vec<EvidenceFileView>, PhoneError> {
         let mut store = self.store().await;
+        store.unfold_all().await?;
         let sending = self.syncing.sending();
         let rows = sqlx::query(LIST).fetch_all(&mut store.connection).await?;
         let mut files = Vec::with_capacity(rows.len());

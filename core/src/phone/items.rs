@@ -175,6 +175,7 @@ impl Phone {
     /// `Internal` when the database fails.
     pub async fn items(&self, state: Option<ItemState>) -> Result<Vec<Item>, PhoneError> {
         let mut store = self.store().await;
+        store.unfold_all().await?;
         let sending = self.syncing.sending();
         let way = self.syncing.in_the_way().await;
         let mut queue = queue::waiting(&mut store.connection, &way).await?;

@@ -2,8 +2,9 @@
 //!
 //! [`Phone`] is what the bindings show to an app. Each call that records returns after one SQLite transaction is on the disk;
 //! no call that records touches the network. In reading order: `database` opens the file, `store` loads and edits documents
-//! (`opened` keeps some in memory, `rows` keeps what lists show), `patrols`, `evidence_files`, `attachments`, `clashes`, `items`, `queue` and `retention` are the use cases, `client` talks to the server.
+//! (`opened` keeps some in memory, `rows` keeps what lists show), `patrols`, `evidence_files`, `attachments`, `clashes`, `items`, `queue` and `retention` are the use cases, `client` talks to the server, `arrivals` keeps what came until it is looked into.
 
+mod arrivals;
 mod attachments;
 mod clashes;
 mod client;

@@ -288,6 +288,7 @@ impl Phone {
     /// `Internal` when the database fails.
     pub async fn patrols(&self) -> Result<Vec<PatrolSummary>, PhoneError> {
         let mut store = self.store().await;
+        store.unfold_all().await?;
         let sending = self.syncing.sending();
         let rows = sqlx::query(select_summary!(""))
             .fetch_all(&mut store.connection)

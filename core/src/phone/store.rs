@@ -24,6 +24,7 @@ use crate::{
 use automerge::Automerge;
 use ed25519_dalek::SigningKey;
 use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection, Transaction};
+use std::collections::BTreeSet;
 
 /// See the module.
 pub(super) struct Store {
@@ -36,6 +37,8 @@ pub(super) struct Store {
     opened: Opened,
     /// The patrol being walked; forgotten with every write.
     walk: Option<(DocumentId, Walk)>,
+    /// What came whole and is not unfolded yet.
+    pub(super) folded: BTreeSet<DocumentId>,
 }
 
 /// What became of a merge.
@@ -81,7 +84,7 @@ impl Store {
             .map_err(|_| PhoneError::internal("the signing key is not 32 bytes"))?;
         let profile = Profile::load(&mut connection).await?;
         let opening = rand::random();
-        Ok(Self {
+        let mut store = Self {
             connection,
             profile,
             signing_key: SigningKey::from_bytes(&seed),
@@ -89,7 +92,10 @@ impl Store {
             app_version: app_version.to_owned(),
             opened: Opened::default(),
             walk: None,
-        })
+            folded: BTreeSet::new(),
+        };
+        store.find_arrivals().await?;
+        Ok(store)
     }
 
     /// Who this phone records for.
@@ -296,6 +302,7 @@ impl Store {
     /// # Errors
     /// `NotFound`.
     pub(super) async fn key(&mut self, id: DocumentId) -> Result<Key, PhoneError> {
+        self.unfold(id).await?;
         let row = sqlx::query("select kind, unit_id, name from document where document_id = $1")
             .bind(id.to_string())
             .fetch_optional(&mut self.connection)
@@ -342,8 +349,8 @@ impl Store {
         }
         let rows = rows::of(key.kind, &document)?;
         rows::put(&mut tx, key, &document::heads(&document), By::Others, &rows).await?;
-        // A change whose ancestor is not here is not kept: stored, it would make the pile incomplete for ever. The caller reads
-        // the feed from its beginning instead.
+        // A change whose ancestor is not here is not kept: stored, it would make the pile incomplete for ever. The caller fetches
+        // the document whole instead.
         let (whole, lacking): (Vec<&Change>, Vec<&Change>) = new.into_iter().partition(|change| {
             document
                 .get_change_meta_by_hash(&change.hash.into())
@@ -368,6 +375,7 @@ impl Store {
 
     /// Takes the document out of those kept open, or loads it from its changes.
     async fn take(&mut self, key: &Key) -> Result<Open, PhoneError> {
+        self.unfold(key.document()).await?;
         if let Some(open) = self.opened.take(key.document()) {
             return Ok(open);
         }
@@ -386,7 +394,8 @@ impl Store {
     }
 }
 
-async fn put_change(
+/// Keeps a change.
+pub(super) async fn put_change(
     tx: &mut Transaction<'_, Sqlite>,
     document: DocumentId,
     change: &Change,

@@ -46,7 +46,7 @@ pub(super) async fn phone(folder: &Path) -> Phone {
 }
 
 /// Three changes of a colleague's patrol, each on the one before.
-fn colleagues() -> (Key, Vec<Change>) {
+pub(super) fn colleagues() -> (Key, Vec<Change>) {
     let key = Key::patrol(
         UNIT,
         uuid::Uuid::from_u128(0x0193_0000_0000_7000_8000_0000_0000_0009),

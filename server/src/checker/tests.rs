@@ -102,3 +102,57 @@ async fn a_worker_that_fails_without_the_change_too_says_nothing_about_it() {
         assert_eq!(state(&app).await, ("accepted".to_owned(), None));
     }
 }
+
+async fn numbers(app: &App) -> (i64, i64, i64) {
+    let row = sqlx::query(
+        "select last_number, checked_through, (select max(entered) from change) from feed where last_number > 0",
+    )
+    .fetch_one(&app.database.read)
+    .await
+    .expect("a feed");
+    (
+        row.get(0),
+        row.get(1),
+        row.get::<Option<i64>, _>(2).unwrap_or(0),
+    )
+}
+
+#[tokio::test]
+async fn a_document_that_cannot_be_checked_holds_up_its_feed_for_a_while_and_comes_in_again_at_its_end()
+ {
+    for app in apps().await {
+        let id = unchecked(&app).await;
+        let row = sqlx::query("select unit_id from document where document_id = $1")
+            .bind(id.to_string())
+            .fetch_one(&app.database.read)
+            .await
+            .expect("a row");
+        let unit = parsed(&row, "unit_id").expect("an id");
+        let (last, before, _) = numbers(&app).await;
+        assert!(before < last, "it waits");
+        let try_at = async |now_ms| {
+            let mut tx = app.database.begin().await.expect("begins");
+            let passed = feed::unable(&mut tx, unit, id, now_ms).await;
+            tx.commit().await.expect("committed");
+            passed.expect("written")
+        };
+        // The twin: until then it holds.
+        for minute in 0..10 {
+            assert!(!try_at(minute * 60_000).await);
+            assert_eq!(numbers(&app).await, (last, before, 0));
+        }
+        assert!(try_at(11 * 60_000).await);
+        assert_eq!(numbers(&app).await, (last, last, 0));
+        let withheld = ("withheld".to_owned(), Some(feed::UNABLE.to_owned()));
+        assert_eq!(state(&app).await, withheld);
+        let mut tx = app.database.begin().await.expect("begins");
+        let other = feed::release(&mut tx, Some("another-reason")).await;
+        assert_eq!(other.expect("looks"), 0);
+        let released = feed::release(&mut tx, Some(feed::UNABLE)).await;
+        assert_eq!(released.expect("released"), 1);
+        feed::advance(&mut tx, unit).await.expect("advanced");
+        tx.commit().await.expect("committed");
+        // Behind every cursor, and held up there again.
+        assert_eq!(numbers(&app).await, (last + 1, last, last + 1));
+    }
+}

@@ -12,6 +12,7 @@ use crate::{
 use kieumau_core::{
     hash::Sha256,
     id::{DocumentId, UnitId},
+    log::leaf::Leaf,
     receipt::Receipt,
 };
 use sqlx::Row as _;
@@ -32,7 +33,8 @@ pub(super) struct Standing {
     files: BTreeMap<(UnitId, Sha256), u64>,
 }
 
-/// Asks for the leaves of heads that are not among `accepted`, and of attachments.
+/// Asks for the leaves of heads that are not among `accepted`, and of attachments. What stands in an epoch before stands under the head
+/// in this one's first leaf, which is leaf 0.
 pub(super) fn ask(
     round: &mut Round,
     pushes: &[&PreparedPush],
@@ -41,7 +43,9 @@ pub(super) fn ask(
     let mut leaves = Insert::new(
         "with wanted (document_id, hash, unit_id) as (values",
         3,
-        ") select distinct d.unit_id, c.document_id, c.hash, (select l.position from leaf l where l.document_id = c.document_id \
+        ") select distinct d.unit_id, c.document_id, c.hash, (select case when l.epoch = \
+         (select substr(s.value, 1, 32) from setting s where s.name = 'log') then l.position else 0 end \
+         from leaf l where l.document_id = c.document_id \
          and l.through_number >= c.number order by l.through_number limit 1) as position from wanted w \
          join change c on c.document_id = w.document_id and c.hash = w.hash \
          join document d on d.document_id = w.document_id and d.unit_id = w.unit_id where c.number is not null",
@@ -49,8 +53,9 @@ pub(super) fn ask(
     let mut files = Insert::new(
         "with wanted (unit_id, sha256) as (values",
         2,
-        ") select distinct a.unit_id, a.sha256, a.leaf from wanted w \
-         join attachment a on a.unit_id = w.unit_id and a.sha256 = w.sha256",
+        ") select distinct a.unit_id, a.sha256, a.leaf, l.content from wanted w \
+         join attachment a on a.unit_id = w.unit_id and a.sha256 = w.sha256 left join leaf l on l.position = a.leaf \
+         and l.epoch = (select substr(s.value, 1, 32) from setting s where s.name = 'log')",
     );
     for push in pushes.iter().filter(|push| push.carrier.is_some()) {
         let unit = push.unit;
@@ -97,8 +102,13 @@ impl ReceiptsAsked {
         }
         let files = answers.take(self.files);
         let files = files.iter().map(|row| {
-            let file = (parsed(row, "unit_id")?, parsed(row, "sha256")?);
-            Ok((file, row.get::<i64, _>("leaf").unsigned_abs()))
+            let (unit, sha256) = (parsed(row, "unit_id")?, parsed(row, "sha256")?);
+            let leaf = if is_of(sha256, row.get("content")) {
+                row.get::<i64, _>("leaf").unsigned_abs()
+            } else {
+                0
+            };
+            Ok(((unit, sha256), leaf))
         });
         Ok(Standing {
             placed,
@@ -152,6 +162,12 @@ impl Standing {
         }
         (receipts, missing)
     }
+}
+
+/// Whether a leaf of this epoch is the file's.
+fn is_of(sha256: Sha256, content: Option<Vec<u8>>) -> bool {
+    let leaf = content.and_then(|content| Leaf::decode(&content).ok());
+    matches!(leaf, Some(Leaf::Attachment { sha256: of, .. }) if of == sha256)
 }
 
 fn sorted(hashes: &[Sha256]) -> Vec<Sha256> {

@@ -339,6 +339,7 @@ words! {
     deed_phone_revoked: "Thu hồi thiết bị", "Revoked a phone";
     deed_rescue_opened: "Mở tệp cứu hộ", "Opened a rescue file";
     deed_rescue_taken: "Nhận tệp cứu hộ", "Took a rescue file";
+    deed_epoch_begun: "Bắt đầu sổ ghi mới sau khi phục hồi bản sao lưu", "Began the log anew after a backup was put back";
     deed_rescue_refused: "Từ chối tệp cứu hộ", "Refused a rescue file";
     deed_person_added: "Thêm cán bộ", "Added a person";
     deed_person_disabled: "Khóa tài khoản", "Disabled a person";
@@ -419,6 +420,7 @@ impl Words {
             "phone-revoked" => self.deed_phone_revoked,
             "rescue-opened" => self.deed_rescue_opened,
             "rescue-taken" => self.deed_rescue_taken,
+            "epoch-begun" => self.deed_epoch_begun,
             "rescue-refused" => self.deed_rescue_refused,
             "person-added" => self.deed_person_added,
             "person-disabled" => self.deed_person_disabled,

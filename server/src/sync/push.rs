@@ -116,10 +116,14 @@ async fn prepare_with(
     };
     for document in push.documents {
         let key = document.key.key()?;
-        if key.unit == unit && key.kind.written_by_phones() {
-            prepared
-                .documents
-                .push(document_of(&keys, key, document, &mut prepared.refused));
+        if key.unit == unit {
+            let mut document = document_of(&keys, key, document, &mut prepared.refused);
+            if !document.key.kind.written_by_phones() {
+                keep_sealed(&mut document, &mut prepared.refused);
+            }
+            if document.key.kind.written_by_phones() || !document.changes.is_empty() {
+                prepared.documents.push(document);
+            }
         } else {
             let refused = document.changes.into_iter().map(|bytes| RefusedChange {
                 document: None,
@@ -197,6 +201,8 @@ impl Keys {
     fn check(&self, key: &Key, seal: &Seal) -> Result<(), Refusal> {
         let holds = |by: &VerifyingKey| key.verify(seal, by).map_err(|_| Refusal::Unsealed);
         match seal.signer {
+            // What only the server writes comes back from a phone after a restored backup, and is the server's by its seal.
+            Signer::Phone(_) if !key.kind.written_by_phones() => Err(Refusal::NotAllowed),
             Signer::Phone(phone) => {
                 let phone = self.phones.get(&phone).ok_or(Refusal::Unsealed)?;
                 holds(&phone.key)?;
@@ -253,6 +259,22 @@ fn document_of(
         seals: good,
         sealed,
     }
+}
+
+/// Of what only the server writes, what its own seals cover: phones bring that back after a restored backup. Nothing else is theirs to
+/// write.
+fn keep_sealed(document: &mut PreparedDocument, refused: &mut Vec<RefusedChange>) {
+    let changes = std::mem::take(&mut document.changes);
+    let (kept, others): (Vec<_>, Vec<_>) = changes
+        .into_iter()
+        .partition(|change| document.sealed.contains(&change.candidate.hash));
+    document.changes = kept;
+    refused.extend(others.into_iter().map(|change| RefusedChange {
+        document: Some(document.key.clone()),
+        hash: change.candidate.hash,
+        refusal: Refusal::NotAllowed,
+        bytes: change.bytes,
+    }));
 }
 
 /// The change in `bytes`; none for a birth, which needs no keeping.

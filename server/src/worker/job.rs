@@ -46,6 +46,9 @@ pub enum Job {
     /// Several jobs, one after the other: a message costs more than checking a small document.
     #[n(3)]
     All(#[n(0)] Vec<Job>),
+    /// The document of these changes, saved whole.
+    #[n(4)]
+    Snapshot(#[n(0)] SnapshotJob),
 }
 
 /// What it answers.
@@ -69,6 +72,9 @@ pub enum Answer {
     /// To several jobs, one answer each.
     #[n(5)]
     All(#[n(0)] Vec<Answer>),
+    /// To a snapshot.
+    #[n(6)]
+    Snapshot(#[n(0)] Saved),
 }
 
 /// Changes of one document to be checked.
@@ -86,6 +92,28 @@ pub struct CheckJob {
     /// Whose phones they are.
     #[n(3)]
     pub people: Vec<(PhoneId, PersonId)>,
+}
+
+/// A document to be saved whole.
+#[derive(Clone, Encode, Decode)]
+pub struct SnapshotJob {
+    /// The key as JSON.
+    #[n(0)]
+    pub key: String,
+    /// Its changes, all of which passed.
+    #[n(1)]
+    pub held: Vec<Bytes>,
+}
+
+/// A document saved whole.
+#[derive(Encode, Decode)]
+pub struct Saved {
+    /// Its heads.
+    #[n(0)]
+    pub heads: Vec<Sha256>,
+    /// Its bytes.
+    #[n(1)]
+    pub bytes: Bytes,
 }
 
 /// What became of a check.
@@ -192,6 +220,7 @@ fn answer(job: Job) -> Answer {
             Err(error) => Answer::Failed(error.to_string()),
         },
         Job::All(jobs) => Answer::All(jobs.into_iter().map(answer).collect()),
+        Job::Snapshot(job) => save(&job).map_or_else(Answer::Failed, Answer::Snapshot),
     }
 }
 
@@ -228,6 +257,16 @@ fn check(job: &CheckJob) -> Result<Checked, String> {
         verdicts,
         heads: document::heads(&document),
         rows,
+    })
+}
+
+fn save(job: &SnapshotJob) -> Result<Saved, String> {
+    let key: Key = parse(&job.key)?;
+    let document = document::load(&key, job.held.iter().map(|bytes| bytes.0.as_slice()))
+        .map_err(|_| "held-does-not-load".to_owned())?;
+    Ok(Saved {
+        heads: document::heads(&document),
+        bytes: Bytes(document::save(&document)),
     })
 }
 

@@ -8,5 +8,7 @@ mod job;
 mod pool;
 mod sense;
 
-pub use job::{Answer, Bytes, CheckJob, Checked, Edit, EditJob, Edited, Job, run};
+pub use job::{
+    Answer, Bytes, CheckJob, Checked, Edit, EditJob, Edited, Job, Saved, SnapshotJob, run,
+};
 pub use pool::{WorkerError, Workers};

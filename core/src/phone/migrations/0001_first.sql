@@ -76,6 +76,22 @@ create index change_document on change (document_id, position);
 create index change_unsent on change (position) where server is null;
 create index change_unsettled on change (document_id, server) where server is not 'held';
 
+-- What came whole and is not unfolded yet: known to be here, and nothing else is known of it. A document of a kind that this version of
+-- the app does not know lies here until one does.
+create table arrival (
+    arrival_id integer primary key,
+    document_id text,                  -- null: of an unknown kind
+    items blob not null,               -- as they travelled: its name, a snapshot, changes, seals
+    set_aside integer not null default 0   -- 1: its snapshot does not unfold; it is fetched as single changes
+) strict;
+create index arrival_document on arrival (document_id);
+
+-- Documents to be fetched whole at the next sync.
+create table wanted (
+    document_id text primary key,
+    singly integer not null            -- 1: as single changes
+) strict, without rowid;
+
 create table seal (
     document_id text not null,
     change_hash text not null,
@@ -119,14 +135,19 @@ create table receipt (
     document_id text primary key,
     heads text not null,
     attachments text not null,
+    epoch text not null default '',    -- of the log that it names; empty: of one that was cut short
     jws text not null                  -- tokens, space-separated: several when one cannot name all files
 ) strict, without rowid;
 -- The signature is ten times as long as what lists compare.
-create index receipt_compared on receipt (document_id, heads, attachments);
+create index receipt_compared on receipt (document_id, heads, attachments, epoch);
 
 create table sync (
     one integer primary key check (one = 1),
     cursor text not null,
+    -- The epoch of the server's log, as far as this phone heard: receipts of another say nothing about the server of today.
+    epoch text not null default '',
+    -- When all documents were last compared with the server's; null: not in this epoch.
+    compared_at_ms integer,
     -- The newest change that was there when a sync was last tried.
     tried_through integer not null,
     -- What the server announced that its backups hold: the leaves below this, in this epoch. Null until it did.
@@ -139,7 +160,7 @@ insert into sync (one, cursor, tried_through) values (1, '', 0);
 -- Sets of heads have one spelling, so equal texts are equal heads; a test holds `covered` against `Receipt::covers`.
 create view standing as
 select d.*,
-    coalesce(r.heads = d.heads, 0) and not exists (
+    coalesce(r.heads = d.heads and r.epoch = (select epoch from sync), 0) and not exists (
         select 1 from attachment_use u where u.document_id = d.document_id and instr(r.attachments, u.sha256) = 0
     ) as covered,
     coalesce(c.unsettled, 0) as unsettled,

@@ -132,8 +132,13 @@ async fn covered(
     heads: &[Sha256],
     files: &[Sha256],
     receipt: &Receipt,
+    epoch: Epoch,
 ) -> Result<bool, sqlx::Error> {
     let mut tx = store.connection.begin().await?;
+    sqlx::query("update sync set epoch = $1")
+        .bind(epoch.to_string())
+        .execute(&mut *tx)
+        .await?;
     sqlx::query("update document set heads = $1")
         .bind(heads_text(heads))
         .execute(&mut *tx)
@@ -146,11 +151,12 @@ async fn covered(
             .await?;
     }
     sqlx::query(
-        "insert into receipt (document_id, heads, attachments, jws) values ($1, $2, $3, '')",
+        "insert into receipt (document_id, heads, attachments, epoch, jws) values ($1, $2, $3, $4, '')",
     )
     .bind(patrol.to_string())
     .bind(heads_text(&receipt.heads))
     .bind(heads_text(&receipt.attachments))
+    .bind(receipt.epoch.to_string())
     .execute(&mut *tx)
     .await?;
     let row = sqlx::query("select covered from standing where document_id = $1")
@@ -173,7 +179,7 @@ fn the_view_says_covered_when_the_receipt_does() {
     let patrol = runtime.block_on(phone.start_patrol(new)).expect("starts");
     let store = RefCell::new(runtime.block_on(phone.store()));
     let seen = [Cell::new(0), Cell::new(0)];
-    proptest!(ProptestConfig::with_cases(400), |(sides in sides())| {
+    proptest!(ProptestConfig::with_cases(400), |(sides in sides(), of_this_log in prop::bool::weighted(0.8))| {
         let [heads, files, signed_heads, signed_files] = sides;
         let receipt = Receipt {
             document: patrol,
@@ -186,9 +192,11 @@ fn the_view_says_covered_when_the_receipt_does() {
             received_at_ms: NOW_MS,
             phone: PhoneId::from_bytes([3; 16]),
         };
-        let says = receipt.covers(patrol, &heads, &files);
+        // One of another epoch says nothing about the server of today.
+        let epoch = Epoch([if of_this_log { 5 } else { 6 }; 16]);
+        let says = receipt.covers(patrol, &heads, &files) && of_this_log;
         let mut store = store.borrow_mut();
-        let shows = covered(&mut store, patrol, &heads, &files, &receipt);
+        let shows = covered(&mut store, patrol, &heads, &files, &receipt, epoch);
         prop_assert_eq!(runtime.block_on(shows).expect("asks"), says);
         seen[usize::from(says)].update(|count| count + 1);
     });

@@ -1,5 +1,7 @@
 //! A sync: `exchange` says what is next, this does it. One at a time, cancellable, goes on at any byte after any end.
 
+mod compare;
+mod fetch;
 mod files;
 mod pace;
 mod pull;
@@ -14,13 +16,14 @@ use super::{
     store::Store,
 };
 use crate::{
-    exchange::{Answer, Exchange, Failure, Feed, Situation, Step},
+    exchange::{self, Answer, Exchange, Failure, Feed, Situation, Step},
     hash::Sha256,
     id::DocumentId,
     token::AccessToken,
 };
 use ed25519_dalek::SigningKey;
 use pace::Pace;
+use sqlx::Row as _;
 use std::{
     collections::BTreeSet,
     sync::{
@@ -203,10 +206,8 @@ struct Session<'a> {
     last_error: Option<PhoneError>,
     /// Files that failed in this sync: the others are sent all the same.
     failed_files: BTreeSet<Sha256>,
-    /// Something came without what it depends on: the feed is read from its beginning, once.
-    lacking: bool,
-    /// That was done.
-    read_anew: bool,
+    /// The page after this cursor, which travelled while the one before was written.
+    ahead: Option<(String, Vec<u8>)>,
 }
 
 impl Phone {
@@ -288,8 +289,7 @@ impl Phone {
             report,
             last_error: None,
             failed_files: BTreeSet::new(),
-            lacking: false,
-            read_anew: false,
+            ahead: None,
         };
         session.run().await
     }
@@ -305,6 +305,8 @@ impl Session<'_> {
                 Step::Push => self.push().await,
                 Step::Upload => self.upload().await.map(|(news, _)| (news, Feed::Unread)),
                 Step::Pull => self.pull().await.map(|(news, more)| (news, feed(more))),
+                Step::Compare => self.compare().await.map(|(news, _)| (news, Feed::Unread)),
+                Step::Fetch => self.fetch().await.map(|(news, _)| (news, Feed::Unread)),
                 Step::Rest(rest) => {
                     tokio::time::sleep(rest).await;
                     continue;
@@ -325,8 +327,8 @@ impl Session<'_> {
 
     async fn situation(&self) -> Result<Situation, PhoneError> {
         let mut store = self.phone.store().await;
-        let (unsent_changes, unsent_files): (bool, i64) = sqlx::query_as(
-            "select exists (select 1 from change where server is null), \
+        let (unsent_changes, wanted, unsent_files): (bool, bool, i64) = sqlx::query_as(
+            "select exists (select 1 from change where server is null), exists (select 1 from wanted), \
              (select count(*) from attachment where received_at_ms is null and let_go_at_ms is null)",
         )
         .fetch_one(&mut store.connection)
@@ -336,9 +338,16 @@ impl Session<'_> {
             && self.options.attachments
             && !self.options.files_wait_for_wifi();
         let now = Instant::now();
+        let compared_at_ms: Option<i64> = sqlx::query("select compared_at_ms from sync")
+            .fetch_one(&mut store.connection)
+            .await?
+            .get(0);
         Ok(Situation {
             signed_in: self.token.as_ref().is_some_and(|token| token.is_good(now)),
             unsent_changes,
+            anew: compare::is_anew(&mut store.connection).await?,
+            compare_due: exchange::compare_due(compared_at_ms, self.phone.now_ms()),
+            wanted,
             unsent_files,
             unconfirmed,
         })

@@ -1,23 +1,44 @@
 //! Pull: what others wrote, document by document, up to a new cursor.
 //!
-//! Each document is merged in one transaction; a sequence that was cut keeps what came whole and is asked for again.
+//! Documents that are new here and come whole are put down as they came; of others each is merged in one transaction. The cursor moves on
+//! last: whatever ends a pull early, the same place is asked for again. While one page is written, the next one travels.
 
 use super::{Event, Session};
 use crate::{
-    document::{Change, Key},
-    header,
     id::DocumentId,
-    phone::{PhoneError, Unreached},
-    seal::Seal,
-    wire::{After, Pulled},
+    log::paging::Cursor,
+    phone::{
+        PhoneError,
+        arrivals::{self, Arrived, Page},
+        store::Merged,
+    },
+    wire::After,
 };
-use sqlx::Row as _;
+use sqlx::{Connection as _, Row as _};
 
 impl Session<'_> {
     pub(super) async fn pull(&mut self) -> Result<(bool, bool), PhoneError> {
         let after = self.after().await?;
-        let items = self.client.pull(self.token()?, &after).await?;
-        self.take_in(items).await
+        let ahead = self.ahead.take();
+        let page = match ahead.filter(|(cursor, _)| *cursor == after.cursor) {
+            Some((_, page)) => page,
+            None => self.client.pull(self.token()?, &after).await?,
+        };
+        let read = Page::read(&page)?;
+        // Before all is compared nothing more is pulled.
+        let anew = Cursor::parse(&read.cursor).is_some_and(|cursor| cursor.is_anew());
+        if !read.more || anew {
+            return self.take_in(&read).await;
+        }
+        let next = After {
+            cursor: read.cursor.clone(),
+            ..after
+        };
+        let (client, token) = (self.client.clone(), self.token()?.clone());
+        let (taken, travelled) = tokio::join!(self.take_in(&read), client.pull(&token, &next));
+        // One that did not come is asked for again, and says then why.
+        self.ahead = travelled.ok().map(|page| (next.cursor, page));
+        taken
     }
 
     /// Where this phone is in its feeds.
@@ -30,74 +51,107 @@ impl Session<'_> {
         Ok(After {
             cursor,
             opening: Some(store.opening),
+            snapshots: true,
         })
     }
 
-    /// Takes in one page of the feed, wherever it came from.
-    pub(super) async fn take_in(&mut self, items: Vec<Pulled>) -> Result<(bool, bool), PhoneError> {
-        let mut came = 0;
-        let mut open: Option<Incoming> = None;
-        for item in items {
-            match item {
-                Pulled::Document(key) => {
-                    came += self.merge(open.replace(Incoming::new(key.key()?))).await?;
-                }
-                Pulled::Change(bytes) => {
-                    let header = header::read(&bytes)
-                        .map_err(|_| PhoneError::offline(Unreached::NotOurs))?;
-                    let change = Change {
-                        hash: header.hash,
-                        bytes,
-                    };
-                    open.as_mut().ok_or_else(no_document)?.changes.push(change);
-                }
-                Pulled::Seal(seal) => open.as_mut().ok_or_else(no_document)?.seals.push(seal),
-                Pulled::Ungrant(document, _) => self.ungrant(document).await?,
-                Pulled::Cursor(cursor, more) => {
-                    came += self.merge(open.take()).await?;
-                    // Once in a sync: a second time would find the same and never end.
-                    let again = std::mem::take(&mut self.lacking) && !self.read_anew;
-                    self.read_anew |= again;
-                    let (cursor, more) = if again {
-                        (String::new(), true)
-                    } else {
-                        (cursor, more)
-                    };
-                    let mut store = self.phone.store().await;
-                    sqlx::query("update sync set cursor = $1")
-                        .bind(cursor)
-                        .execute(&mut store.connection)
-                        .await?;
-                    return Ok((came > 0, more));
-                }
-            }
-        }
-        // Cut before its cursor: what came whole stays, and the same place is asked for again.
-        Err(PhoneError::offline(Unreached::NoAnswer))
+    /// Takes in one page of the feed, wherever it came from: whether anything was new, and whether there is more.
+    pub(super) async fn take_in(&mut self, page: &Page<'_>) -> Result<(bool, bool), PhoneError> {
+        let came = self.take_documents(page, Some(&page.cursor)).await?;
+        self.report.received_changes += came;
+        Ok((came > 0, page.more))
     }
 
-    async fn merge(&mut self, incoming: Option<Incoming>) -> Result<u32, PhoneError> {
-        let Some(incoming) = incoming else {
-            return Ok(0);
-        };
-        let merged = self
-            .phone
-            .store()
-            .await
-            .merge(&incoming.key, &incoming.changes, &incoming.seals)
-            .await?;
-        self.lacking |= merged.lacking > 0;
-        let new = u32::try_from(merged.new).map_err(PhoneError::internal)?;
-        self.report.received_changes += new;
-        if merged.new > 0 {
-            let document = incoming.key.document();
+    /// Takes in what a page brings; how many changes that were new. The cursor is written with it or after it.
+    pub(super) async fn take_documents(
+        &mut self,
+        page: &Page<'_>,
+        cursor: Option<&str>,
+    ) -> Result<u32, PhoneError> {
+        for document in &page.ungranted {
+            self.ungrant(*document).await?;
+        }
+        let (whole, others) = self.sorted(page).await?;
+        let mut came = 0;
+        let now_ms = self.phone.now_ms();
+        if !whole.is_empty() {
+            let cursor = cursor.filter(|_| others.is_empty());
+            let mut store = self.phone.store().await;
+            store.put_down(&whole, cursor, now_ms).await?;
+            drop(store);
+            for arrived in &whole {
+                came += arrived.snapshot.unwrap_or(1);
+                self.changed(arrived).await;
+            }
+        }
+        for arrived in &others {
+            came += self.merge(arrived).await?;
+        }
+        if let Some(cursor) = cursor
+            && (whole.is_empty() || !others.is_empty())
+        {
+            let mut store = self.phone.store().await;
+            let mut tx = store.connection.begin().await?;
+            arrivals::put_cursor(&mut tx, cursor, now_ms).await?;
+            tx.commit().await?;
+        }
+        Ok(came)
+    }
+
+    /// What is put down as it came, and what is merged: what is new here and whole, or of a kind not known here; and the rest.
+    async fn sorted<'p>(
+        &self,
+        page: &'p Page<'p>,
+    ) -> Result<(Vec<&'p Arrived<'p>>, Vec<&'p Arrived<'p>>), PhoneError> {
+        let mut store = self.phone.store().await;
+        let (mut whole, mut others) = (Vec::new(), Vec::new());
+        for arrived in &page.documents {
+            let puts_down = match &arrived.key {
+                None => true,
+                Some(key) => arrived.snapshot.is_some() && store.is_new(key.document()).await?,
+            };
+            if puts_down {
+                whole.push(arrived);
+            } else {
+                others.push(arrived);
+            }
+        }
+        Ok((whole, others))
+    }
+
+    async fn changed(&self, arrived: &Arrived<'_>) {
+        if let Some(key) = &arrived.key {
+            let document = key.document();
             self.phone.syncing.tell(Event::Changed { document }).await;
         }
-        Ok(new)
+    }
+
+    async fn merge(&mut self, arrived: &Arrived<'_>) -> Result<u32, PhoneError> {
+        let Some(incoming) = arrived.incoming()? else {
+            return Ok(0);
+        };
+        let key = incoming.key.clone();
+        let mut store = self.phone.store().await;
+        // Of what does not unfold nothing is taken.
+        let merged = match incoming.into_changes() {
+            Ok((changes, seals)) => store.merge(&key, &changes, &seals).await?,
+            Err(_) => Merged { new: 0, lacking: 1 },
+        };
+        if merged.lacking > 0 {
+            let mut tx = store.connection.begin().await?;
+            arrivals::want(&mut tx, key.document(), true).await?;
+            tx.commit().await?;
+        }
+        drop(store);
+        if merged.new > 0 {
+            self.changed(arrived).await;
+        }
+        u32::try_from(merged.new).map_err(PhoneError::internal)
     }
 
     async fn ungrant(&self, document: DocumentId) -> Result<(), PhoneError> {
         let mut store = self.phone.store().await;
+        store.unfold(document).await?;
         sqlx::query("update document set ungranted_at_ms = $1 where document_id = $2")
             .bind(self.phone.now_ms())
             .bind(document.to_string())
@@ -105,25 +159,4 @@ impl Session<'_> {
             .await?;
         Ok(())
     }
-}
-
-/// A document's part of a pull.
-struct Incoming {
-    key: Key,
-    changes: Vec<Change>,
-    seals: Vec<Seal>,
-}
-
-impl Incoming {
-    const fn new(key: Key) -> Self {
-        Self {
-            key,
-            changes: Vec::new(),
-            seals: Vec::new(),
-        }
-    }
-}
-
-fn no_document() -> PhoneError {
-    PhoneError::internal("a change came before its document was named")
 }

@@ -10,7 +10,8 @@ use crate::{
     header,
     id::DocumentId,
     phone::{
-        PhoneError, client,
+        PhoneError,
+        arrivals::Page,
         store::{parse_hashes, put_seal},
     },
     receipt::Receipt,
@@ -47,7 +48,7 @@ impl Session<'_> {
         match &pushed.page {
             None => Ok((false, Feed::Unread)),
             Some(page) => {
-                let (news, more) = self.take_in(client::sequence(page)?).await?;
+                let (news, more) = self.take_in(&Page::read(page)?).await?;
                 Ok((news, feed(more)))
             }
         }
@@ -67,14 +68,14 @@ impl Session<'_> {
     async fn next_push(&mut self) -> Result<(Push, Vec<Sha256>), PhoneError> {
         let mut store = self.phone.store().await;
         let rows = sqlx::query(
-            "select document_id, hash, bytes from change where server is null order by position limit $1",
+            "select document_id, hash, bytes, own from change where server is null order by position limit $1",
         )
         .bind(PUSH_CHANGES)
         .fetch_all(&mut store.connection)
         .await?;
         let mut sent = Vec::new();
         let mut bytes = 0;
-        let mut documents: BTreeMap<DocumentId, Vec<Change>> = BTreeMap::new();
+        let mut documents: BTreeMap<DocumentId, Unsent> = BTreeMap::new();
         for row in &rows {
             let change = Change {
                 hash: row
@@ -95,22 +96,25 @@ impl Session<'_> {
                         .map_err(PhoneError::internal)?,
                 )
                 .or_default()
-                .push(change);
+                .add(change, row.get(3));
         }
         let phone = store.profile()?.phone;
         let mut push = Push::default();
-        for (document, changes) in documents {
+        for (document, unsent) in documents {
             let key = store.key(document).await?;
-            let seals = seals(&self.key, Signer::Phone(phone), &key, &changes)?;
+            let mut seals = seals(&self.key, Signer::Phone(phone), &key, &unsent.own)?;
             let mut tx = store.connection.begin().await?;
             for seal in &seals {
                 put_seal(&mut tx, document, seal).await?;
             }
+            if !unsent.carried.is_empty() {
+                seals = kept_seals(&mut tx, document).await?;
+            }
             tx.commit().await?;
-            let changes = changes.into_iter().map(|change| change.bytes).collect();
+            let changes = unsent.own.into_iter().chain(unsent.carried);
             push.documents.push(PushedDocument {
                 key: WireKey::from(&key),
-                changes,
+                changes: changes.map(|change| change.bytes).collect(),
                 seals,
             });
         }
@@ -136,7 +140,8 @@ impl Session<'_> {
             if !matches!(word, "held" | "waiting") {
                 refused.push(word.to_owned());
             }
-            sqlx::query("update change set server = $1 where hash = $2")
+            // What this phone only carried is its writer's to be told of: nothing here waits for it.
+            sqlx::query("update change set server = case when own or $1 = 'waiting' then $1 else 'held' end where hash = $2")
                 .bind(word)
                 .bind(hash.to_string())
                 .execute(&mut *tx)
@@ -162,6 +167,11 @@ impl Session<'_> {
             }
         }
         for (document, receipts) in &receipts {
+            // Before the first pull nothing else says which epoch it is.
+            sqlx::query("update sync set epoch = $1 where epoch = ''")
+                .bind(&receipts.epoch)
+                .execute(&mut *tx)
+                .await?;
             receipts.put(&mut tx, *document).await?;
         }
         let taken = u32::try_from(sent.len() - refused.len()).map_err(PhoneError::internal)?;
@@ -181,16 +191,18 @@ impl Session<'_> {
 #[derive(Default)]
 struct Receipts {
     heads: String,
+    epoch: String,
     attachments: BTreeSet<Sha256>,
     tokens: Vec<String>,
 }
 
 impl Receipts {
     fn add(&mut self, receipt: Receipt, jws: &str) {
-        let heads = heads_text(&receipt.heads);
-        if self.heads != heads {
+        let (heads, epoch) = (heads_text(&receipt.heads), receipt.epoch.to_string());
+        if self.heads != heads || self.epoch != epoch {
             *self = Self {
                 heads,
+                epoch,
                 ..Self::default()
             };
         }
@@ -205,13 +217,14 @@ impl Receipts {
     ) -> Result<(), PhoneError> {
         let attachments: Vec<Sha256> = self.attachments.iter().copied().collect();
         sqlx::query(
-            "insert into receipt (document_id, heads, attachments, jws) values ($1, $2, $3, $4) \
+            "insert into receipt (document_id, heads, attachments, epoch, jws) values ($1, $2, $3, $4, $5) \
              on conflict (document_id) do update set heads = excluded.heads, \
-             attachments = excluded.attachments, jws = excluded.jws",
+             attachments = excluded.attachments, epoch = excluded.epoch, jws = excluded.jws",
         )
         .bind(document.to_string())
         .bind(&self.heads)
         .bind(heads_text(&attachments))
+        .bind(&self.epoch)
         .bind(self.tokens.join(" "))
         .execute(&mut **tx)
         .await?;
@@ -226,6 +239,39 @@ impl Receipts {
         .await?;
         Ok(())
     }
+}
+
+/// What is to be sent of one document.
+#[derive(Default)]
+struct Unsent {
+    /// Written here.
+    own: Vec<Change>,
+    /// Written by others, and lost by the server.
+    carried: Vec<Change>,
+}
+
+impl Unsent {
+    fn add(&mut self, change: Change, own: bool) {
+        if own {
+            self.own.push(change);
+        } else {
+            self.carried.push(change);
+        }
+    }
+}
+
+/// Every seal that is kept of a document: one may cover many changes.
+async fn kept_seals(
+    tx: &mut Transaction<'_, Sqlite>,
+    document: DocumentId,
+) -> Result<Vec<Seal>, PhoneError> {
+    let rows = sqlx::query("select seal from seal where document_id = $1")
+        .bind(document.to_string())
+        .fetch_all(&mut **tx)
+        .await?;
+    rows.iter()
+        .map(|row| minicbor::decode(row.get(0)).map_err(PhoneError::internal))
+        .collect()
 }
 
 /// One seal per actor: of its newest change here, which covers the older ones through its own dependencies.

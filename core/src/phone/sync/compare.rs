@@ -1,0 +1,75 @@
+//! Compare: what is here is told, and what differs is healed both ways. What the server lost is unsent again, whoever wrote it: its seals are here
+//! too. What the server has is fetched.
+
+use super::Session;
+use crate::{
+    id::DocumentId,
+    log::{compare, paging::Cursor},
+    phone::{PhoneError, arrivals},
+    wire::Compare,
+};
+use sqlx::{Connection as _, Row as _, SqliteConnection};
+
+impl Session<'_> {
+    pub(super) async fn compare(&mut self) -> Result<(bool, bool), PhoneError> {
+        let (told, anew) = {
+            let mut store = self.phone.store().await;
+            store.unfold_all().await?;
+            let anew = is_anew(&mut store.connection).await?;
+            (here(&mut store.connection, anew).await?, anew)
+        };
+        let compared = self.client.compare(self.token()?, &told).await?;
+        let now_ms = self.phone.now_ms();
+        let mut store = self.phone.store().await;
+        let mut tx = store.connection.begin().await?;
+        for document in &compared.differing {
+            // What was refused stays refused; what this phone only carries has its writer's seals.
+            sqlx::query(
+                "update change set server = null where document_id = $1 and server in ('held', 'waiting')",
+            )
+            .bind(document.to_string())
+            .execute(&mut *tx)
+            .await?;
+            arrivals::want(&mut tx, *document, false).await?;
+        }
+        if anew {
+            arrivals::put_cursor(&mut tx, &compared.cursor, now_ms).await?;
+        }
+        sqlx::query("update sync set compared_at_ms = $1")
+            .bind(now_ms)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        // In another epoch every receipt is asked for anew.
+        Ok((anew || !compared.differing.is_empty(), false))
+    }
+}
+
+/// Whether the server said that its history is another one.
+pub(super) async fn is_anew(connection: &mut SqliteConnection) -> Result<bool, PhoneError> {
+    let row = sqlx::query("select cursor from sync")
+        .fetch_one(connection)
+        .await?;
+    Ok(Cursor::parse(row.get(0)).is_some_and(|cursor| cursor.is_anew()))
+}
+
+/// What is here. What this person may no longer read only if the server may have lost it: it is not fetched.
+async fn here(connection: &mut SqliteConnection, anew: bool) -> Result<Compare, PhoneError> {
+    let rows = sqlx::query(
+        "select document_id, heads from document where $1 or ungranted_at_ms is null order by document_id",
+    )
+    .bind(anew)
+    .fetch_all(connection)
+    .await?;
+    let pairs = rows.iter().map(|row| {
+        let id: DocumentId = row
+            .get::<&str, _>(0)
+            .parse()
+            .map_err(PhoneError::internal)?;
+        Ok((id, compare::digest(row.get(1))))
+    });
+    let pairs = pairs.collect::<Result<Vec<_>, PhoneError>>()?;
+    Ok(Compare {
+        documents: compare::pack(pairs),
+    })
+}

@@ -1,0 +1,40 @@
+//! `kieumau epoch`: begins the log anew after a backup was put back.
+
+use super::{Data, failure::Outcome, say};
+use crate::epoch;
+use clap::{Subcommand, ValueEnum};
+
+#[derive(Subcommand)]
+pub enum Epoch {
+    /// Begins a new one: run it once after a backup was put back, before phones sync again. They compare what they have with what is here
+    /// and push again what is missing.
+    New {
+        #[command(flatten)]
+        data: Data,
+        /// Why, for the audit.
+        #[arg(long, value_enum)]
+        reason: Reason,
+    },
+}
+
+/// Why a new epoch begins.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Reason {
+    /// A backup was put back.
+    RestoredBackup,
+}
+
+impl Epoch {
+    pub async fn run(self) -> Outcome {
+        let Self::New { data, reason } = self;
+        let app = data.reopen().await?;
+        let reason = match reason {
+            Reason::RestoredBackup => "restored-backup",
+        };
+        let (epoch, previous) = epoch::begin(&app, reason).await?;
+        say(&format!(
+            "epoch {epoch} begins; the one before, {}, ended with {} leaves",
+            previous.epoch, previous.size
+        ))
+    }
+}
