@@ -43,6 +43,7 @@ impl Session<'_> {
         let begun = Instant::now();
         let (pushed, size) = self.client.push(self.token()?, &push).await?;
         self.pace.went(size, begun.elapsed());
+        self.phone.hear_time(pushed.server_time_ms);
         self.hear(&sent, &pushed).await?;
         match &pushed.page {
             None => Ok((false, Feed::Unread)),
@@ -132,13 +133,12 @@ impl Session<'_> {
         let mut store = self.phone.store().await;
         let receipt_key = VerifyingKey::from_bytes(&store.profile()?.receipt_key)
             .map_err(PhoneError::internal)?;
+        let mut refused = Vec::new();
         let mut tx = store.connection.begin().await?;
         for hash in sent {
             let word = outcomes.get(hash).copied().unwrap_or("held");
-            if matches!(word, "held" | "waiting") {
-                self.report.sent_changes += 1;
-            } else {
-                self.report.refused_changes.push(word.to_owned());
+            if !matches!(word, "held" | "waiting") {
+                refused.push(word.to_owned());
             }
             // What this phone only carried is its writer's to be told of: nothing here waits for it.
             sqlx::query("update change set server = case when own or $1 = 'waiting' then $1 else 'held' end where hash = $2")
@@ -167,7 +167,6 @@ impl Session<'_> {
             }
         }
         for (document, receipts) in &receipts {
-            self.report.receipts += 1;
             // Before the first pull nothing else says which epoch it is.
             sqlx::query("update sync set epoch = $1 where epoch = ''")
                 .bind(&receipts.epoch)
@@ -175,8 +174,14 @@ impl Session<'_> {
                 .await?;
             receipts.put(&mut tx, *document).await?;
         }
+        let taken = u32::try_from(sent.len() - refused.len()).map_err(PhoneError::internal)?;
+        let came = u32::try_from(receipts.len()).map_err(PhoneError::internal)?;
         tx.commit().await?;
         drop(store);
+        // Only now: a sync may be cancelled anywhere, and its report says what is on the disk.
+        self.report.sent_changes += taken;
+        self.report.refused_changes.extend(refused);
+        self.report.receipts += came;
         self.phone.syncing.tell(Event::State).await;
         Ok(())
     }
