@@ -9,6 +9,7 @@ pub mod disk;
 pub mod driver;
 pub mod fault;
 pub mod hostile;
+pub mod meddler;
 pub mod process;
 pub mod server;
 pub mod signal;
