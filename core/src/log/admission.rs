@@ -118,7 +118,7 @@ impl Refusal {
                 Remedy::WriteAnew
             }
             Self::DocumentFull => Remedy::LeaveOut,
-            Self::TooManyWaiting => Remedy::SendAgain,
+            Self::TooManyWaiting | Self::QuarantineFull => Remedy::SendAgain,
             Self::NotAllowed | Self::PhoneRevoked => Remedy::Person,
         }
     }

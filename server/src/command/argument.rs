@@ -86,6 +86,10 @@ fn written_so(name: &str) -> Both {
             "Viết số lá mà `kieumau backed-up` in ra: 1234.",
             "Write the number of leaves that `kieumau backed-up` prints: 1234.",
         ),
+        "--reason" => (
+            "Viết restored-backup: bản sao lưu đã được khôi phục.",
+            "Write restored-backup: a backup was put back.",
+        ),
         "--language" => ("Chọn vi hoặc en.", "Choose vi or en."),
         _ => return see_help(),
     }

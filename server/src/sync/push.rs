@@ -293,6 +293,7 @@ fn keep_sealed(document: &mut PreparedDocument, refused: &mut Vec<RefusedChange>
         hash: change.candidate.hash,
         refusal: Refusal::NotAllowed,
         bytes: change.bytes,
+        seals: seals_of(&document.seals, change.candidate.hash),
     }));
 }
 
