@@ -14,11 +14,15 @@
 //!   cancelled sync answers with what it did. What the server refuses is `Invalid` at the field, `NotFound`, or `SignedOut` with a word
 //!   that says what to do (`upgrade-needed`, `server-older`).
 //!   An item says what of it waits and why, and when the right to read it ended; photos have a small picture (`preview`), can wait
-//!   for Wi-Fi, and their copies go by one rule (`let_go`). A fix while the patrol is paused is let go (`Dropped::Paused`).
+//!   for Wi-Fi, and their copies go by one rule (`let_go`): only below what the server announced as backed up.
+//!   A fix while the patrol is paused is let go (`Dropped::Paused`).
+//!   What the server refused is out of its document, which goes on without it: `refused` says what it was, why and what helps,
+//!   `write_again` is the officer's way out. `photo_facts` reads where and when a photo was taken, also before it is attached.
+//!   Damage to the database is said (`damages`); one that cannot be read is `Invalid` at `database`, and `salvage` opens what is left.
 
 use kieumau_core::{
     criterion::CriterionNumber,
-    document::{ClashValue, Kind},
+    document::{ClashValue, Kind, Said},
     evidence::{Evidence, NewEvidence},
     hash::Sha256,
     id::{
@@ -29,7 +33,8 @@ use kieumau_core::{
     person::Role,
     phone::{
         Attached, ClashView, Decided, Event, EvidenceFileView, EvidenceView, Item, ItemState, Part,
-        PatrolSummary, RescueReport, SyncOptions, SyncReport, Unreached, Waiting, Why,
+        PatrolSummary, Refused, RescueReport, SyncOptions, SyncReport, Unreached, Waiting, WayOut,
+        Why,
     },
     review::Verdict,
     track::Dropped,
@@ -654,6 +659,69 @@ pub enum Why {
     NoSpace,
     /// The file on the phone is gone or was changed.
     Unreadable,
+}
+
+/// A change that the server refused, and that stands nowhere else.
+#[uniffi::remote(Record)]
+pub struct Refused {
+    /// The document it was written in.
+    pub document: DocumentId,
+    /// The change; given back to `write_again`.
+    pub change: Sha256,
+    /// The refusal's word: `document-full`, `not-allowed`; `lacks-an-ancestor` for what a damaged database still held.
+    pub word: String,
+    /// When it was written, Unix milliseconds.
+    pub written_at_ms: i64,
+    /// What it wrote, by field.
+    pub says: Vec<Said>,
+    /// What the officer can do.
+    pub way_out: WayOut,
+}
+
+/// One thing that a change wrote.
+#[uniffi::remote(Record)]
+pub struct Said {
+    /// Where: `observations/…/note`.
+    pub path: String,
+    /// The value as text; empty for one that was taken away.
+    pub text: String,
+}
+
+/// What an officer can do about a refused change.
+#[uniffi::remote(Enum)]
+pub enum WayOut {
+    /// Nothing: the phone does it by itself.
+    Wait,
+    /// `write_again`, or writing it elsewhere: it is no longer in the document.
+    WriteAgain,
+    /// Going to the chief, with a rescue file if need be: it is still in the document, and whatever this phone writes is refused.
+    Chief,
+}
+
+/// Damage that was found in this phone's database, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Damage {
+    /// When it was found, Unix milliseconds.
+    pub found_at_ms: i64,
+    /// Where what was found lies as it was.
+    pub set_aside: String,
+    /// Records that were acknowledged as saved and are gone; none when nobody can tell.
+    pub lost_records: Option<u32>,
+    /// Documents of which something could not be read. What the server has of them comes with the next sync.
+    pub lacking: Vec<DocumentId>,
+    /// The phone no longer knows who it is: enrol it anew.
+    pub identity_lost: bool,
+}
+
+/// What a photo says about itself.
+#[derive(Clone, Debug, Default, PartialEq, uniffi::Record)]
+pub struct PhotoFacts {
+    /// Where it was taken.
+    pub position: Option<Position>,
+    /// When by the camera's clock, `2026-11-21T21:05:00`; without a zone unless the camera names one.
+    pub taken_at: Option<String>,
+    /// When by the satellites' clock, Unix milliseconds.
+    pub gps_at_ms: Option<i64>,
 }
 
 /// What a supervisor decided.

@@ -4,9 +4,9 @@
 //! the contract says what becomes of it. A string that is no id is `Invalid`, at the word for what it should have named.
 
 use crate::contract::{
-    Catalogue, Choice, Criterion, CriterionGroup, Fix, HandoverView, NewObservation, NewPatrol,
-    Observation, ObservationView, PatrolView, PhoneConfig, PhoneError, Position, Profile,
-    RescueTaken, Track, TrackImport,
+    Catalogue, Choice, Criterion, CriterionGroup, Damage, Fix, HandoverView, NewObservation,
+    NewPatrol, Observation, ObservationView, PatrolView, PhoneConfig, PhoneError, PhotoFacts,
+    Position, Profile, RescueTaken, Track, TrackImport,
 };
 use kieumau_core::{
     catalogue,
@@ -21,6 +21,7 @@ use kieumau_core::{
     period::Period,
     phone, position, rescue,
 };
+use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 macro_rules! crosses_as_text {
@@ -435,6 +436,50 @@ impl From<&catalogue::Item> for Choice {
             official_document: item.official_document,
         }
     }
+}
+
+impl TryFrom<phone::Damage> for Damage {
+    type Error = PhoneError;
+
+    fn try_from(damage: phone::Damage) -> Result<Self, PhoneError> {
+        let phone::Damage {
+            found_at_ms,
+            set_aside,
+            lost_records,
+            lacking,
+            identity_lost,
+        } = damage;
+        Ok(Self {
+            found_at_ms,
+            set_aside: text(set_aside)?,
+            lost_records,
+            lacking,
+            identity_lost,
+        })
+    }
+}
+
+impl From<phone::PhotoFacts> for PhotoFacts {
+    fn from(facts: phone::PhotoFacts) -> Self {
+        let phone::PhotoFacts {
+            position,
+            taken_at,
+            gps_at_ms,
+        } = facts;
+        Self {
+            position: position.map(Position::from),
+            taken_at,
+            gps_at_ms,
+        }
+    }
+}
+
+/// A path as the border carries it.
+pub(crate) fn text(path: PathBuf) -> Result<String, PhoneError> {
+    Ok(path
+        .into_os_string()
+        .into_string()
+        .map_err(|_| phone::PhoneError::internal("a path that is not UTF-8"))?)
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 //! `enrol`, `enrol_by_qr`, `sync` and `deliver_rescue` do. The system's clock enters the core here and nowhere else.
 
 use crate::contract::{
-    CONTRACT, Catalogue, Colleague, Filed, Fix, Listener, NewObservation, NewPatrol,
-    ObservationView, PatrolView, PhoneConfig, PhoneError, Profile, RescueTaken, Reviewed,
-    TrackImport,
+    CONTRACT, Catalogue, Colleague, Damage, Filed, Fix, Listener, NewObservation, NewPatrol,
+    ObservationView, PatrolView, PhoneConfig, PhoneError, PhotoFacts, Profile, RescueTaken,
+    Reviewed, TrackImport,
 };
+use crate::crossing::text;
 use kieumau_core::{
     catalogue,
     criterion::CriterionNumber,
@@ -17,12 +18,12 @@ use kieumau_core::{
     period::{self, Period},
     phone::{
         self, Attached, ClashView, Event, EvidenceFileView, Item, ItemState, PatrolSummary,
-        RescueReport, SyncOptions, SyncReport,
+        Refused, RescueReport, SyncOptions, SyncReport,
     },
     track::Dropped,
 };
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -45,6 +46,15 @@ pub fn period_at(at_ms: i64) -> Period {
     Period::of_programme(period::day_of(at_ms))
 }
 
+/// What the photo at `path` says about itself: where and when. For the officer's screen, before and after it is attached.
+///
+/// # Errors
+/// `NotFound` for no file.
+#[uniffi::export]
+pub fn photo_facts(path: String) -> Result<PhotoFacts, PhoneError> {
+    Ok(phone::photo_facts(Path::new(&path))?.into())
+}
+
 /// One person's records on one phone.
 #[derive(Debug, uniffi::Object)]
 pub struct Phone(phone::Phone);
@@ -54,11 +64,32 @@ impl Phone {
     /// Opens the phone's database, or makes it. Never deletes. One opening at a time: close one before the next.
     ///
     /// # Errors
-    /// `Invalid` at `key` for a wrong key or one that has not 32 bytes; `StorageFull`, `Internal`.
+    /// `Invalid` at `key` for a wrong key or one that has not 32 bytes, at `database` for a damaged one (`salvage` it);
+    /// `StorageFull`, `Internal`.
     #[uniffi::constructor]
     pub async fn open(config: PhoneConfig) -> Result<Arc<Self>, PhoneError> {
         let config = config.with(Arc::new(system_ms))?;
         Ok(Arc::new(Self(phone::Phone::open(config).await?)))
+    }
+
+    /// Sets a damaged database aside, as it is, and opens a new one with all that can still be read of it. For `Invalid` at `database`,
+    /// whichever call said so. What the server has of the rest comes with the next sync; what is lost is in `damages`.
+    ///
+    /// # Errors
+    /// As `open`; `StorageFull` when there is no room beside the damaged one. Nothing is deleted.
+    #[uniffi::constructor]
+    pub async fn salvage(config: PhoneConfig) -> Result<Arc<Self>, PhoneError> {
+        let config = config.with(Arc::new(system_ms))?;
+        Ok(Arc::new(Self(phone::Phone::salvage(config).await?)))
+    }
+
+    /// Damage that was ever found in this phone's database, oldest first: to be shown once, and kept for who repairs the phone.
+    ///
+    /// # Errors
+    /// `Internal`.
+    pub async fn damages(&self) -> Result<Vec<Damage>, PhoneError> {
+        let damages = self.0.damages().await?;
+        damages.into_iter().map(Damage::try_from).collect()
     }
 
     /// Who this phone is; none before enrolment.
@@ -364,6 +395,26 @@ impl Phone {
         Ok(self.0.items(state).await?)
     }
 
+    /// What of a document the server refused and what stands nowhere else, oldest first.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn refused(&self, document: DocumentId) -> Result<Vec<Refused>, PhoneError> {
+        Ok(self.0.refused(document).await?)
+    }
+
+    /// Writes what a refused change said once more, as a change of now. False if the document says it already.
+    ///
+    /// # Errors
+    /// `NotFound` for no such refused change; `StorageFull`.
+    pub async fn write_again(
+        &self,
+        document: DocumentId,
+        change: Sha256,
+    ) -> Result<bool, PhoneError> {
+        Ok(self.0.write_again(document, change).await?)
+    }
+
     /// The decisions that stand about documents on this phone.
     ///
     /// # Errors
@@ -454,14 +505,6 @@ impl Phone {
     pub async fn listen(&self, listener: Arc<dyn Listener>) {
         self.0.listen(Arc::new(Heard(listener))).await;
     }
-}
-
-/// A path as the border carries it.
-fn text(path: PathBuf) -> Result<String, PhoneError> {
-    Ok(path
-        .into_os_string()
-        .into_string()
-        .map_err(|_| phone::PhoneError::internal("a path that is not UTF-8"))?)
 }
 
 /// The app's listener as the core hears it.

@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 /// The largest file taken, bytes: 64 MiB. A phone photo has 2 to 12 MB, a scanned document less.
 pub const SIZE_LIMIT_BYTES: u64 = 64 << 20;
 
+/// The largest preview of a photo, bytes: what a phone sends before the photo, on a line that bears little.
+pub const PREVIEW_LIMIT_BYTES: u64 = 40_000;
+
 /// One attachment as the document holds it.
 #[derive(Clone, Debug, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
 pub struct Attachment {

@@ -7,6 +7,7 @@
 //! in an encrypted file and talks to the server. Nothing outside `phone` reads a disk, a clock or a socket.
 
 pub mod attachment;
+pub mod backed_up;
 pub mod catalogue;
 pub mod code;
 pub mod criterion;

@@ -8,7 +8,10 @@ use crate::{
     hash::Sha256,
     id::{DocumentId, PersonId, UnitId},
     invalid::Invalid,
-    log::admission::{Outcome, Refusal},
+    log::{
+        admission::{Outcome, Refusal},
+        head::Epoch,
+    },
     seal::Seal,
 };
 use minicbor::{Decode, Encode};
@@ -128,6 +131,20 @@ pub struct Push {
     /// Where the phone is in its feeds, when the answer shall bring the next page.
     #[n(2)]
     pub after: Option<After>,
+    /// What the phone knows of the server's backups, when it wants to hear of newer ones: it has copies that might go.
+    #[n(3)]
+    pub backups: Option<KnownBackups>,
+}
+
+/// What a phone knows of the server's backups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct KnownBackups {
+    /// The epoch; none before the first word of one.
+    #[n(0)]
+    pub epoch: Option<Epoch>,
+    /// The leaves below this.
+    #[n(1)]
+    pub through: u64,
 }
 
 /// New changes of one document.
@@ -188,6 +205,9 @@ pub struct Pushed {
     /// The feed's next page, as a pull would give it (a sequence of [`Pulled`]), if it was asked for and is short.
     #[cbor(n(4), with = "minicbor::bytes")]
     pub page: Option<Vec<u8>>,
+    /// What backups hold ([`crate::backed_up::BackedUp`], signed), if it was asked for and is news.
+    #[n(5)]
+    pub backed_up: Option<String>,
 }
 
 /// What became of one change.
@@ -449,6 +469,10 @@ mod tests {
                 cursor: "x".into(),
                 opening: Some([7; 8]),
                 snapshots: true,
+            }),
+            backups: Some(KnownBackups {
+                epoch: None,
+                through: 7,
             }),
         };
         let bytes = minicbor::to_vec(&push).expect("encodes");

@@ -3,7 +3,7 @@
 --
 -- TRUTH: cannot be rebuilt. Lost rows here are lost records.
 --   unit unit_link person session sign_in_attempt enrolment_code phone assertion server_key setting
---   feed document change seal entry leaf quarantine attachment upload audit
+--   feed document change seal entry leaf quarantine attachment preview upload audit
 -- PROJECTION: computed from the documents by a pure function; `kieumau reproject` rebuilds every one.
 --   patrol patrol_member patrol_count pause observation measure_taken visit handover track_segment
 --   evidence attachment_use decision clash checkpoint
@@ -219,10 +219,22 @@ create table attachment (
     primary key (unit_id, sha256)
 );
 
+-- The small picture of a photo that is still on the phone. No attachment: no leaf, no receipt; it goes when the photo comes.
+create table preview (
+    unit_id text not null references unit (unit_id),
+    of_sha256 text not null,           -- the photo
+    object text not null,
+    wrapped_key bytea not null,
+    received_at_ms bigint not null,
+    received_from text,                -- phone
+    primary key (unit_id, of_sha256)
+);
+
 create table upload (
     upload_id text primary key,
     unit_id text not null,
     sha256 text not null,
+    preview_of text,                   -- the photo that it is a preview of; null for an attachment
     size_bytes bigint not null,
     offset_bytes bigint not null,
     wrapped_key bytea not null,

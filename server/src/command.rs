@@ -2,6 +2,7 @@
 //! in this folder. What goes wrong is told as in [`failure`]: what happened, what is safe, what to do, Vietnamese first.
 
 mod argument;
+mod backed_up;
 mod dossier;
 mod epoch;
 pub mod failure;
@@ -18,6 +19,7 @@ use crate::{
     serve::{self, Bound},
     worker,
 };
+use backed_up::BackedUp;
 use clap::{Args, Parser, Subcommand};
 use dossier::Export;
 use epoch::Epoch;
@@ -79,6 +81,9 @@ enum What {
     Reproject(Data),
     /// Looks again at every change that the worker withheld, after an upgrade or a bad day of the machine.
     Recheck(Data),
+    /// Says what backups hold, so that phones may let go of copies of files below it. For the backup's own script: ask before it
+    /// runs, tell after it succeeded.
+    BackedUp(BackedUp),
     /// Epochs of the log.
     #[command(subcommand)]
     Epoch(Epoch),
@@ -252,6 +257,7 @@ impl Command {
                     jws::fingerprint(&app.keys.log.verifying_key())
                 ))
             }
+            What::BackedUp(backed_up) => backed_up.run().await,
             What::Export(export) => export.run().await,
             What::Verify { file, server_key } => dossier::verify(&file, server_key),
             What::Rescue(rescue) => rescue.run().await,

@@ -10,6 +10,7 @@ mod app;
 mod attachment;
 mod attempt;
 mod audit;
+mod backed_up;
 mod checker;
 mod clock;
 mod command;

@@ -1,6 +1,6 @@
 //! F5: a phone's file with a bit flipped or its end cut off. What is damaged is found by the first call that touches it, never with a
-//! panic, or does no harm; what a call gives is never other than what was recorded. The write-ahead log is the exception that
-//! is counted: SQLite takes a log up to its first bad frame, so damage there can cost the last records, and only those.
+//! panic, or does no harm; what a call gives is never other than what was recorded. SQLite takes a log up to its first bad frame; that
+//! records are gone is found out by the mark that lies beside it, and said. What was detected is salvaged: that gives nothing else either.
 
 use kieumau_core::{
     id::DocumentId,
@@ -10,7 +10,7 @@ use kieumau_core::{
 };
 use kieumau_tests::{
     trial,
-    world::{World, open, try_open},
+    world::{World, open, try_open, try_salvage},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
@@ -29,6 +29,10 @@ enum End {
     Harmless,
     /// A call said so.
     Detected,
+    /// The log was found damaged, and nothing is lost.
+    Mended,
+    /// The log was found damaged, and what is lost was said.
+    Said,
     /// The last records are not there and nobody said so.
     Shorter,
     /// A call gave what was never recorded.
@@ -41,7 +45,7 @@ enum End {
 type Files = BTreeMap<String, Vec<u8>>;
 
 fn files(folder: &Path) -> Files {
-    ["kieumau.db", "kieumau.db-wal"]
+    ["kieumau.db", "kieumau.db-wal", "kieumau.mark"]
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), fs::read(folder.join(name)).ok()?)))
         .filter(|(_, bytes)| !bytes.is_empty())
@@ -74,13 +78,42 @@ async fn recorded(world: &World) -> (Files, Files, DocumentId, Vec<ObservationVi
     (in_use, files(&folder), patrol, kept)
 }
 
-/// Everything the patrol holds, and one more record.
-async fn all_of(phone: Phone, patrol: DocumentId) -> Result<Vec<ObservationView>, PhoneError> {
-    let read = phone.observations(patrol).await?;
+/// Everything the patrol holds, what is said about damage, and one more record.
+async fn all_of(
+    phone: Phone,
+    patrol: DocumentId,
+) -> Result<(Vec<ObservationView>, Option<u32>), PhoneError> {
+    let damages = phone.damages().await?;
+    let lost = damages
+        .first()
+        .map(|damage| damage.lost_records.unwrap_or(0));
+    let read = match phone.observations(patrol).await {
+        // The start of the patrol itself is among what is said to be gone.
+        Err(PhoneError::NotFound) if lost > Some(0) => Vec::new(),
+        read => read?,
+    };
     phone.items(None).await?;
     let new = NewObservation::of("urban-order", 1, "case");
-    phone.add_observation(patrol, new).await?;
-    Ok(read)
+    match phone.add_observation(patrol, new).await {
+        Err(PhoneError::NotFound | PhoneError::SignedOut { .. }) if lost > Some(0) => {}
+        added => _ = added?,
+    }
+    Ok((read, lost))
+}
+
+/// What a salvage gives: never anything else than what was recorded.
+async fn salvaged(folder: &Path, patrol: DocumentId, kept: &[ObservationView]) -> bool {
+    let phone = try_salvage(folder, &Arc::new(AtomicI64::new(0))).await;
+    let Ok(phone) = phone else { return false };
+    let said = phone
+        .damages()
+        .await
+        .is_ok_and(|damages| !damages.is_empty());
+    match phone.observations(patrol).await {
+        Ok(read) => said && read.iter().all(|read| kept.contains(read)),
+        Err(PhoneError::NotFound) => said,
+        Err(_) => false,
+    }
 }
 
 async fn end(folder: &Path, damaged: &Files, patrol: DocumentId, kept: &[ObservationView]) -> End {
@@ -96,9 +129,12 @@ async fn end(folder: &Path, damaged: &Files, patrol: DocumentId, kept: &[Observa
     });
     match opened.await {
         Err(_) => End::Panicked,
-        Ok(Err(_)) => End::Detected,
-        Ok(Ok(read)) if read == kept => End::Harmless,
-        Ok(Ok(read)) if kept.starts_with(&read) => End::Shorter,
+        Ok(Err(_)) if salvaged(folder, patrol, kept).await => End::Detected,
+        Ok(Err(_)) => End::Other,
+        Ok(Ok((read, None))) if read == kept => End::Harmless,
+        Ok(Ok((read, Some(0)))) if read == kept => End::Mended,
+        Ok(Ok((read, Some(_)))) if kept.starts_with(&read) => End::Said,
+        Ok(Ok((read, _))) if kept.starts_with(&read) => End::Shorter,
         Ok(Ok(_)) => End::Other,
     }
 }
@@ -136,16 +172,18 @@ async fn a_damaged_file_is_found_out_or_does_no_harm_and_never_panics() {
     let count = |log, end| ends.get(&(log, end)).copied().unwrap_or_default();
     let both = |end| count(false, end) + count(true, end);
     println!(
-        "F5 flips={flips} cuts={cuts} detected={} harmless={} log_shorter={} file_shorter={} other={} panics={}",
+        "F5 flips={flips} cuts={cuts} detected_and_salvaged={} log_mended={} log_shorter_said={} harmless={} shorter_unsaid={} \
+         other={} panics={}",
         both(End::Detected),
+        count(true, End::Mended),
+        count(true, End::Said),
         both(End::Harmless),
-        count(true, End::Shorter),
-        count(false, End::Shorter),
+        both(End::Shorter),
         both(End::Other),
         both(End::Panicked)
     );
     assert_eq!(
-        both(End::Panicked) + both(End::Other) + count(false, End::Shorter),
+        both(End::Panicked) + both(End::Other) + both(End::Shorter),
         0
     );
 }

@@ -144,6 +144,7 @@ impl Driver {
             let signer = Signer::Phone(self.enrolled.phone);
             let push = Push {
                 after: None,
+                backups: None,
                 documents: vec![PushedDocument {
                     key: WireKey::from(&key),
                     seals: vec![key.seal(&self.key, signer, change.hash)],
@@ -267,6 +268,7 @@ impl Driver {
         };
         let push = Push {
             after: None,
+            backups: None,
             documents: vec![document],
             receipts: Vec::new(),
         };

@@ -8,6 +8,7 @@ pub mod desk;
 pub mod disk;
 pub mod driver;
 pub mod fault;
+pub mod meddler;
 pub mod process;
 pub mod server;
 pub mod signal;

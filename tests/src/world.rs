@@ -152,6 +152,14 @@ pub async fn try_open(folder: &Path, skew_ms: &Arc<AtomicI64>) -> Result<Phone, 
     Phone::open(config(folder, KEY, skew_ms)).await
 }
 
+/// Opens what is left of a phone's damaged database.
+///
+/// # Errors
+/// What the phone says.
+pub async fn try_salvage(folder: &Path, skew_ms: &Arc<AtomicI64>) -> Result<Phone, PhoneError> {
+    Phone::salvage(config(folder, KEY, skew_ms)).await
+}
+
 fn config(folder: &Path, key: [u8; 32], skew_ms: &Arc<AtomicI64>) -> PhoneConfig {
     let skew = Arc::clone(skew_ms);
     PhoneConfig {

@@ -3,8 +3,9 @@
 use kieumau_core::phone::{ItemState, SyncOptions};
 use kieumau_tests::{
     fault::{Fault, Way},
-    world::{Handset, World},
+    world::{Handset, World, eventually},
 };
+use reqwest::StatusCode;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -109,6 +110,76 @@ async fn a_file_that_the_server_lost_is_sent_again() {
     assert_ne!(an.state(patrol).await, ItemState::Received);
     assert_eq!(an.sync_well().await.sent_files, 1);
     assert_eq!(an.state(patrol).await, ItemState::Received);
+}
+
+/// A photo of 1,200 × 900 pixels of noise: some hundred kilobytes, with a small picture.
+fn noisy_photo() -> Vec<u8> {
+    let mut noise = 7_u32;
+    let photo = image::RgbImage::from_fn(1_200, 900, |_, _| {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let [a, b, c, _] = noise.to_le_bytes();
+        image::Rgb([a, b, c])
+    });
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    photo
+        .write_to(&mut bytes, image::ImageFormat::Jpeg)
+        .expect("encodes");
+    bytes.into_inner()
+}
+
+#[tokio::test]
+async fn on_a_slow_line_the_text_goes_first_then_a_marked_preview_and_no_receipt_counts_it() {
+    let world = World::new().await;
+    let an = world.phone("an").await;
+    let patrol = an.patrol_called("Ca đường truyền chậm").await;
+    let bytes = noisy_photo();
+    let photo = world.file("a.jpg", &bytes);
+    let sha256 = an.attach(patrol, None, &photo).await.expect("attached");
+    // Broken off in the middle of the photo: text and preview are through.
+    an.signal.suffer([Fault::Cut(Way::Up, 150_000)]);
+    assert!(an.try_sync().await.is_err(), "cut in the middle");
+    let requests = an.signal.passed().requests;
+    let at = |what: &str| {
+        requests
+            .iter()
+            .position(|request| request.starts_with(what))
+    };
+    assert!(at("POST /v1/sync/push") < at("POST /v1/attachments"));
+    assert_ne!(an.state(patrol).await, ItemState::Received);
+
+    let chi = world.desk("chi").await;
+    let (page, words) = (format!("/patrols/{patrol}"), "Bản xem trước");
+    eventually("the preview is shown, marked", async || {
+        chi.read(&page).await.1.contains(words)
+    })
+    .await;
+    let unit = &world.server.person("chi").unit;
+    let address = format!("/attachments/{unit}/{sha256}");
+    let (status, _) = chi.read(&format!("{address}/preview")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(chi.read(&address).await.0, StatusCode::NOT_FOUND);
+    let binh = world.desk("binh").await;
+    let (status, _) = binh.read(&format!("{address}/preview")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "another unit's");
+    // Asked for a receipt now, the server names the photo that it lacks.
+    let text = SyncOptions {
+        attachments: false,
+        ..SyncOptions::default()
+    };
+    an.signal.suffer([]);
+    an.sync(text).await.expect("syncs");
+    assert_ne!(an.state(patrol).await, ItemState::Received);
+
+    // The twin: the photo itself, and the preview is gone.
+    an.sync_well().await;
+    assert_eq!(an.state(patrol).await, ItemState::Received);
+    eventually("the photo is shown", async || {
+        let read = chi.read(&page).await.1;
+        read.contains(&address) && !read.contains(words)
+    })
+    .await;
+    let (status, _) = chi.read(&format!("{address}/preview")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
 /// Copies a folder that nobody writes to.

@@ -292,6 +292,7 @@ async fn no_receipt_is_given_for_what_is_not_here() {
         let signer = Signer::Phone(an.enrolled.phone);
         let push = Push {
             after: None,
+            backups: None,
             documents: vec![PushedDocument {
                 key: WireKey::from(&key),
                 changes: vec![changes[0].bytes.clone()],

@@ -37,9 +37,13 @@ impl Clash {
     /// The path as one text: its keys joined by `/`, each escaped as in a JSON Pointer (RFC 6901), so that no two paths share one.
     #[must_use]
     pub fn pointer(&self) -> String {
-        let escaped = |key: &String| key.replace('~', "~0").replace('/', "~1");
-        self.path.iter().map(escaped).collect::<Vec<_>>().join("/")
+        pointer(&self.path)
     }
+}
+
+pub(super) fn pointer(path: &[String]) -> String {
+    let escaped = |key: &String| key.replace('~', "~0").replace('/', "~1");
+    path.iter().map(escaped).collect::<Vec<_>>().join("/")
 }
 
 /// The keys in a [`Clash::pointer`].
@@ -122,12 +126,17 @@ fn several(document: &Automerge, object: &ObjId, key: &str) -> Option<Vec<ClashV
 
 fn scalar_text(value: &Value<'_>) -> String {
     match value {
-        Value::Scalar(scalar) => match scalar.as_ref() {
-            ScalarValue::Null => String::new(),
-            ScalarValue::Str(text) => text.to_string(),
-            other => other.to_string(),
-        },
+        Value::Scalar(scalar) => text_of(scalar),
         Value::Object(_) => String::new(),
+    }
+}
+
+/// A value as people read it; empty for null.
+pub(super) fn text_of(scalar: &ScalarValue) -> String {
+    match scalar {
+        ScalarValue::Null => String::new(),
+        ScalarValue::Str(text) => text.to_string(),
+        other => other.to_string(),
     }
 }
 

@@ -7,12 +7,14 @@
 mod clash;
 mod genesis;
 mod key;
+mod reissue;
 mod snapshot;
 mod writer;
 
 pub use clash::{Clash, ClashValue, check, choose, clashes, path_of};
 pub use genesis::birth;
 pub use key::{Key, Kind};
+pub use reissue::{Fate, Piled, Reissued, Said, again, reissue, said};
 pub use snapshot::{save, unfold};
 
 use crate::{hash::Sha256, id::PhoneId, invalid::Invalid};

@@ -92,6 +92,46 @@ impl Refusal {
     }
 }
 
+/// What a phone does about a refused change of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Remedy {
+    /// Its envelope was refused, not what it did, which admission never reads: the same is written once more, under a fresh actor.
+    WriteAnew,
+    /// It is left out, so that what was written upon it gets on without it.
+    LeaveOut,
+    /// It is sent again later as it is.
+    SendAgain,
+    /// Only a person helps: whatever this phone writes there is refused.
+    Person,
+}
+
+impl Refusal {
+    /// What a phone does about it.
+    #[must_use]
+    pub const fn remedy(self) -> Remedy {
+        match self {
+            Self::Malformed | Self::Unsealed | Self::Sequence | Self::ForgedBirth => {
+                Remedy::WriteAnew
+            }
+            Self::DocumentFull => Remedy::LeaveOut,
+            Self::TooManyWaiting => Remedy::SendAgain,
+            Self::NotAllowed | Self::PhoneRevoked => Remedy::Person,
+        }
+    }
+}
+
+impl Remedy {
+    /// What a phone does about an answer of this word; none for what is no refusal. A word of a newer server is left out.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        match (word, Refusal::of_word(word)) {
+            ("held" | "waiting", _) => None,
+            (_, Some(refusal)) => Some(refusal.remedy()),
+            (_, None) => Some(Self::LeaveOut),
+        }
+    }
+}
+
 /// What became of one change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -111,6 +111,14 @@ pub(super) struct Unsent {
     path: PathBuf,
 }
 
+/// A small picture that waits for the server.
+pub(super) struct UnsentPreview {
+    /// The photo's hash.
+    pub(super) of: Sha256,
+    /// The small picture, under the photo's hash.
+    pub(super) file: Unsent,
+}
+
 impl Unsent {
     /// Up to `most` bytes from `offset` on.
     pub(super) async fn read(&self, offset: u64, most: usize) -> Result<Vec<u8>, PhoneError> {
@@ -260,6 +268,24 @@ impl Phone {
         Ok(shown)
     }
 
+    /// The small picture of a photo of which the server has neither.
+    pub(super) async fn unsent_preview(&self) -> Result<Option<UnsentPreview>, PhoneError> {
+        let mut store = self.store().await;
+        let row = sqlx::query(
+            "select sha256, preview_size_bytes, preview_key, preview_name, null from attachment \
+             where received_at_ms is null and let_go_at_ms is null and preview_name is not null \
+             and preview_sent_at_ms is null and preview_size_bytes * 4 < size_bytes order by sha256 limit 1",
+        )
+        .fetch_optional(&mut store.connection)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let file = unsent(&row, &self.files())?;
+        Ok(Some(UnsentPreview {
+            of: file.sha256,
+            file,
+        }))
+    }
+
     /// Files that the server is not known to have.
     pub(super) async fn unsent_files(&self) -> Result<Vec<Unsent>, PhoneError> {
         let mut store = self.store().await;
@@ -312,6 +338,10 @@ pub(super) async fn sweep(
     connection: &mut SqliteConnection,
 ) -> Result<(), PhoneError> {
     let files = folder.join("files");
+    // The rows that named a file may lie among what is set aside.
+    if folder.join(super::damage::FOLDER).try_exists()? {
+        return Ok(());
+    }
     let here: Vec<String> = match std::fs::read_dir(&files) {
         Ok(entries) => entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())

@@ -251,14 +251,19 @@ impl Client {
         serde_json::from_slice(&body_of(answer, "application/json").await?).map_err(|_| not_ours())
     }
 
-    /// Creates an upload (tus 1.0) and returns where it is.
+    /// Creates an upload (tus 1.0), of a file or of the small picture of one, and returns where it is.
     pub(super) async fn create_upload(
         &self,
         token: &AccessToken,
         sha256: Sha256,
         size_bytes: u64,
+        preview_of: Option<Sha256>,
     ) -> Result<String, PhoneError> {
-        let metadata = format!("sha256 {}", STANDARD.encode(sha256.to_string()));
+        let mut metadata = format!("sha256 {}", STANDARD.encode(sha256.to_string()));
+        if let Some(of) = preview_of {
+            let of = STANDARD.encode(of.to_string());
+            metadata.push_str(&format!(",preview-of {of}"));
+        }
         let request = self
             .request(Method::POST, "/v1/attachments", Some(token))
             .header("Tus-Resumable", "1.0.0")

@@ -19,24 +19,16 @@ const PAGES_KIB: u32 = 8 << 10;
 /// Rows that may wait between SQLite's thread and ours: with sqlx's 50 the two wake each other 100 times for a long list.
 const ROWS_WAITING: usize = 1_024;
 
-/// Opens (or makes) `kieumau.db` in `folder` under `key` and migrates it.
+/// The database's name in the phone's folder.
+pub(super) const FILE: &str = "kieumau.db";
+
+/// Opens (or makes) the database at `path` under `key` and migrates it.
 ///
 /// # Errors
-/// `Invalid` at `key` when the key does not open the file, or the file is no database; `StorageFull`, `Internal`.
-pub(super) async fn open(folder: &Path, key: &[u8; 32]) -> Result<SqliteConnection, PhoneError> {
-    std::fs::create_dir_all(folder)?;
-    let raw_key = Zeroizing::new(format!("\"x'{}'\"", hex::encode(key)));
-    let options = SqliteConnectOptions::new()
-        .filename(folder.join("kieumau.db"))
-        .create_if_missing(true)
-        .pragma("key", raw_key.to_string())
-        .locking_mode(SqliteLockingMode::Exclusive)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .row_buffer_size(ROWS_WAITING)
-        .pragma("cache_size", format!("-{PAGES_KIB}"));
-    let mut connection = options.connect().await.map_err(not_opened)?;
+/// `Invalid` at `key` when the key does not open the file, or the file is no database; at `database` for one that is damaged;
+/// `StorageFull`, `Internal`.
+pub(super) async fn open(path: &Path, key: &[u8; 32]) -> Result<SqliteConnection, PhoneError> {
+    let mut connection = connect(path, key).await?;
     MIGRATIONS
         .run_direct(None, &mut connection, false)
         .await
@@ -45,6 +37,25 @@ pub(super) async fn open(folder: &Path, key: &[u8; 32]) -> Result<SqliteConnecti
             other => PhoneError::internal(other),
         })?;
     Ok(connection)
+}
+
+/// Opens (or makes) the database at `path` under `key` as it is.
+///
+/// # Errors
+/// As [`open`].
+pub(super) async fn connect(path: &Path, key: &[u8; 32]) -> Result<SqliteConnection, PhoneError> {
+    let raw_key = Zeroizing::new(format!("\"x'{}'\"", hex::encode(key)));
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .pragma("key", raw_key.to_string())
+        .locking_mode(SqliteLockingMode::Exclusive)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .row_buffer_size(ROWS_WAITING)
+        .pragma("cache_size", format!("-{PAGES_KIB}"));
+    options.connect().await.map_err(not_opened)
 }
 
 fn not_opened(error: sqlx::Error) -> PhoneError {

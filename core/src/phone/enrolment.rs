@@ -78,7 +78,12 @@ impl Profile {
         }))
     }
 
-    async fn save(&self, connection: &mut SqliteConnection, now_ms: i64) -> Result<(), PhoneError> {
+    /// Writes it down.
+    pub(super) async fn save(
+        &self,
+        connection: &mut SqliteConnection,
+        now_ms: i64,
+    ) -> Result<(), PhoneError> {
         sqlx::query(
             "insert into profile (phone_id, person_id, unit_id, role, person_name, unit_name, server_url, \
              pins, log_key, receipt_key, seal_key, rescue_key, enrolled_at_ms) \

@@ -1,6 +1,9 @@
 //! What can go wrong on a phone, as the six things an app can act on.
 
-use crate::{document::DocumentError, invalid::Invalid};
+use crate::{
+    document::DocumentError,
+    invalid::{Invalid, Rule},
+};
 
 /// An error at the phone's border. Carries facts; the app words them.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +78,14 @@ impl From<sqlx::Error> for PhoneError {
                 if matches!(database.code().as_deref(), Some("13" | "778")) =>
             {
                 Self::StorageFull
+            }
+            // SQLITE_CORRUPT, and SQLITE_NOTADB, which SQLCipher says of a page whose seal does not hold; of some it gives SQLITE_ERROR
+            // without a word of its own, as no wrong statement does.
+            sqlx::Error::Database(database)
+                if matches!(database.code().as_deref(), Some("11" | "26"))
+                    || database.message() == "SQL logic error" =>
+            {
+                Self::Invalid(Invalid::new("database", Rule::Unreadable))
             }
             sqlx::Error::RowNotFound => Self::NotFound,
             _ => Self::internal(error),

@@ -2,27 +2,33 @@
 //!
 //! [`Phone`] is what the bindings show to an app. Each call that records returns after one SQLite transaction is on the disk;
 //! no call that records touches the network. In reading order: `database` opens the file, `store` loads and edits documents
-//! (`opened` keeps some in memory, `rows` keeps what lists show), `patrols`, `evidence_files`, `attachments`, `clashes`, `items`, `queue` and `retention` are the use cases, `client` talks to the server, `arrivals` keeps what came until it is looked into.
+//! (`opened` keeps some in memory, `rows` keeps what lists show), `patrols`, `evidence_files`, `attachments`, `clashes`, `items`, `queue`, `refused` and `retention` are the use cases, `client` talks to the server, `arrivals` keeps what came until it is looked into.
 
 mod arrivals;
 mod attachments;
+mod chain;
 mod clashes;
 mod client;
+mod damage;
 mod database;
 mod enrolment;
 mod error;
 mod evidence_files;
 mod follow;
 mod items;
+mod mark;
 mod opened;
 mod patrols;
+mod photo;
 mod pinned;
 mod preview;
 mod queue;
 mod refusal;
+mod refused;
 mod rescue;
 mod retention;
 mod rows;
+mod salvage;
 mod sealed_file;
 mod sign_in;
 mod store;
@@ -31,12 +37,15 @@ mod tracks;
 
 pub use attachments::Attached;
 pub use clashes::ClashView;
+pub use damage::Damage;
 pub use enrolment::Profile;
 pub use error::{PhoneError, Unreached};
 pub use evidence_files::{EvidenceFileView, EvidenceView};
 pub use items::{Decided, Item, ItemState};
 pub use patrols::{ObservationView, PatrolSummary, PatrolView};
+pub use photo::{PhotoFacts, photo_facts};
 pub use queue::{Part, Waiting, Why};
+pub use refused::{Refused, WayOut};
 pub use rescue::RescueReport;
 pub use sync::{Event, Listener, SyncOptions, SyncReport};
 pub use tracks::TrackImport;
@@ -83,20 +92,32 @@ impl std::fmt::Debug for Phone {
 }
 
 impl Phone {
-    /// Opens the phone's database, or makes it. Never deletes.
+    /// Opens the phone's database, or makes it. Never deletes. What it found damaged and could go on with is in [`Phone::damages`].
     ///
     /// # Errors
-    /// `Invalid` at `key` for a wrong key; `StorageFull`, `Internal`.
+    /// `Invalid` at `key` for a wrong key, at `database` for a damaged one, which [`Phone::salvage`] opens; `StorageFull`,
+    /// `Internal`.
     pub async fn open(config: PhoneConfig) -> Result<Self, PhoneError> {
         attachments::forget_viewable(&config.folder)?;
-        let mut connection = database::open(&config.folder, &config.key).await?;
+        let now_ms = (config.clock)();
+        let (mut connection, mark) = damage::open(&config.folder, &config.key, now_ms).await?;
         attachments::sweep(&config.folder, &mut connection).await?;
-        let store = Store::open(connection, &config.app_version).await?;
+        let store = Store::open(connection, &config.app_version, mark).await?;
         Ok(Self {
             config,
             store: Mutex::new(store),
             syncing: sync::Syncing::default(),
         })
+    }
+
+    /// Sets a damaged database aside, as it is, and opens a new one with all that can still be read of it. What the server has of the
+    /// rest comes with the next sync; what is lost is in [`Phone::damages`].
+    ///
+    /// # Errors
+    /// As [`Phone::open`]; nothing is set aside for a wrong key. `StorageFull` when there is no room beside the damaged one.
+    pub async fn salvage(config: PhoneConfig) -> Result<Self, PhoneError> {
+        salvage::salvage(&config).await?;
+        Self::open(config).await
     }
 
     /// The one connection. Held over a transaction, never over the network.

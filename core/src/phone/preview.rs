@@ -4,7 +4,7 @@
 //! It is labelled inside: a JPEG comment says what it is and of which original, so that nobody takes it for evidence. The
 //! original's bytes are never touched. A photo that does not decode within the bounds has none, and is attached all the same.
 
-use crate::hash::Sha256;
+use crate::{attachment::PREVIEW_LIMIT_BYTES, hash::Sha256};
 use image::{
     DynamicImage, ImageDecoder as _, ImageReader, ImageResult, Limits, Rgb, RgbImage,
     codecs::jpeg::JpegEncoder,
@@ -16,7 +16,7 @@ use std::{
 };
 
 /// The largest preview, bytes.
-pub(super) const LIMIT_BYTES: usize = 40_000;
+pub(super) const LIMIT_BYTES: usize = PREVIEW_LIMIT_BYTES as usize;
 /// The longest side of a photo that is looked at, pixels.
 const PHOTO_SIDE_LIMIT_PX: u32 = 12_000;
 /// What a photo may take in memory, bytes: 25 million pixels. Phones give 12, and have 2 GB to share with everything else.

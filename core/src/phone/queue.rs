@@ -122,6 +122,17 @@ pub(super) async fn waiting(
         let size: i64 = row.get(3);
         add(&mut queue, row.get(0), (Part::Text, why), row.get(2), size);
     }
+    let left_out = sqlx::query(
+        "select document_id, refusal, count(*), sum(length(bytes)) from set_aside \
+         where refusal is not null and anew is null group by document_id, refusal",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in &left_out {
+        let why = way.of_text(row.get(1));
+        let size: i64 = row.get(3);
+        add(&mut queue, row.get(0), (Part::Text, why), row.get(2), size);
+    }
     let fixes = sqlx::query("select document_id, count(*) from fix group by document_id")
         .fetch_all(&mut *connection)
         .await?;

@@ -129,9 +129,16 @@ impl Phone {
         )
         .fetch_all(&mut store.connection)
         .await?;
-        rows.iter()
+        let mut documents: Vec<DocumentId> = rows
+            .iter()
             .map(|row| row.get::<&str, _>(0).parse().map_err(PhoneError::internal))
-            .collect()
+            .collect::<Result<_, _>>()?;
+        for (left_out, _, _) in store.left_out().await? {
+            if !documents.contains(&left_out) {
+                documents.push(left_out);
+            }
+        }
+        Ok(documents)
     }
 }
 
@@ -327,6 +334,12 @@ async fn unconfirmed(store: &mut Store, id: DocumentId) -> Result<Unconfirmed, P
                     unconfirmed.changes.push((header.hash, bytes()));
                 }
             }
+        }
+    }
+    for (document, word, bytes) in store.left_out().await? {
+        if document == id {
+            let refusal = Refusal::of_word(&word).unwrap_or(Refusal::Malformed);
+            unconfirmed.refused.push((refusal.word(), bytes));
         }
     }
     Ok(unconfirmed)

@@ -5,13 +5,13 @@
 //! announced as backed up in the same epoch of the log. A server that announces nothing loses no copy here.
 
 use super::{Phone, error::PhoneError};
-use crate::{hash::Sha256, log::head::Epoch, receipt::Receipt};
+use crate::{backed_up, hash::Sha256, log::head::Epoch, receipt::Receipt, wire::KnownBackups};
 use ed25519_dalek::VerifyingKey;
 use sqlx::{Row as _, SqliteConnection};
 
 /// What the server announced about its backups: they hold the leaves below `through` of this epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct BackedUp {
+pub(super) struct BackedUp {
     epoch: Epoch,
     through: u64,
 }
@@ -33,6 +33,48 @@ impl BackedUp {
             epoch: Epoch(epoch),
             through: row.get::<i64, _>(1).unsigned_abs(),
         }))
+    }
+
+    /// What to ask the server: nothing while no copy here might go.
+    pub(super) async fn question(
+        connection: &mut SqliteConnection,
+    ) -> Result<Option<KnownBackups>, PhoneError> {
+        let copies = sqlx::query(
+            "select exists (select 1 from attachment where received_at_ms is not null and let_go_at_ms is null)",
+        )
+        .fetch_one(&mut *connection)
+        .await?;
+        if !copies.get::<bool, _>(0) {
+            return Ok(None);
+        }
+        let known = Self::load(connection).await?;
+        Ok(Some(KnownBackups {
+            epoch: known.map(|known| known.epoch),
+            through: known.map_or(0, |known| known.through),
+        }))
+    }
+
+    /// Writes down what the server announced, if it signed it and it is news.
+    pub(super) async fn hear(
+        connection: &mut SqliteConnection,
+        token: &str,
+        key: VerifyingKey,
+    ) -> Result<(), PhoneError> {
+        let Ok(said) = backed_up::BackedUp::verify(token, key) else {
+            return Ok(());
+        };
+        let known = Self::load(connection).await?;
+        if said.is_news(
+            known.map(|known| known.epoch),
+            known.map_or(0, |known| known.through),
+        ) {
+            sqlx::query("update sync set backed_up_epoch = $1, backed_up_through = $2")
+                .bind(said.epoch.0.to_vec())
+                .bind(said.through.cast_signed())
+                .execute(connection)
+                .await?;
+        }
+        Ok(())
     }
 
     /// The receipt's newest leaf is that of the file or a later one: below `through`, the file is too.
@@ -218,6 +260,46 @@ mod tests {
             assert_eq!(phone.let_go(keep_ms).await.expect("looks"), []);
             phone.viewable(sha256).await.expect("is still here");
         }
+    }
+
+    /// The server's word, as a push's answer brings it.
+    async fn hear(phone: &Phone, signed_by: u8, epoch: Epoch, through: u64) {
+        let said = backed_up::BackedUp {
+            epoch,
+            through,
+            at_ms: NOW_MS,
+        };
+        let token = said.sign(&SigningKey::from_bytes(&[signed_by; 32]));
+        let mut store = phone.store().await;
+        let key = store.profile().expect("enrolled").receipt_key;
+        let key = VerifyingKey::from_bytes(&key).expect("a key");
+        BackedUp::hear(&mut store.connection, &token, key)
+            .await
+            .expect("heard");
+    }
+
+    #[tokio::test]
+    async fn only_the_servers_word_lets_copies_go_and_an_older_one_takes_nothing_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (phone, sha256) = with_a_photo(folder.path(), true).await;
+        hear(&phone, 4, EPOCH, 42).await;
+        assert_eq!(phone.let_go(DAY_MS).await.expect("looks"), []);
+        hear(&phone, 3, EPOCH, 40).await;
+        assert_eq!(phone.let_go(DAY_MS).await.expect("looks"), []);
+        hear(&phone, 3, EPOCH, 43).await;
+        hear(&phone, 3, EPOCH, 40).await;
+        let mut store = phone.store().await;
+        let asked = BackedUp::question(&mut store.connection)
+            .await
+            .expect("reads");
+        assert_eq!(asked.map(|asked| asked.through), Some(43));
+        drop(store);
+        assert_eq!(phone.let_go(DAY_MS).await.expect("looks"), [sha256]);
+        let mut store = phone.store().await;
+        let asked = BackedUp::question(&mut store.connection)
+            .await
+            .expect("reads");
+        assert_eq!(asked, None, "nothing more might go");
     }
 
     #[tokio::test]

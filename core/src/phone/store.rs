@@ -7,8 +7,10 @@
 use super::{
     enrolment::Profile,
     error::PhoneError,
+    mark::Mark,
     opened::{Open, Opened},
     rows::{self, By, Projected},
+    salvage,
     tracks::Walk,
 };
 use crate::{
@@ -34,9 +36,10 @@ pub(super) struct Store {
     /// Drawn at this opening: part of the actor of everything that is written in it.
     pub(super) opening: [u8; 8],
     app_version: String,
-    opened: Opened,
+    pub(super) opened: Opened,
     /// The patrol being walked; forgotten with every write.
-    walk: Option<(DocumentId, Walk)>,
+    pub(super) walk: Option<(DocumentId, Walk)>,
+    mark: Mark,
     /// What came whole and is not unfolded yet.
     pub(super) folded: BTreeSet<DocumentId>,
 }
@@ -67,6 +70,7 @@ impl Store {
     pub(super) async fn open(
         mut connection: SqliteConnection,
         app_version: &str,
+        mark: Mark,
     ) -> Result<Self, PhoneError> {
         let fresh = SigningKey::from_bytes(&rand::random());
         sqlx::query(
@@ -92,10 +96,22 @@ impl Store {
             app_version: app_version.to_owned(),
             opened: Opened::default(),
             walk: None,
+            mark,
             folded: BTreeSet::new(),
         };
         store.find_arrivals().await?;
         Ok(store)
+    }
+
+    /// After every commit of something recorded: writes beside the database how much it holds. What is recorded is on the disk
+    /// already, so a mark that cannot be written (a full disk) takes nothing back; the next one counts it too.
+    pub(super) async fn recorded(&mut self) {
+        let counted = sqlx::query("select count from recorded")
+            .fetch_one(&mut self.connection)
+            .await;
+        if let Ok(row) = counted {
+            self.mark.write(row.get::<i64, _>(0).unsigned_abs()).ok();
+        }
     }
 
     /// Who this phone records for.
@@ -172,6 +188,7 @@ impl Store {
         rows::put(&mut tx, key, &heads, By::Us, &rows).await?;
         put_change(&mut tx, key.document(), &change, true).await?;
         tx.commit().await?;
+        self.recorded().await;
         self.keep(
             key.document(),
             open.document,
@@ -218,12 +235,13 @@ impl Store {
             Also::Attachment(file) => file.put(&mut tx, id).await?,
         }
         tx.commit().await?;
+        self.recorded().await;
         open.says(record);
         self.opened.keep(id, open);
         Ok(answer)
     }
 
-    fn actor(&self) -> Result<Actor, PhoneError> {
+    pub(super) fn actor(&self) -> Result<Actor, PhoneError> {
         Ok(Actor {
             phone: self.profile()?.phone,
             opening: self.opening,
@@ -358,10 +376,21 @@ impl Store {
         });
         for change in &whole {
             put_change(&mut tx, key.document(), change, false).await?;
+            // What was refused once and is there after all, by a person's word, is in the document again.
+            sqlx::query("delete from set_aside where hash = $1")
+                .bind(change.hash.to_string())
+                .execute(&mut *tx)
+                .await?;
             change_bytes += change.bytes.len();
         }
         for seal in seals {
             put_seal(&mut tx, key.document(), seal).await?;
+        }
+        let back = salvage::bring_back(&mut tx, key.document(), &mut document).await?;
+        if back > 0 {
+            let rows = rows::of(key.kind, &document)?;
+            rows::put(&mut tx, key, &document::heads(&document), By::Us, &rows).await?;
+            change_bytes += back;
         }
         tx.commit().await?;
         if lacking.is_empty() {
@@ -374,7 +403,7 @@ impl Store {
     }
 
     /// Takes the document out of those kept open, or loads it from its changes.
-    async fn take(&mut self, key: &Key) -> Result<Open, PhoneError> {
+    pub(super) async fn take(&mut self, key: &Key) -> Result<Open, PhoneError> {
         self.unfold(key.document()).await?;
         if let Some(open) = self.opened.take(key.document()) {
             return Ok(open);
@@ -389,7 +418,7 @@ impl Store {
     }
 
     /// Keeps a document open of which it is not known what it says now.
-    fn keep(&mut self, id: DocumentId, document: Automerge, change_bytes: usize) {
+    pub(super) fn keep(&mut self, id: DocumentId, document: Automerge, change_bytes: usize) {
         self.opened.keep(id, Open::new(document, change_bytes));
     }
 }

@@ -27,7 +27,20 @@ pub(super) fn config(folder: &Path, key: u8) -> PhoneConfig {
 /// A phone of An's that was never at a server.
 pub(super) async fn phone(folder: &Path) -> Phone {
     let phone = Phone::open(config(folder, 7)).await.expect("opens");
-    phone.store().await.profile = Some(Profile {
+    phone.store().await.profile = Some(profile());
+    phone
+}
+
+/// Closes the phone as an app does that ends in peace: its log is in the database then.
+pub(super) async fn close(phone: Phone) {
+    use sqlx::Connection as _;
+    let store = phone.store.into_inner();
+    store.connection.close().await.expect("closes");
+}
+
+/// Who that phone records for.
+pub(super) fn profile() -> Profile {
+    Profile {
         phone: PhoneId::from_bytes([1; 16]),
         person: PersonId::from_bytes([2; 16]),
         unit: UNIT,
@@ -41,8 +54,7 @@ pub(super) async fn phone(folder: &Path) -> Phone {
         seal_key: [0; 32],
         rescue_key: [9; 32],
         revoked: false,
-    });
-    phone
+    }
 }
 
 /// Three changes of a colleague's patrol, each on the one before.

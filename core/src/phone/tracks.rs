@@ -78,6 +78,7 @@ impl Phone {
                 return Ok(Some(reason));
             }
             put(&mut store.connection, patrol, fix).await?;
+            store.recorded().await;
             loose + 1 >= FIXES_PER_CHUNK
         };
         if folded {

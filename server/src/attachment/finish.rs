@@ -8,7 +8,7 @@
 //! insert it removes his own object. One that a crash kept from it is removed with his upload.
 
 use super::{
-    key_name,
+    key_name, preview,
     staging::{self, HoldError, RemoveError, Staged, Upload},
     store::{Part, Sealing, StoreError},
 };
@@ -31,7 +31,7 @@ const STRAY_MS: i64 = 24 * 3_600_000;
 
 /// A complete upload, sealed into its object and not yet an attachment.
 pub struct SealedUpload {
-    wrapped_key: Vec<u8>,
+    pub(super) wrapped_key: Vec<u8>,
     media_type: MediaType,
     /// What the bytes are, whatever was announced.
     found: Sha256,
@@ -92,7 +92,10 @@ impl From<object_store::Error> for FinishError {
 pub async fn finish(app: &App, upload: &mut Upload, mut staged: Staged) -> Result<(), Problem> {
     let received_at_ms = crate::clock::now_ms();
     match seal(app, upload, &mut staged).await {
-        Ok(sealed) => commit(app, upload, &sealed, received_at_ms).await?,
+        Ok(sealed) => match upload.preview_of {
+            Some(of) => preview::commit(app, upload, of, &sealed, received_at_ms).await?,
+            None => commit(app, upload, &sealed, received_at_ms).await?,
+        },
         Err(error) => {
             if error.is_final() {
                 upload.remove(app).await.map_err(Problem::internal)?;
@@ -133,11 +136,18 @@ async fn write_sealed(
         .await
         .map_err(StoreError::Disk)?;
     let media_type = MediaType::of(&head, upload.size_bytes)?;
+    let (name, part) = match upload.preview_of {
+        Some(_) if media_type != MediaType::Jpeg => {
+            return Err(Invalid::new("attachment", Rule::WrongKind).into());
+        }
+        Some(of) => (preview::key_name(upload.unit, of), Part::Preview),
+        None => (key_name(upload.unit, upload.sha256), Part::Original),
+    };
 
-    let (key, wrapped_key) = app.vault.new_key(&key_name(upload.unit, upload.sha256));
+    let (key, wrapped_key) = app.vault.new_key(&name);
     let mut writer = app.objects.writer(&upload.object()).await?;
     let mut chunks = Vec::new();
-    let mut sealing = Sealing::begin(&key, Part::Original, &mut chunks);
+    let mut sealing = Sealing::begin(&key, part, &mut chunks);
     let mut hasher = sha2::Sha256::new();
     let mut offset = 0;
     while offset < upload.size_bytes {
@@ -173,6 +183,7 @@ pub async fn commit(
 ) -> Result<(), FinishError> {
     let mut tx = app.database.begin().await?;
     let first = insert(&mut tx, upload, sealed, received_at_ms).await?;
+    let preview = preview::give_way(&mut tx, upload.unit, upload.sha256).await?;
     if first {
         // The log last: whoever holds its end holds up everyone.
         let leaf = record_leaf(
@@ -190,18 +201,14 @@ pub async fn commit(
             .execute(&mut *tx)
             .await?;
     }
-    let completed = sqlx::query("update upload set offset_bytes = size_bytes where upload_id = $1")
-        .bind(upload.id.to_string())
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
-    if completed == 0 {
-        return Err(sqlx::Error::RowNotFound.into());
-    }
+    upload.complete(&mut tx).await?;
     tx.commit().await?;
     upload.offset_bytes = upload.size_bytes;
     if !first {
         app.objects.remove(&upload.object()).await?;
+    }
+    if let Some(object) = preview {
+        app.objects.remove(&object).await?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`upload`] speaks tus with phones, [`body`] takes what they send, [`staging`] keeps what has arrived so
 //! far, [`finish`] turns it into an attachment, [`objects`] is where one lies and [`store`] how, [`serve`] gives it back,
-//! [`thumbnail`] is its small picture.
+//! [`thumbnail`] is its small picture, [`preview`] the one that a phone sends before it.
 //!
 //! An attachment is keyed (unit, hash): each unit brings the bytes itself, and no answer tells of another unit's copy. That
 //! costs a second copy of what two units share, and buys that a hash alone is worth nothing.
@@ -11,6 +11,7 @@ pub mod body;
 pub mod checksum;
 pub mod finish;
 pub mod objects;
+pub mod preview;
 pub mod serve;
 pub mod staging;
 pub mod store;
@@ -48,6 +49,10 @@ pub fn router() -> Router<App> {
         .route(
             "/attachments/{unit}/{sha256}/thumbnail",
             routing::get(serve::thumbnail_to_page),
+        )
+        .route(
+            "/attachments/{unit}/{sha256}/preview",
+            routing::get(serve::preview_to_page),
         )
 }
 

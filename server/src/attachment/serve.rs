@@ -5,6 +5,7 @@
 
 use super::{
     Held,
+    preview::Preview,
     store::{Part, Reading, StoreError},
 };
 use crate::{
@@ -65,6 +66,35 @@ pub async fn thumbnail_to_page(
     page(&app, &reader, (&unit, &sha256), Part::Thumbnail, &headers).await
 }
 
+/// GET `/attachments/{unit}/{sha256}/preview`: what stands for a photo that is still on the phone, on a page.
+pub async fn preview_to_page(
+    State(app): State<App>,
+    signed_in: SignedIn,
+    Path((unit, sha256)): Path<(String, String)>,
+) -> Answer<Response> {
+    let unit = unit.parse().map_err(|_| Problem::not_found())?;
+    let of: Sha256 = sha256.parse().map_err(|_| Problem::not_found())?;
+    let reader = Reader::of(&signed_in);
+    if !may_read(&app, reader, unit, of).await? {
+        return Err(Problem::not_found());
+    }
+    let preview = Preview::find(&app.database, unit, of)
+        .await?
+        .ok_or_else(Problem::not_found)?;
+    note_reading(&app, &signed_in, unit, of.to_string(), Part::Preview).await?;
+    let key = preview.key(&app.vault)?;
+    let reading = Reading::open(&app.objects, &preview.object, &key, Part::Preview)
+        .await
+        .map_err(Problem::internal)?;
+    let bytes = reading
+        .read(0..reading.size_bytes())
+        .await
+        .map_err(Problem::internal)?;
+    let caching = [(header::CACHE_CONTROL, "private, no-store")];
+    let headers = media_headers("image/jpeg", of, Part::Preview);
+    Ok((caching, headers, bytes).into_response())
+}
+
 async fn page(
     app: &App,
     signed_in: &SignedIn,
@@ -73,28 +103,39 @@ async fn page(
     headers: &HeaderMap,
 ) -> Answer<Response> {
     let unit = unit.parse().map_err(|_| Problem::not_found())?;
-    let reader = Reader {
-        person: signed_in.person,
-        unit: signed_in.unit,
-        role: signed_in.role,
-    };
+    let reader = Reader::of(signed_in);
     let held = readable(app, reader, unit, sha256).await?;
     if part == Part::Thumbnail && held.thumbnail != "made" {
         return Err(Problem::not_found());
     }
-    // Before the first byte: what was read without a row cannot be un-read.
-    let mut tx = app.database.begin().await?;
+    note_reading(app, signed_in, unit, sha256.to_owned(), part).await?;
+    answer(app, &held, part, headers).await
+}
+
+/// Before the first byte: what was read without a row cannot be un-read.
+async fn note_reading(
+    app: &App,
+    signed_in: &SignedIn,
+    unit: UnitId,
+    sha256: String,
+    part: Part,
+) -> Result<(), sqlx::Error> {
+    let detail = match part {
+        Part::Original => None,
+        Part::Thumbnail => Some("thumbnail"),
+        Part::Preview => Some("preview"),
+    };
     let deed = Deed {
         person: Some(signed_in.person),
         unit: Some(unit),
         action: "attachment-read",
-        subject: Some(sha256.to_owned()),
-        detail: (part == Part::Thumbnail).then(|| "thumbnail".to_owned()),
+        subject: Some(sha256),
+        detail: detail.map(str::to_owned),
         ..Deed::default()
     };
+    let mut tx = app.database.begin().await?;
     audit::write(&mut tx, clock::now_ms(), deed).await?;
-    tx.commit().await?;
-    answer(app, &held, part, headers).await
+    tx.commit().await
 }
 
 /// Who wants to read.
@@ -103,6 +144,16 @@ struct Reader {
     person: PersonId,
     unit: UnitId,
     role: Role,
+}
+
+impl Reader {
+    const fn of(signed_in: &SignedIn) -> Self {
+        Self {
+            person: signed_in.person,
+            unit: signed_in.unit,
+            role: signed_in.role,
+        }
+    }
 }
 
 /// The unit's attachment of this hash, if the reader may read it; 404 otherwise.
@@ -151,7 +202,7 @@ async fn may_read(
 async fn answer(app: &App, held: &Held, part: Part, headers: &HeaderMap) -> Answer<Response> {
     let etag = match part {
         Part::Original => format!("\"{}\"", held.sha256),
-        Part::Thumbnail => format!("\"{}-thumbnail\"", held.sha256),
+        Part::Thumbnail | Part::Preview => format!("\"{}-thumbnail\"", held.sha256),
     };
     let named = [
         (header::ETAG, etag.clone()),
@@ -184,7 +235,8 @@ async fn answer(app: &App, held: &Held, part: Part, headers: &HeaderMap) -> Answ
     let length = range.end - range.start;
     let content_range = format!("bytes {}-{}/{size_bytes}", range.start, range.end - 1);
     let body = body(reading, range).await.map_err(Problem::internal)?;
-    let mut response = (status, named, media_headers(held, part), body).into_response();
+    let media = media_headers(&held.media_type, held.sha256, part);
+    let mut response = (status, named, media, body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, length.into());
     if status == StatusCode::PARTIAL_CONTENT
@@ -209,10 +261,10 @@ async fn body(reading: Reading, range: Range<u64>) -> Result<Body, StoreError> {
 }
 
 /// What holds a browser to reading, and to nothing else.
-fn media_headers(held: &Held, part: Part) -> [(HeaderName, String); 6] {
+fn media_headers(media_type: &str, sha256: Sha256, part: Part) -> [(HeaderName, String); 6] {
     let (media_type, ending) = match part {
-        Part::Thumbnail => ("image/jpeg", "jpg"),
-        Part::Original => match held.media_type.as_str() {
+        Part::Thumbnail | Part::Preview => ("image/jpeg", "jpg"),
+        Part::Original => match media_type {
             "image/jpeg" => ("image/jpeg", "jpg"),
             "image/png" => ("image/png", "png"),
             "image/webp" => ("image/webp", "webp"),
@@ -225,7 +277,7 @@ fn media_headers(held: &Held, part: Part) -> [(HeaderName, String); 6] {
     } else {
         "attachment"
     };
-    let name = &held.sha256.to_string()[..12];
+    let name = &sha256.to_string()[..12];
     [
         (header::CONTENT_TYPE, media_type.to_owned()),
         (

@@ -10,7 +10,8 @@
 use super::{objects::object_name, store::StoreError};
 use crate::{
     app::App,
-    row::parsed,
+    database::Tx,
+    row::{parsed, parsed_or_null},
     vault::{Key, Sealed},
 };
 use chacha20::{
@@ -72,6 +73,8 @@ pub struct Upload {
     pub phone: PhoneId,
     /// The hash the phone announced.
     pub sha256: Sha256,
+    /// The photo that it is a preview of; none for an attachment.
+    pub preview_of: Option<Sha256>,
     /// The size the phone announced.
     pub size_bytes: u64,
     /// What has arrived for good.
@@ -91,6 +94,7 @@ impl Upload {
             unit,
             phone,
             sha256,
+            preview_of: None,
             size_bytes,
             offset_bytes: 0,
             expires_at_ms: crate::clock::now_ms() + LIFE_MS,
@@ -110,8 +114,8 @@ impl Upload {
     pub async fn insert(&self, app: &App) -> Result<(), sqlx::Error> {
         let mut tx = app.database.begin().await?;
         sqlx::query(
-            "insert into upload (upload_id, unit_id, sha256, size_bytes, offset_bytes, wrapped_key, phone_id, expires_at_ms) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "insert into upload (upload_id, unit_id, sha256, size_bytes, offset_bytes, wrapped_key, phone_id, expires_at_ms, \
+             preview_of) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(self.id.to_string())
         .bind(self.unit.to_string())
@@ -121,6 +125,7 @@ impl Upload {
         .bind(self.wrapped_key.clone())
         .bind(self.phone.to_string())
         .bind(self.expires_at_ms)
+        .bind(self.preview_of.map(|of| of.to_string()))
         .execute(&mut *tx)
         .await?;
         tx.commit().await
@@ -132,7 +137,7 @@ impl Upload {
     /// What the database says; `Decode` for a row that holds no ids.
     pub async fn find(app: &App, id: UploadId, now_ms: i64) -> Result<Option<Self>, sqlx::Error> {
         let row = sqlx::query(
-            "select unit_id, phone_id, sha256, size_bytes, offset_bytes, expires_at_ms, wrapped_key from upload \
+            "select unit_id, phone_id, sha256, preview_of, size_bytes, offset_bytes, expires_at_ms, wrapped_key from upload \
              where upload_id = $1 and expires_at_ms > $2",
         )
         .bind(id.to_string())
@@ -145,6 +150,7 @@ impl Upload {
                 unit: parsed(&row, "unit_id")?,
                 phone: parsed(&row, "phone_id")?,
                 sha256: parsed(&row, "sha256")?,
+                preview_of: parsed_or_null(&row, "preview_of")?,
                 size_bytes: row.try_get::<i64, _>("size_bytes")?.cast_unsigned(),
                 offset_bytes: row.try_get::<i64, _>("offset_bytes")?.cast_unsigned(),
                 expires_at_ms: row.try_get("expires_at_ms")?,
@@ -181,6 +187,23 @@ impl Upload {
         Ok(())
     }
 
+    /// Says, in the transaction that writes what it became, that all of it is here.
+    ///
+    /// # Errors
+    /// What the database says; `RowNotFound` if it was removed meanwhile.
+    pub(super) async fn complete(&self, tx: &mut Tx) -> Result<(), sqlx::Error> {
+        let completed =
+            sqlx::query("update upload set offset_bytes = size_bytes where upload_id = $1")
+                .bind(self.id.to_string())
+                .execute(&mut **tx)
+                .await?
+                .rows_affected();
+        match completed {
+            0 => Err(sqlx::Error::RowNotFound),
+            _ => Ok(()),
+        }
+    }
+
     /// What its sealed file is called in the store.
     pub fn object(&self) -> String {
         object_name(self.unit, self.sha256, self.id)
@@ -192,13 +215,13 @@ impl Upload {
     /// # Errors
     /// What the database or the disk says.
     pub async fn remove(&self, app: &App) -> Result<(), RemoveError> {
-        let held = sqlx::query("select object from attachment where unit_id = $1 and sha256 = $2")
-            .bind(self.unit.to_string())
-            .bind(self.sha256.to_string())
-            .fetch_optional(&app.database.read)
-            .await?;
-        let held: Option<String> = held.map(|row| row.try_get("object")).transpose()?;
-        if held.is_none_or(|object| object != self.object()) {
+        let held = sqlx::query(
+            "select object from attachment where object = $1 union all select object from preview where object = $1",
+        )
+        .bind(self.object())
+        .fetch_optional(&app.database.read)
+        .await?;
+        if held.is_none() {
             app.objects.remove(&self.object()).await?;
         }
         let mut tx = app.database.begin().await?;

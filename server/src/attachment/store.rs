@@ -37,13 +37,15 @@ pub enum StoreError {
     Sealed(#[from] Sealed),
 }
 
-/// Which of an attachment's two files.
+/// Which file of an attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// As the phone sent it.
     Original,
     /// The small picture of it.
     Thumbnail,
+    /// The small picture that came before it, in an object of its own.
+    Preview,
 }
 
 impl Part {
@@ -52,13 +54,14 @@ impl Part {
         match self {
             Self::Original => "original",
             Self::Thumbnail => "thumbnail",
+            Self::Preview => "preview",
         }
     }
 
     /// What its object is called, beside the original's `object`.
     pub fn name(self, object: &str) -> String {
         match self {
-            Self::Original => object.to_owned(),
+            Self::Original | Self::Preview => object.to_owned(),
             Self::Thumbnail => format!("{object}.thumbnail"),
         }
     }

@@ -10,6 +10,7 @@ use super::{
     Held,
     body::{self, Piece},
     checksum::Checksum,
+    preview::Preview,
     staging::{self, HoldError, Staged, Upload, UploadId},
 };
 use crate::{
@@ -27,7 +28,7 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use kieumau_core::{
-    attachment::{MediaType, SIZE_LIMIT_BYTES},
+    attachment::{MediaType, PREVIEW_LIMIT_BYTES, SIZE_LIMIT_BYTES},
     hash::Sha256,
     id::UnitId,
     invalid::{Invalid, Rule},
@@ -123,6 +124,7 @@ pub async fn create(
 struct NewUpload {
     sha256: Sha256,
     size_bytes: u64,
+    preview_of: Option<Sha256>,
 }
 
 impl NewUpload {
@@ -143,15 +145,26 @@ impl NewUpload {
         if metadata(headers, "filetype").is_some_and(|word| !MediaType::is_word(&word)) {
             return Err(body::wrong_kind());
         }
-        Ok(Self { sha256, size_bytes })
+        let preview_of = metadata(headers, "preview-of")
+            .map(|text| text.parse())
+            .transpose()
+            .map_err(|_| malformed("preview-of must be 64 hexadecimal digits."))?;
+        if preview_of.is_some() && size_bytes > PREVIEW_LIMIT_BYTES {
+            return Err(too_large());
+        }
+        Ok(Self {
+            sha256,
+            size_bytes,
+            preview_of,
+        })
     }
 }
 
 /// Writes the row and the empty file of a new upload. It is complete if the unit `asked`, the phone's own, holds the file.
 async fn begin(app: &App, phone: &EnrolledPhone, asked: UnitId, new: NewUpload) -> Answer<Upload> {
     let mut upload = Upload::new(app, phone.unit, phone.phone, new.sha256, new.size_bytes);
-    let held = Held::find(&app.database, asked, new.sha256).await?;
-    if held.is_some_and(|held| held.size_bytes == new.size_bytes) {
+    upload.preview_of = new.preview_of;
+    if is_held(app, asked, &new).await? {
         upload.offset_bytes = new.size_bytes;
     } else {
         staging::create_file(app, upload.id)
@@ -161,6 +174,16 @@ async fn begin(app: &App, phone: &EnrolledPhone, asked: UnitId, new: NewUpload) 
     upload.insert(app).await?;
     give_way(app, phone).await?;
     Ok(upload)
+}
+
+/// Whether the unit has the file; of a preview, whether it has one, or the photo itself.
+async fn is_held(app: &App, unit: UnitId, new: &NewUpload) -> Result<bool, sqlx::Error> {
+    let named = new.preview_of.unwrap_or(new.sha256);
+    let held = Held::find(&app.database, unit, named).await?;
+    Ok(match new.preview_of {
+        None => held.is_some_and(|held| held.size_bytes == new.size_bytes),
+        Some(of) => held.is_some() || Preview::find(&app.database, unit, of).await?.is_some(),
+    })
 }
 
 /// Removes the phone's uploads beyond the limit, but for one that is being written this moment.

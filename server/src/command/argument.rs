@@ -82,6 +82,10 @@ fn written_so(name: &str) -> Both {
             "Chép 64 chữ số hex sau “log key:” mà `kieumau doctor` in trên máy chủ đó.",
             "Copy the 64 hex digits after “log key:” that `kieumau doctor` prints on that server.",
         ),
+        "--through" => (
+            "Viết số lá mà `kieumau backed-up` in ra: 1234.",
+            "Write the number of leaves that `kieumau backed-up` prints: 1234.",
+        ),
         "--language" => ("Chọn vi hoặc en.", "Choose vi or en."),
         _ => return see_help(),
     }

@@ -14,6 +14,7 @@ struct Row {
     attached_by: Option<String>,
     unit_id: String,
     thumbnail: Option<String>,
+    has_preview: i64,
 }
 
 /// A photo or file.
@@ -25,6 +26,8 @@ pub struct Photo {
     pub address: Option<String>,
     /// Where its small picture can be read; none if there is none (yet).
     pub small: Option<String>,
+    /// Whether that is only what the phone sent before it: the photo itself is not here.
+    pub is_preview: bool,
     /// Whether its small picture is still being made.
     pub small_waits: bool,
     /// Its media type and size.
@@ -40,9 +43,11 @@ pub struct Photo {
 pub async fn read(app: &App, document: DocumentId, language: Language) -> Answer<Vec<Photo>> {
     let rows: Vec<Row> = sqlx::query_as(
         "select u.item_id, u.sha256, u.size_bytes, u.media_type, u.attached_at_ms, person.name as attached_by, \
-                doc.unit_id, held.thumbnail \
+                doc.unit_id, held.thumbnail, \
+                cast(case when p.of_sha256 is null then 0 else 1 end as bigint) as has_preview \
          from attachment_use u join document doc on doc.document_id = u.document_id \
          left join attachment held on held.unit_id = doc.unit_id and held.sha256 = u.sha256 \
+         left join preview p on p.unit_id = doc.unit_id and p.of_sha256 = u.sha256 \
          left join person on person.person_id = u.attached_by \
          where u.document_id = $1 and u.withdrawn_at_ms is null order by u.attached_at_ms, u.attachment_id",
     )
@@ -58,7 +63,12 @@ impl Row {
             .thumbnail
             .is_some()
             .then(|| format!("/attachments/{}/{}", self.unit_id, self.sha256));
+        let is_preview = address.is_none() && self.has_preview > 0;
         let small = match self.thumbnail.as_deref() {
+            _ if is_preview => Some(format!(
+                "/attachments/{}/{}/preview",
+                self.unit_id, self.sha256
+            )),
             Some("made") => address
                 .as_ref()
                 .map(|address| format!("{address}/thumbnail")),
@@ -75,6 +85,7 @@ impl Row {
             small_waits: self.thumbnail.as_deref() == Some("waiting"),
             address,
             small,
+            is_preview,
             about: format!(
                 "{kind} · {} KB",
                 language.integer(self.size_bytes.div_euclid(1024) + 1)

@@ -133,6 +133,7 @@ words! {
     photo_of_patrol: "Ảnh, tệp của cả ca", "Photos and files of the whole patrol";
     photo_waits: "Đang chờ ảnh từ thiết bị", "Waiting for the phone to send it";
     photo_small_waits: "Đang tạo ảnh nhỏ", "Small picture is being made";
+    photo_preview: "Bản xem trước, ảnh gốc còn trên thiết bị", "Preview; the photo itself is still on the phone";
     open_file: "Mở tệp", "Open the file";
     live_changed: "Có thay đổi mới.", "Something changed.";
     live_reload: "Tải lại", "Reload";
@@ -346,6 +347,7 @@ words! {
     deed_password_changed: "Đổi mật khẩu", "Changed a password";
     deed_reference_published: "Công bố danh mục", "Reference published";
     deed_exported: "Xuất hồ sơ", "Dossier exported";
+    deed_backed_up: "Ghi nhận đã sao lưu", "Backup announced";
     deed_unit_added: "Thêm đơn vị", "Added a unit";
     deed_unit_linked: "Nối đơn vị", "Linked units";
     somebody: "Không rõ ai", "Somebody unknown";
@@ -427,6 +429,7 @@ impl Words {
             "password-changed" => self.deed_password_changed,
             "reference-published" => self.deed_reference_published,
             "exported" => self.deed_exported,
+            "backed-up" => self.deed_backed_up,
             "unit-added" => self.deed_unit_added,
             "unit-linked" => self.deed_unit_linked,
             _ => return None,

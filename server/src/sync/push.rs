@@ -4,6 +4,7 @@
 
 use crate::{
     app::App,
+    backed_up,
     intake::{PreparedChange, PreparedDocument, PreparedPush, RefusedChange},
     problem::{Answer, Problem},
     row::parsed,
@@ -46,7 +47,7 @@ pub async fn push(State(app): State<App>, phone: SealingPhone, body: Bytes) -> A
     if changes > wire::PUSH_LIMIT_CHANGES || push.receipts.len() > RECEIPT_LIMIT {
         return Err(Problem::invalid(Invalid::new("push", Rule::TooLarge)));
     }
-    let after = push.after.clone();
+    let (after, backups) = (push.after.clone(), push.backups);
     let mut keys = Keys::new(&app);
     keys.add(
         phone.speaks.phone,
@@ -59,6 +60,12 @@ pub async fn push(State(app): State<App>, phone: SealingPhone, body: Bytes) -> A
     let mut pushed = app.committer.commit(prepared).await?.signed(&app);
     if let Some(after) = after {
         pushed.page = page(&app, &phone, &after).await;
+    }
+    if let Some(known) = backups {
+        let announced = backed_up::announced(&app).await?;
+        pushed.backed_up = announced
+            .filter(|announced| announced.is_news(known.epoch, known.through))
+            .map(|announced| announced.sign(&app.keys.receipt));
     }
     let body = minicbor::to_vec(&pushed)
         .map_err(|error| Problem::internal(std::io::Error::other(error.to_string())))?;

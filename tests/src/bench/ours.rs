@@ -125,7 +125,7 @@ pub fn pushes(phone: &Driver, documents: &[Made]) -> Vec<Ready> {
             let push = Push {
                 documents: documents.iter().map(one).collect(),
                 receipts: documents.iter().map(Made::receipt).collect(),
-                after: None,
+                ..Push::default()
             };
             Ready {
                 body: minicbor::to_vec(&push).expect("CBOR"),

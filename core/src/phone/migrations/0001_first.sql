@@ -76,6 +76,19 @@ create index change_document on change (document_id, position);
 create index change_unsent on change (position) where server is null;
 create index change_unsettled on change (document_id, server) where server is not 'held';
 
+-- What the server refused, and what was written upon it: out of the document, which goes on without them, never out of the phone.
+create table set_aside (
+    position integer primary key,
+    document_id text not null,         -- after a salvage perhaps of a document that is not known here yet
+    hash text not null unique,
+    refusal text,                      -- the refusal's word; null for what was only written upon a refused change
+    anew text,                         -- the change that does the same once more; null for what is left out
+    set_aside_at_ms integer not null,
+    bytes blob not null
+) strict;
+create index set_aside_left_out on set_aside (document_id, refusal) where refusal is not null and anew is null;
+create index set_aside_anew on set_aside (anew) where anew is not null;
+
 -- What came whole and is not unfolded yet: known to be here, and nothing else is known of it. A document of a kind that this version of
 -- the app does not know lies here until one does.
 create table arrival (
@@ -109,6 +122,25 @@ create table fix (
     accuracy_dm integer
 ) strict;
 
+-- How much was ever recorded here. The same count lies beside the database (`mark.rs`): one that counts less has lost something.
+create table recorded (
+    one integer primary key check (one = 1),
+    count integer not null
+) strict;
+insert into recorded (one, count) values (1, 0);
+create trigger recorded_change after insert on change when new.own begin update recorded set count = count + 1; end;
+create trigger recorded_fix after insert on fix begin update recorded set count = count + 1; end;
+
+-- Damage that was found here, so that it is said until the app has shown it, and after.
+create table damage (
+    damage_id integer primary key,
+    found_at_ms integer not null,
+    folder text not null,              -- in the phone's folder: where what was found lies as it was
+    lost_records integer,              -- recorded and acknowledged, and gone; null when nobody can tell
+    lacking text not null,             -- documents of which something could not be read, space-separated
+    identity_lost integer not null
+) strict;
+
 create table attachment (
     sha256 text primary key,
     size_bytes integer not null,
@@ -121,7 +153,8 @@ create table attachment (
     -- The small picture beside it; null where there is none.
     preview_key blob,
     preview_name text,
-    preview_size_bytes integer
+    preview_size_bytes integer,
+    preview_sent_at_ms integer         -- the server has it, or does not want it
 ) strict, without rowid;
 
 create table attachment_use (
@@ -163,7 +196,8 @@ select d.*,
     coalesce(r.heads = d.heads and r.epoch = (select epoch from sync), 0) and not exists (
         select 1 from attachment_use u where u.document_id = d.document_id and instr(r.attachments, u.sha256) = 0
     ) as covered,
-    coalesce(c.unsettled, 0) as unsettled,
+    coalesce(c.unsettled, 0)
+        or d.document_id in (select document_id from set_aside where refusal is not null and anew is null) as unsettled,
     coalesce(c.newest_unsent <= (select tried_through from sync), 1) as tried,
     d.document_id in (select document_id from fix) as loose,
     k.heads = d.heads as decided_about_this,

@@ -274,6 +274,8 @@ impl Phone {
             )
             .execute(&mut store.connection)
             .await?;
+            store.send_again().await?;
+            store.reissue(self.now_ms()).await?;
             (client, store.signing_key.clone())
         };
         self.syncing.tell(Event::State).await;

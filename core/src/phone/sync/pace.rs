@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// Bytes that are dared on any line.
 const SMALLEST: usize = 32 << 10;
+/// A line that bears less in one request is slow: a photo of 4 MB takes more than thirty.
+const SLOW: usize = 128 << 10;
 /// A request that took longer is not made larger.
 const QUICK: Duration = Duration::from_secs(5);
 
@@ -31,6 +33,11 @@ impl Pace {
     /// Bytes for the next request.
     pub(super) const fn size(self) -> usize {
         self.size
+    }
+
+    /// Whether the line has not shown yet that it bears more than the smallest piece of a photo.
+    pub(super) const fn is_slow(self) -> bool {
+        self.size < SLOW
     }
 
     /// A request with so many bytes went through.

@@ -9,9 +9,11 @@ use crate::{
     hash::Sha256,
     header,
     id::DocumentId,
+    log::admission::Refusal,
     phone::{
-        PhoneError,
+        PhoneError, Unreached,
         arrivals::Page,
+        retention::BackedUp,
         store::{parse_hashes, put_seal},
     },
     receipt::Receipt,
@@ -120,6 +122,7 @@ impl Session<'_> {
         }
         push.receipts = unconfirmed(&mut store.connection).await?;
         push.receipts.truncate(PUSH_RECEIPTS);
+        push.backups = BackedUp::question(&mut store.connection).await?;
         Ok((push, sent))
     }
 
@@ -130,6 +133,13 @@ impl Session<'_> {
             .iter()
             .map(|c| (c.hash, c.word.as_str()))
             .collect();
+        // It names bytes that were never sent: on the way to it a change became another, so what it took without a word is not known.
+        let strange = |(hash, word): (&Sha256, &&str)| {
+            *word == Refusal::Malformed.word() && !sent.contains(hash)
+        };
+        if outcomes.iter().any(strange) {
+            return Err(PhoneError::offline(Unreached::NotOurs));
+        }
         let mut store = self.phone.store().await;
         let receipt_key = VerifyingKey::from_bytes(&store.profile()?.receipt_key)
             .map_err(PhoneError::internal)?;
@@ -174,14 +184,21 @@ impl Session<'_> {
                 .await?;
             receipts.put(&mut tx, *document).await?;
         }
+        if let Some(token) = &pushed.backed_up {
+            BackedUp::hear(&mut tx, token, receipt_key).await?;
+        }
         let taken = u32::try_from(sent.len() - refused.len()).map_err(PhoneError::internal)?;
         let came = u32::try_from(receipts.len()).map_err(PhoneError::internal)?;
         tx.commit().await?;
-        drop(store);
         // Only now: a sync may be cancelled anywhere, and its report says what is on the disk.
         self.report.sent_changes += taken;
         self.report.refused_changes.extend(refused);
         self.report.receipts += came;
+        let changed = store.reissue(self.phone.now_ms()).await?;
+        drop(store);
+        for document in changed {
+            self.phone.syncing.tell(Event::Changed { document }).await;
+        }
         self.phone.syncing.tell(Event::State).await;
         Ok(())
     }

@@ -391,6 +391,7 @@ async fn a_creation_says_the_same_whether_another_unit_holds_the_file_or_nobody(
         let new = |file: &[u8]| NewUpload {
             sha256: Sha256::of(file),
             size_bytes: 1_000,
+            preview_of: None,
         };
         for (asked, told) in [
             (setting.people.vinh_phu, false),

@@ -1,0 +1,203 @@
+//! Whatever page is bad: what is read afterwards was recorded, the damaged file lies aside as it was, and what lacks something comes
+//! back with what it lacks.
+
+use super::*;
+use crate::{
+    invalid::{Invalid, Rule},
+    observation::NewObservation,
+    patrol::NewPatrol,
+    phone::{
+        Phone,
+        damage::FOLDER,
+        tests::{NOW_MS, close, config, phone, profile},
+    },
+};
+use std::path::PathBuf;
+
+const PATROLS: usize = 6;
+const OBSERVATIONS: usize = 12;
+const PAGE: usize = 4_096;
+
+/// A phone at rest with patrols and their observations; and a photo's bytes nobody names.
+async fn at_rest(folder: &Path) -> (Vec<DocumentId>, Vec<u8>) {
+    let phone = phone(folder).await;
+    let mut store = phone.store().await;
+    let saved = profile().save(&mut store.connection, NOW_MS).await;
+    saved.expect("written");
+    drop(store);
+    let mut patrols = Vec::new();
+    for _ in 0..PATROLS {
+        let new = NewPatrol {
+            title: "Ca".to_owned(),
+            ..NewPatrol::default()
+        };
+        patrols.push(phone.start_patrol(new).await.expect("starts"));
+    }
+    for number in 0..OBSERVATIONS {
+        for patrol in &patrols {
+            let new = NewObservation {
+                note: recorded().nth(number),
+                ..NewObservation::of("urban-order", 1, "case")
+            };
+            phone.add_observation(*patrol, new).await.expect("recorded");
+        }
+    }
+    close(phone).await;
+    (patrols, fs::read(folder.join(FILE)).expect("reads"))
+}
+
+/// What is noted of the observations of each patrol.
+fn recorded() -> impl Iterator<Item = String> {
+    (0..OBSERVATIONS).map(|number| format!("Vụ {number} {}", "dài ".repeat(40)))
+}
+
+/// How many observations each patrol shows; what cannot be read is an error.
+async fn read(phone: &Phone, patrols: &[DocumentId]) -> Result<Vec<usize>, PhoneError> {
+    let mut counts = Vec::new();
+    for patrol in patrols {
+        match phone.observations(*patrol).await {
+            Ok(observations) => {
+                let notes = observations.into_iter().filter_map(|o| o.content.note);
+                let notes: BTreeSet<String> = notes.collect();
+                assert!(notes.iter().all(|note| recorded().any(|own| own == *note)));
+                counts.push(notes.len());
+            }
+            Err(PhoneError::NotFound) => counts.push(0),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(counts)
+}
+
+fn is_damage(error: &PhoneError) -> bool {
+    matches!(error, PhoneError::Invalid(invalid) if *invalid == Invalid::new("database", Rule::Unreadable))
+}
+
+#[tokio::test]
+async fn one_bad_page_costs_what_lies_on_it_and_what_was_found_lies_aside() {
+    let world = tempfile::tempdir().expect("a folder");
+    let (patrols, whole) = at_rest(&world.path().join("phone")).await;
+    let pages = whole.len() / PAGE;
+    let (mut salvaged, mut kept, mut identities) = (0, 0, 0);
+    for page in 0..pages {
+        let folder = world.path().join("damaged-phone");
+        fs::remove_dir_all(&folder).ok();
+        fs::create_dir_all(&folder).expect("a folder");
+        let mark = world.path().join("phone").join(mark::FILE);
+        fs::copy(mark, folder.join(mark::FILE)).expect("copied");
+        let mut damaged = whole.clone();
+        damaged[page * PAGE + 777] ^= 8;
+        fs::write(folder.join(FILE), &damaged).expect("written");
+        let found = match Phone::open(config(&folder, 7)).await {
+            Ok(phone) => read(&phone, &patrols).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            // The page holds nothing that these calls need.
+            Ok(counts) => assert_eq!(counts, [OBSERVATIONS; PATROLS], "page {page}"),
+            Err(error) if is_damage(&error) => {
+                salvaged += 1;
+                let phone = Phone::salvage(config(&folder, 7)).await.expect("salvages");
+                let [damage] = phone
+                    .damages()
+                    .await
+                    .expect("reads")
+                    .try_into()
+                    .expect("one");
+                let aside = fs::read(damage.set_aside.join(FILE)).expect("reads");
+                assert!(aside == damaged, "page {page}");
+                identities += usize::from(!damage.identity_lost);
+                let counts = read(&phone, &patrols).await.expect("reads");
+                for (patrol, count) in patrols.iter().zip(&counts) {
+                    let said = damage.lacking.contains(patrol);
+                    // A patrol whose very row is gone is not even named: the server tells it.
+                    assert!(*count == OBSERVATIONS || said || *count == 0, "page {page}");
+                }
+                kept += counts.iter().sum::<usize>();
+            }
+            Err(error) => panic!("page {page}: {error}"),
+        }
+    }
+    let most = salvaged * PATROLS * OBSERVATIONS;
+    println!("pages={pages} salvaged={salvaged} kept={kept}/{most} identities={identities}");
+    assert!(salvaged > 3 && kept * 2 > most, "kept {kept} of {most}");
+}
+
+/// A phone whose first change of the first patrol is gone, and that change.
+async fn without_the_first_change(folder: &Path) -> (Phone, DocumentId, Change) {
+    at_rest(folder).await;
+    let phone = phone(folder).await;
+    let mut store = phone.store().await;
+    let row = sqlx::query("select document_id, hash, bytes from change order by position limit 1")
+        .fetch_one(&mut store.connection)
+        .await
+        .expect("reads");
+    let patrol = row.get::<&str, _>(0).parse().expect("an id");
+    let change = Change {
+        hash: row.get::<&str, _>(1).parse().expect("a hash"),
+        bytes: row.get(2),
+    };
+    let mut bad = change.bytes.clone();
+    bad[20] ^= 1;
+    sqlx::query("update change set bytes = $1 where position = 1")
+        .bind(bad)
+        .execute(&mut store.connection)
+        .await
+        .expect("written");
+    drop(store);
+    close(phone).await;
+    let phone = Phone::salvage(config(folder, 7)).await.expect("salvages");
+    (phone, patrol, change)
+}
+
+#[tokio::test]
+async fn what_stands_on_a_change_that_is_gone_comes_back_with_it() {
+    let world = tempfile::tempdir().expect("a folder");
+    let (phone, patrol, change) = without_the_first_change(world.path()).await;
+    let [damage] = phone
+        .damages()
+        .await
+        .expect("reads")
+        .try_into()
+        .expect("one");
+    assert_eq!(damage.lacking, [patrol]);
+    assert!(!damage.identity_lost);
+    assert_eq!(phone.observations(patrol).await.expect("reads").len(), 0);
+    let refused = phone.refused(patrol).await.expect("reads");
+    assert_eq!(refused.len(), OBSERVATIONS);
+    assert!(refused.iter().all(|refused| refused.word == LACKING));
+    let mut store = phone.store().await;
+    let key = store.key(patrol).await.expect("is here");
+    store.merge(&key, &[change], &[]).await.expect("merges");
+    drop(store);
+    let back = phone.observations(patrol).await.expect("reads");
+    assert_eq!(back.len(), OBSERVATIONS);
+    assert!(phone.refused(patrol).await.expect("reads").is_empty());
+    let new = NewObservation::of("urban-order", 1, "case");
+    phone.add_observation(patrol, new).await.expect("goes on");
+    close(phone).await;
+    let phone = self::phone(world.path()).await;
+    let read = phone.observations(patrol).await.expect("loads anew");
+    assert_eq!(read.len(), OBSERVATIONS + 1);
+}
+
+#[tokio::test]
+async fn a_wrong_key_sets_nothing_aside_and_a_whole_database_survives_a_salvage() {
+    let world = tempfile::tempdir().expect("a folder");
+    let (patrols, _) = at_rest(world.path()).await;
+    let refused = Phone::salvage(config(world.path(), 8)).await;
+    assert!(
+        matches!(&refused, Err(PhoneError::Invalid(i)) if i.field == "key"),
+        "{refused:?}"
+    );
+    assert!(!world.path().join(FOLDER).exists());
+    let phone = Phone::salvage(config(world.path(), 7))
+        .await
+        .expect("salvages");
+    let counts = read(&phone, &patrols).await.expect("reads");
+    assert_eq!(counts, [OBSERVATIONS; PATROLS]);
+    let damages = phone.damages().await.expect("reads");
+    assert_eq!(damages[0].lacking, []);
+    let aside: PathBuf = damages[0].set_aside.clone();
+    assert!(aside.join(FILE).exists());
+}
