@@ -3,13 +3,12 @@
 
 use std::{
     fs,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::mpsc::{self, RecvTimeoutError},
     thread::JoinHandle,
     time::Duration,
 };
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Ticks per second of the times in `/proc`: 100 on every Linux this runs on.
 const TICKS: f64 = 100.0;
@@ -123,7 +122,7 @@ fn pss_mb(pid: u32) -> f64 {
 /// Looks at a tree's memory twenty times a second until it is asked for the most it saw.
 #[derive(Debug)]
 pub struct Watch {
-    over: Arc<AtomicBool>,
+    over: mpsc::Sender<()>,
     looking: JoinHandle<Memory>,
 }
 
@@ -131,16 +130,14 @@ impl Watch {
     /// Begins to look.
     #[must_use]
     pub fn on(tree: Tree) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let ends = Arc::clone(&over);
+        let (over, ends) = mpsc::channel();
         let looking = std::thread::spawn(move || {
             let mut most = Memory::default();
-            while !ends.load(Ordering::Relaxed) {
+            while let Err(RecvTimeoutError::Timeout) = ends.recv_timeout(BETWEEN_LOOKS) {
                 let now = tree.memory();
                 if now.whole_mb() > most.whole_mb() {
                     most = now;
                 }
-                std::thread::sleep(Duration::from_millis(50));
             }
             most
         });
@@ -153,7 +150,7 @@ impl Watch {
     /// Never: it only reads.
     #[must_use]
     pub fn most(self) -> Memory {
-        self.over.store(true, Ordering::Relaxed);
+        drop(self.over);
         self.looking.join().expect("it only reads")
     }
 }

@@ -439,7 +439,7 @@ mod tests {
     fn a_patrol_document_is_as_large_as_the_table_of_targets_says() {
         let template = Template::new(Shape::Patrol, &mut StdRng::seed_from_u64(SEED));
         let made = template.renamed(author(), [9; 8]);
-        let mut document = made.document();
+        let document = made.document();
         let log: PatrolLog = document::read(&document).expect("a patrol log");
         let fixes: usize = log.tracks().values().map(Vec::len).sum();
         let head =

@@ -66,8 +66,19 @@ impl Run {
         for peer in Peer::ALL {
             say(&format!("  {}: {}", peer.name(), peer.promises()));
         }
-        let templates = template::several(Shape::Patrol, TEMPLATES.min(size.documents), SEED);
-        let small = template::several(Shape::Small, TEMPLATES, SEED);
+        let made = |shape, ids: &[&str]| {
+            let count = if self.wants(ids) {
+                TEMPLATES.min(size.documents / 4)
+            } else {
+                0
+            };
+            template::several(shape, count, SEED)
+        };
+        let templates = made(Shape::Patrol, &["P1", "P1b", "P2", "P3", "P4", "P8", "P13"]);
+        let small = made(
+            Shape::Small,
+            &["P2", "P3", "P5", "P9", "P14", "F20", "lose"],
+        );
         if self.wants(&["P1", "P1b", "P2", "P13"]) {
             self.report(upload::measure(folder, size, &templates).await);
         }

@@ -91,7 +91,11 @@ async fn spread(
         .into_iter()
         .enumerate()
         .map(|(number, share)| {
-            let (url, name) = (url.to_owned(), format!("load-{number}"));
+            // Never a name from an earlier run: automerge-repo's server would end the new line when it notices that the old one closed.
+            let (url, name) = (
+                url.to_owned(),
+                format!("load-{}-{number}", std::process::id()),
+            );
             tokio::spawn(traffic::exchange(
                 url,
                 name,
