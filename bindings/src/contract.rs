@@ -33,7 +33,8 @@ use kieumau_core::{
     person::Role,
     phone::{
         Attached, ClashView, Decided, Event, EvidenceFileView, EvidenceView, Item, ItemState, Part,
-        PatrolSummary, Refused, RescueReport, SyncOptions, SyncReport, Unreached, Waiting, WayOut, Why,
+        PatrolSummary, Refused, RescueReport, SyncOptions, SyncReport, Unreached, Waiting, WayOut,
+        Why,
     },
     review::Verdict,
     track::Dropped,

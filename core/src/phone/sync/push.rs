@@ -11,7 +11,7 @@ use crate::{
     id::DocumentId,
     log::admission::Refusal,
     phone::{
-        PhoneError,
+        PhoneError, Unreached,
         arrivals::Page,
         retention::BackedUp,
         store::{parse_hashes, put_seal},
@@ -138,9 +138,7 @@ impl Session<'_> {
             *word == Refusal::Malformed.word() && !sent.contains(hash)
         };
         if outcomes.iter().any(strange) {
-            return Err(PhoneError::Offline {
-                retry_after_s: None,
-            });
+            return Err(PhoneError::offline(Unreached::NotOurs));
         }
         let mut store = self.phone.store().await;
         let receipt_key = VerifyingKey::from_bytes(&store.profile()?.receipt_key)
@@ -186,18 +184,18 @@ impl Session<'_> {
                 .await?;
             receipts.put(&mut tx, *document).await?;
         }
-        let taken = u32::try_from(sent.len() - refused.len()).map_err(PhoneError::internal)?;
-        let came = u32::try_from(receipts.len()).map_err(PhoneError::internal)?;
         if let Some(token) = &pushed.backed_up {
             BackedUp::hear(&mut tx, token, receipt_key).await?;
         }
+        let taken = u32::try_from(sent.len() - refused.len()).map_err(PhoneError::internal)?;
+        let came = u32::try_from(receipts.len()).map_err(PhoneError::internal)?;
         tx.commit().await?;
-        let changed = store.reissue(self.phone.now_ms()).await?;
-        drop(store);
         // Only now: a sync may be cancelled anywhere, and its report says what is on the disk.
         self.report.sent_changes += taken;
         self.report.refused_changes.extend(refused);
         self.report.receipts += came;
+        let changed = store.reissue(self.phone.now_ms()).await?;
+        drop(store);
         for document in changed {
             self.phone.syncing.tell(Event::Changed { document }).await;
         }
