@@ -69,7 +69,7 @@ RUNNERS = [
     ("bindings", "cargo test -p kieumau-bindings", cargo, {}),
     ("server on SQLite and PostgreSQL", "cargo test -p kieumau-server", cargo, {"postgres": True}),
     ("stories on SQLite", "cargo test -p kieumau-tests", cargo, {}),
-    ("stories on PostgreSQL", "cargo test -p kieumau-tests --test stories --test pushes --test dossiers", cargo,
+    ("stories on PostgreSQL", "cargo test -p kieumau-tests --test stories --test live --test pushes --test dossiers", cargo,
      {"postgres": True, "KIEUMAU_STORY_DATABASE": "postgres"}),
     ("phones killed", "cargo test -p kieumau-tests --test killed -- --nocapture --test-threads=2", cargo, {}),
     ("faults", "cargo test -p kieumau-tests --test faults -- --nocapture --test-threads=2", cargo, {"postgres": True}),

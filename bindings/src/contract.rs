@@ -8,6 +8,11 @@
 //! - **1** Open, enrol, patrols with track and observations, evidence, attachments, decisions, clashes, sync and events.
 //!   `export_rescue` writes what the server has not signed for to a file that only the server can read; `deliver_rescue` hands
 //!   such a file in, one's own or a colleague's.
+//!   The server is held to its TLS key: `enrol` takes `https://…#PIN`, and `SignedOut` says `another-key` when another answers, and
+//!   `find_server` takes a new address or key from a new QR. `Offline` says why.
+//!   `follow` and `unfollow` keep a phone that is looked at up to date; `clock_skew_ms` is for a word to who has a wrong clock; a
+//!   cancelled sync answers with what it did. What the server refuses is `Invalid` at the field, `NotFound`, or `SignedOut` with a word
+//!   that says what to do (`upgrade-needed`, `server-older`).
 //!   An item says what of it waits and why, and when the right to read it ended; photos have a small picture (`preview`), can wait
 //!   for Wi-Fi, and their copies go by one rule (`let_go`): only below what the server announced as backed up.
 //!   A fix while the patrol is paused is let go (`Dropped::Paused`).
@@ -28,7 +33,8 @@ use kieumau_core::{
     person::Role,
     phone::{
         Attached, ClashView, Decided, Event, EvidenceFileView, EvidenceView, Item, ItemState, Part,
-        PatrolSummary, Refused, RescueReport, SyncOptions, SyncReport, Waiting, WayOut, Why,
+        PatrolSummary, Refused, RescueReport, SyncOptions, SyncReport, Unreached, Waiting, WayOut,
+        Why,
     },
     review::Verdict,
     track::Dropped,
@@ -59,11 +65,15 @@ pub enum PhoneError {
     Offline {
         /// For how long it asks to be left alone, seconds.
         retry_after_s: Option<u32>,
+        /// What is known of why.
+        why: Unreached,
     },
     /// The server does not let this phone in.
     #[error("not let in: {word}")]
     SignedOut {
-        /// A stable word: `not-enrolled`, `code-expired`, `another-server`, `phone-revoked`.
+        /// A stable word: `not-enrolled`, `code-expired`, `phone-revoked`, `person-disabled`; `upgrade-needed` (get the new app: all
+        /// that was recorded stays and goes with it), `server-older` (the server must be upgraded first); `another-key`,
+        /// `another-server` (somebody else answers where the server should be: nothing was sent).
         word: String,
     },
     /// The disk takes no more; what was shown as saved is safe.
@@ -75,6 +85,19 @@ pub enum PhoneError {
         /// What happened, for the developers. Not part of the printed error.
         detail: String,
     },
+}
+
+/// Why the server is out of reach.
+#[uniffi::remote(Enum)]
+pub enum Unreached {
+    /// No connection, or one that broke off.
+    NoAnswer,
+    /// Something else answered: the sign-in page of a Wi-Fi, a proxy.
+    NotOurs,
+    /// The server asks to come back later.
+    Busy,
+    /// The server's disk takes no more.
+    ServerFull,
 }
 
 /// A rule of the domain that an input broke.
@@ -788,6 +811,8 @@ pub struct SyncReport {
     pub received_changes: u32,
     /// Documents whose receipt came.
     pub receipts: u32,
+    /// It was ended by `cancel`: what stands above was done, the rest waits.
+    pub cancelled: bool,
 }
 
 /// What is in a rescue file (tệp cứu hộ).

@@ -81,7 +81,9 @@ impl From<phone::PhoneError> for PhoneError {
         match error {
             phone::PhoneError::Invalid(invalid) => invalid.into(),
             phone::PhoneError::NotFound => Self::NotFound,
-            phone::PhoneError::Offline { retry_after_s } => Self::Offline { retry_after_s },
+            phone::PhoneError::Offline { retry_after_s, why } => {
+                Self::Offline { retry_after_s, why }
+            }
             phone::PhoneError::SignedOut { word } => Self::SignedOut { word },
             phone::PhoneError::StorageFull => Self::StorageFull,
             phone::PhoneError::Internal { detail } => Self::Internal { detail },

@@ -113,6 +113,15 @@ impl Phone {
         Ok(self.0.enrol_by_qr(&qr).await?.into())
     }
 
+    /// Takes the address and the TLS key of one's server from a new QR: it moved, or its key changed while this phone was away.
+    ///
+    /// # Errors
+    /// `SignedOut` with `not-enrolled`, `another-key`, or with `another-server` for the QR of another; `Invalid` at `code` for a
+    /// text that is no invitation; `Offline`.
+    pub async fn find_server(&self, qr: String) -> Result<Profile, PhoneError> {
+        Ok(self.0.find_server(&qr).await?.into())
+    }
+
     /// The people of one's unit; empty before the first sync.
     ///
     /// # Errors
@@ -466,7 +475,28 @@ impl Phone {
         Ok(self.0.deliver_rescue(Path::new(&path)).await?.into())
     }
 
-    /// Ends a sync that is under way; what arrived so far stays.
+    /// While the app is looked at: syncs now and whenever the server says that there is something new, until `unfollow`. What came
+    /// is heard as events. A lost line is tried again by itself.
+    ///
+    /// # Errors
+    /// `SignedOut` when the server does not let this phone in; `NotFound` for a server that has no live stream; never `Offline`.
+    #[uniffi::method(default(options = None))]
+    pub async fn follow(&self, options: Option<SyncOptions>) -> Result<(), PhoneError> {
+        Ok(self.0.follow(options.unwrap_or_default()).await?)
+    }
+
+    /// Ends `follow`: the app is no longer looked at.
+    pub fn unfollow(&self) {
+        self.0.unfollow();
+    }
+
+    /// By how much the server's clock is ahead of this phone's, milliseconds; none before it told since this phone was opened.
+    /// To be shown when it is more than minutes: nothing else goes by it.
+    pub fn clock_skew_ms(&self) -> Option<i64> {
+        self.0.clock_skew_ms()
+    }
+
+    /// Ends a sync that is under way; it answers with what it did, and what arrived so far stays.
     pub fn cancel(&self) {
         self.0.cancel();
     }

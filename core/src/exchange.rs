@@ -188,7 +188,8 @@ pub const fn compare_due(compared_at_ms: Option<i64>, now_ms: i64) -> bool {
 
 /// Full jitter: anything from nothing to a bound that doubles, so that 200 phones that lost the server at once do not come
 /// back at once. The server's own wish comes on top.
-fn rest(failures: u32, failure: Failure, random: f64) -> Duration {
+#[must_use]
+pub fn rest(failures: u32, failure: Failure, random: f64) -> Duration {
     let bound = FIRST_REST
         .saturating_mul(1 << failures.min(16))
         .min(LONGEST_REST);

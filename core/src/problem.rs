@@ -26,6 +26,9 @@ pub struct Problem {
     /// The server's time, Unix milliseconds: a phone with a wrong clock counts from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_time_ms: Option<i64>,
+    /// With `clock-skew`: to be repeated in the assertion that is signed for `server_time_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
 }
 
 impl Problem {
@@ -57,6 +60,7 @@ mod tests {
             invalid: None,
             instance: "1".to_owned(),
             server_time_ms: None,
+            nonce: None,
         };
         let json = serde_json::to_string(&problem).expect("a problem is JSON");
         let back: Problem = serde_json::from_str(&json).expect("its own JSON");

@@ -33,6 +33,9 @@ pub struct Assertion {
     pub exp: i64,
     /// Drawn at random; the server takes each once.
     pub jti: String,
+    /// The server's nonce, in an assertion that is made for a time that the server told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
 }
 
 impl Assertion {
@@ -46,6 +49,7 @@ impl Assertion {
             iat: now_s,
             exp: now_s.saturating_add(ASSERTION_LASTS_S),
             jti: hex::encode(jti),
+            nonce: None,
         }
     }
 }
@@ -61,6 +65,9 @@ pub struct AccessToken {
     pub expires_in: i64,
     /// The server's time, Unix milliseconds.
     pub server_time_ms: i64,
+    /// Which TLS keys to trust from now on ([`crate::pin::Announced`] as a token); none from a server without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pins: Option<String>,
 }
 
 impl fmt::Debug for AccessToken {
@@ -80,6 +87,7 @@ mod tests {
             token_type: "Bearer".to_owned(),
             expires_in: 600,
             server_time_ms: 0,
+            pins: None,
         };
         assert!(!format!("{token:?}").contains("secret"));
     }

@@ -1,6 +1,7 @@
 //! The bytes between a phone and the server: what is pushed, answered and pulled. CBOR, arrays with fixed places.
 //!
-//! Both ends use these types; a place is never reused, new ones are appended. The version is in the path (`/v1/`).
+//! Both ends use these types; a place is never reused, new ones are appended. What one end cannot do without counts [`VERSION`] up:
+//! a phone says which it speaks, and a server that does not speak it says who has to be upgraded.
 
 use crate::{
     document::{Key, Kind},
@@ -50,6 +51,45 @@ pub const ZSTD: &str = "zstd";
 pub const ANSWER_LIMIT_BYTES: usize = 64 << 20;
 /// The window of a compressed answer, as a power of two: what it may make its reader hold.
 pub const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// The version that this build speaks.
+pub const VERSION: u32 = 1;
+/// The oldest version that this build still understands from a phone.
+pub const OLDEST: u32 = 1;
+/// The header in which a phone says its [`VERSION`]. Who does not say it (a stock tus client) is served as far as it goes.
+pub const VERSION_HEADER: &str = "kieumau-wire";
+
+/// Who has to be upgraded before the two can speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upgrade {
+    /// The phone: its version is no longer understood.
+    Phone,
+    /// The server: it does not know the phone's version yet.
+    Server,
+}
+
+impl Upgrade {
+    /// The problem's stable word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Phone => "upgrade-needed",
+            Self::Server => "server-older",
+        }
+    }
+
+    /// Who has to be upgraded so that a phone of version `spoken` is understood by a server that knows `oldest` to `newest`.
+    #[must_use]
+    pub const fn needed(spoken: u32, oldest: u32, newest: u32) -> Option<Self> {
+        if spoken < oldest {
+            Some(Self::Phone)
+        } else if spoken > newest {
+            Some(Self::Server)
+        } else {
+            None
+        }
+    }
+}
 
 /// Names a document on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -455,5 +495,18 @@ mod tests {
     fn a_change_of_a_kilobyte_costs_a_kilobyte() {
         let change = Pulled::Change(vec![0xff; 1_000]);
         assert!(minicbor::to_vec(&change).expect("encodes").len() < 1_010);
+    }
+
+    #[test]
+    fn who_is_behind_is_told_to_upgrade() {
+        for (spoken, needed) in [
+            (1, Some(Upgrade::Phone)),
+            (2, None),
+            (4, None),
+            (5, Some(Upgrade::Server)),
+        ] {
+            assert_eq!(Upgrade::needed(spoken, 2, 4), needed, "{spoken}");
+        }
+        assert_eq!(Upgrade::needed(VERSION, OLDEST, VERSION), None);
     }
 }

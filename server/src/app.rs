@@ -8,11 +8,16 @@ use crate::{
     database::{self, Database},
     keys::Keys,
     ledger,
+    live::Live,
     vault::Vault,
     worker::Workers,
 };
-use kieumau_core::log::head::Epoch;
-use std::{os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
+use kieumau_core::{hash::Sha256, log::head::Epoch};
+use std::{
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Where the server keeps things and how it is reached.
 #[derive(Clone, Debug)]
@@ -23,8 +28,21 @@ pub struct Config {
     pub database_url: Option<String>,
     /// `s3://BUCKET/PREFIX` for attachments, or none for a folder in `data`.
     pub attachments_url: Option<String>,
-    /// The address in enrolment codes: `http://127.0.0.1:8080`.
+    /// The address in enrolment codes: `https://10.0.0.5:8443`.
     pub public_url: String,
+    /// The TLS keys that phones are to trust, the present one first; none on loopback.
+    pub pins: Vec<Sha256>,
+}
+
+/// Makes the data folder. Whoever else has an account on the machine reads nothing here.
+///
+/// # Errors
+/// What the disk says.
+pub fn make_folder(data: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
 }
 
 /// Shared by all handlers; cheap to clone.
@@ -46,6 +64,8 @@ pub struct App {
     pub checker: Checker,
     /// Reads what changes say.
     pub workers: Workers,
+    /// Says that a feed grew.
+    pub live: Live,
     /// Drawn at the start of this process: the server's actor never goes on from another process' sequence numbers.
     pub opening: [u8; 8],
 }
@@ -78,11 +98,7 @@ impl App {
     /// # Errors
     /// What the disk or the database says.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
-        // Whoever else has an account on the machine reads nothing here.
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&config.data)?;
+        make_folder(&config.data)?;
         let folder = config.data.join("attachments");
         let objects = Objects::open(config.attachments_url.as_deref(), folder)?;
         let database = Database::open(config.database_url.as_deref(), &config.data).await?;
@@ -101,6 +117,7 @@ impl App {
             committer: Committer::default(),
             checker: Checker::default(),
             workers: Workers::new(std::env::current_exe()?),
+            live: Live::default(),
             opening: rand::random(),
         })
     }
@@ -110,6 +127,7 @@ impl App {
         let committing = tokio::spawn(self.committer.clone().run(self.clone()));
         let checking = tokio::spawn(self.checker.clone().run(self.clone()));
         tokio::spawn(sweep(self.clone()));
+        tokio::spawn(self.live.clone().run(self.clone()));
         // A server whose committer or checker is gone only looks alive: it ends, and whoever started it starts it again.
         tokio::spawn(async move {
             let ended = tokio::select! {
@@ -158,6 +176,7 @@ mod tests {
             database_url: None,
             attachments_url: None,
             public_url: String::new(),
+            pins: Vec::new(),
         };
         drop(App::open(config("data")).await.expect("the first start"));
         std::fs::create_dir(folder.path().join("empty")).expect("a folder");
@@ -185,6 +204,7 @@ mod tests {
             database_url: None,
             attachments_url: None,
             public_url: String::new(),
+            pins: Vec::new(),
         };
         drop(App::open(config.clone()).await.expect("the first start"));
         let key = config.data.join("master.key");

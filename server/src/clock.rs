@@ -14,6 +14,12 @@ pub fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Today in Greenwich.
+pub fn today() -> jiff::civil::Date {
+    let now = jiff::Timestamp::from_millisecond(now_ms()).unwrap_or_default();
+    jiff::tz::Offset::UTC.to_datetime(now).date()
+}
+
 /// Seven hours east of Greenwich, without summer time: Vietnam.
 pub const VIETNAM: jiff::tz::Offset = jiff::tz::offset(7);
 

@@ -10,13 +10,15 @@ mod person;
 mod phone;
 mod quarantine;
 mod rescue;
+mod tls;
 mod unit;
 
 use crate::{
     app::{App, Config, OpenError},
     checker, demo,
     pages::language::Language,
-    serve, worker,
+    serve::{self, Bound},
+    worker,
 };
 use backed_up::BackedUp;
 use clap::{Args, Parser, Subcommand};
@@ -35,6 +37,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
 };
+use tls::TlsKey;
 use unit::Unit;
 
 /// Kiểu Mẫu's central server.
@@ -92,6 +95,9 @@ enum What {
     /// What was refused or withheld (bản ghi bị giữ lại): metadata and reasons, never content.
     #[command(subcommand)]
     Quarantine(Quarantine),
+    /// The server's TLS key, which phones hold it to.
+    #[command(subcommand)]
+    Tls(TlsKey),
     /// Says what the server stands on: version, database, its SQLite.
     Doctor(Data),
     /// Reads what changes say, for the server that started it.
@@ -116,15 +122,27 @@ struct Data {
 struct Listen {
     #[command(flatten)]
     data: Data,
-    /// Where to listen; port 0 takes a free one.
+    /// Where to listen; port 0 takes a free one. Beyond loopback with TLS.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// A proxy in front speaks TLS: listening beyond loopback is allowed.
+    /// A proxy in front speaks TLS: this server listens without. Needs --public-url, and --pin for the proxy's key.
     #[arg(long)]
     behind_proxy: bool,
-    /// The address in enrolment codes, when it is not the one listened on.
+    /// How phones and people reach this server, when it is not the address listened on: `https://HOST:PORT`.
     #[arg(long)]
     public_url: Option<String>,
+    /// TLS on loopback too.
+    #[arg(long)]
+    tls: bool,
+    /// A certificate chain of your own, PEM; without it one is made in the data folder.
+    #[arg(long, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// One more TLS key that phones shall trust: the proxy's, or the one that will follow. `kieumau tls pin FILE` prints it.
+    #[arg(long)]
+    pin: Vec<Sha256>,
 }
 
 #[derive(Args)]
@@ -156,6 +174,7 @@ impl Data {
             database_url: self.database_url,
             attachments_url: self.attachments_url,
             public_url,
+            pins: Vec::new(),
         }
     }
 }
@@ -205,22 +224,21 @@ impl Command {
         match self.what {
             What::Worker => Ok(()),
             What::Serve(listen) => {
-                let (listener, url, data) = listen.bind().await?;
-                let app = data.open(url.clone()).await?;
-                say(&format!("Kiểu Mẫu: {url}"))?;
-                Ok(serve::serve(app, listener).await?)
+                let (app, bound) = listen.open().await?;
+                say(&format!("Kiểu Mẫu: {}", bound.url))?;
+                Ok(serve::serve(app, bound).await?)
             }
             What::Demo(demo) => {
-                let (listener, url, data) = demo.listen.bind().await?;
-                let app = data.open(url).await?;
+                let (app, bound) = demo.listen.open().await?;
                 let ward = demo::set_up(&app, demo.nights).await?;
                 say(&if demo.json {
                     ward.to_json().map_err(io::Error::from)?
                 } else {
                     ward.to_table()
                 })?;
-                Ok(serve::serve(app, listener).await?)
+                Ok(serve::serve(app, bound).await?)
             }
+            What::Tls(key) => key.run(),
             What::Migrate(data) => {
                 let app = data.open(String::new()).await?;
                 say(&app.database.describe().await?)
@@ -258,32 +276,24 @@ impl Command {
 }
 
 impl Listen {
-    /// The listener, the address that phones are told, and where the data lies.
-    async fn bind(self) -> Result<(tokio::net::TcpListener, String, Data), Failure> {
-        if self.behind_proxy && self.public_url.is_none() {
-            return Err(no_public_url());
-        }
-        let bound = serve::bind(self.listen, self.behind_proxy).await;
-        let listener = bound.map_err(|error| not_listening(self.listen, error))?;
-        let url = match self.public_url {
-            Some(url) => url,
-            None => serve::url_of(&listener)?,
+    /// Listens, and opens what it serves.
+    async fn open(self) -> Result<(App, Bound), Failure> {
+        let listen = serve::Listen {
+            address: self.listen,
+            public_url: self.public_url,
+            behind_proxy: self.behind_proxy,
+            tls: self.tls,
+            files: self.tls_cert.zip(self.tls_key),
+            pins: self.pin,
         };
-        Ok((listener, url, self.data))
+        let bound = listen.bind(&self.data.data).await;
+        let bound = bound.map_err(|error| not_listening(self.listen, error))?;
+        let config = Config {
+            pins: bound.pins.clone(),
+            ..self.data.config(bound.url.clone())
+        };
+        Ok((App::open(config).await?, bound))
     }
-}
-
-fn no_public_url() -> Failure {
-    Failure::new(
-        (
-            "Sau một proxy, máy chủ không tự biết điện thoại liên lạc với nó ở địa chỉ nào.",
-            "Behind a proxy the server cannot know where phones reach it.",
-        ),
-        (
-            "Thêm --public-url https://TÊN_MÁY: địa chỉ này nằm trong mã cấp cho thiết bị.",
-            "Add --public-url https://HOST: this address goes into the codes for phones.",
-        ),
-    )
 }
 
 fn not_listening(address: SocketAddr, error: OpenError) -> Failure {

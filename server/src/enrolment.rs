@@ -84,6 +84,8 @@ pub struct IssuedCode {
     pub code: Code,
     /// What the QR says: the code with the server's address and keys.
     pub qr_text: String,
+    /// The server's address as it is typed with the code: with the pin of its TLS key after a `#`, if it has one.
+    pub address: String,
     /// When it ends, Unix milliseconds.
     pub expires_at_ms: i64,
 }
@@ -142,14 +144,19 @@ pub async fn issue(app: &App, by: Option<&SignedIn>, person: PersonId) -> Answer
     tx.commit().await?;
     let invitation = Invitation {
         url: app.config.public_url.clone(),
-        pin: None,
+        pin: app.config.pins.first().map(|pin| *pin.as_bytes()),
         log_key: app.keys.log.verifying_key().to_bytes(),
         receipt_key: app.keys.receipt.verifying_key().to_bytes(),
         rescue_key: app.keys.rescue.public(),
         code: code.clone(),
     };
+    let mut address = invitation.url.clone();
+    if let Some(pin) = app.config.pins.first() {
+        address = format!("{address}#{pin}");
+    }
     Ok(IssuedCode {
         code,
+        address,
         qr_text: invitation.to_text(),
         expires_at_ms,
     })

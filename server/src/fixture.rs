@@ -62,6 +62,7 @@ async fn open(database_url: Option<String>) -> TestApp {
             .ok()
             .map(|bucket| format!("{bucket}/{:016x}", rand::random::<u64>())),
         public_url: "http://127.0.0.1:8080".to_owned(),
+        pins: Vec::new(),
     };
     let app = App::open(config).await.expect("a server");
     TestApp {

@@ -1,7 +1,7 @@
 //! `kieumau`: the central server and its administration.
 //!
-//! In reading order: [`app`] is what all share. Towards phones: [`enrolment`], [`token`], [`sync`] with [`intake`] and
-//! [`committer`], [`attachment`], and [`rescue`] where there was no line. What was stored is understood by [`checker`] with [`worker`] and shown through
+//! In reading order: [`app`] is what all share. Towards phones: [`serve`] with [`tls`], [`enrolment`], [`token`], [`sync`] with [`intake`] and
+//! [`committer`], [`attachment`], and [`rescue`] where there was no line; [`live`] says that there is something new. What was stored is understood by [`checker`] with [`worker`] and shown through
 //! [`projection`]. The server writes by itself in [`own`], for [`review`] and [`reference`](mod@reference). Towards people:
 //! [`session`] and [`pages`]. Proof lies in [`ledger`] and [`audit`],
 //! and leaves the house by [`export`]. [`heap`] is how the process keeps its memory.
@@ -29,6 +29,7 @@ mod insert;
 mod intake;
 mod keys;
 mod ledger;
+mod live;
 mod own;
 mod pages;
 mod password;
@@ -48,9 +49,11 @@ mod session;
 mod snapshot;
 mod stored;
 mod sync;
+mod tls;
 mod token;
 mod unit;
 mod vault;
+mod version;
 mod worker;
 
 use std::process::ExitCode;

@@ -19,6 +19,7 @@ pub struct Problem {
     invalid: Option<Invalid>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
     retry_after_s: Option<u32>,
+    nonce: Option<String>,
 }
 
 /// What handlers return.
@@ -34,7 +35,19 @@ impl Problem {
             invalid: None,
             cause: None,
             retry_after_s: None,
+            nonce: None,
         }
+    }
+
+    /// 401: the phone's clock is wrong. It may sign for the server's time with this nonce.
+    pub fn clock_skew(nonce: String) -> Self {
+        let mut problem = Self::new(
+            StatusCode::UNAUTHORIZED,
+            "clock-skew",
+            "The assertion is not of now. Sign for the server's time, with the nonce.",
+        );
+        problem.nonce = Some(nonce);
+        problem
     }
 
     /// 401: nobody is signed in.
@@ -199,6 +212,7 @@ impl IntoResponse for Problem {
             invalid: self.invalid.clone(),
             instance: self.log(),
             server_time_ms: Some(clock::now_ms()),
+            nonce: self.nonce.clone(),
         };
         let json = serde_json::to_vec(&body).expect("a problem is JSON");
         let mut response = (

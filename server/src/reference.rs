@@ -67,5 +67,6 @@ pub async fn publish(
     let mut tx = app.database.begin().await?;
     own::write(app, &mut tx, &change, deed).await?;
     tx.commit().await?;
+    app.live.grew([unit_id]);
     Ok(())
 }

@@ -90,6 +90,7 @@ async fn write(
     };
     own::write(app, &mut tx, &change, deed).await?;
     tx.commit().await?;
+    app.live.grew([by.unit]);
     Ok(())
 }
 

@@ -1,50 +1,212 @@
 //! The server itself: where it listens, what it routes, how it ends.
+//!
+//! Nothing personal crosses a wire in the clear: beyond loopback the server speaks TLS, or a proxy in front of it does.
 
 use crate::{
-    app::{App, OpenError},
-    attachment,
+    app::{self, App, OpenError},
+    attachment, clock,
     command::failure::Failure,
     enrolment,
     gate::Gate,
+    live::Live,
     pages,
     problem::{Answer, Problem},
-    rescue, sync, token,
+    rescue, stored, sync,
+    tls::{Source, Tls, listener::Secured},
+    token, version,
 };
-use axum::{Json, Router, extract::State, routing};
+use axum::{Router, extract::State, http::Uri, middleware, routing};
+use kieumau_core::{hash::Sha256, pin::PINS};
 use sqlx::Row as _;
-use std::net::SocketAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::net::TcpListener;
 
-/// Listens at `address`. Beyond loopback only behind a proxy that speaks TLS: nothing personal crosses a wire in the clear.
-///
-/// # Errors
-/// What the system says; a sentence for an address that is refused.
-pub async fn bind(address: SocketAddr, behind_proxy: bool) -> Result<TcpListener, OpenError> {
-    if !address.ip().is_loopback() && !behind_proxy {
-        return Err(beyond_loopback().into());
-    }
-    Ok(TcpListener::bind(address).await?)
+/// Where to listen and how, as the command line says it.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// Where; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// How phones and people reach it, when it is not the address listened on.
+    pub public_url: Option<String>,
+    /// A proxy in front speaks TLS.
+    pub behind_proxy: bool,
+    /// TLS on loopback too.
+    pub tls: bool,
+    /// The operator's certificate and its key.
+    pub files: Option<(PathBuf, PathBuf)>,
+    /// Keys that phones are to trust besides the one spoken with: the proxy's, the next one.
+    pub pins: Vec<Sha256>,
 }
 
-fn beyond_loopback() -> Failure {
+/// A server that listens.
+pub struct Bound {
+    listener: TcpListener,
+    tls: Option<Tls>,
+    /// How it is reached.
+    pub url: String,
+    /// The keys that phones are to trust.
+    pub pins: Vec<Sha256>,
+}
+
+impl Listen {
+    /// Listens, with TLS unless it is on loopback or a proxy has it.
+    ///
+    /// # Errors
+    /// What the system says; a sentence for a way that could be listened to, or that phones could not follow.
+    pub async fn bind(self, data: &Path) -> Result<Bound, OpenError> {
+        let tls = self.speaks_tls()?;
+        let listener = TcpListener::bind(self.address).await?;
+        let address = listener.local_addr()?;
+        let scheme = if tls { "https" } else { "http" };
+        let url = self
+            .public_url
+            .unwrap_or_else(|| format!("{scheme}://{address}"));
+        let url = url.trim_end_matches('/').to_owned();
+        let tls = if tls {
+            let source = match self.files {
+                Some((certificate, key)) => Source::Files { certificate, key },
+                None => {
+                    app::make_folder(data)?;
+                    Source::Made {
+                        data: data.to_owned(),
+                        names: vec![host(&url)?],
+                    }
+                }
+            };
+            Some(Tls::open(source, clock::today())?)
+        } else {
+            None
+        };
+        let mut pins = tls.as_ref().map(|tls| tls.pins.clone()).unwrap_or_default();
+        pins.extend(self.pins);
+        check_reach(&url, &pins)?;
+        Ok(Bound {
+            listener,
+            tls,
+            url,
+            pins,
+        })
+    }
+
+    /// Whether this server speaks TLS itself.
+    fn speaks_tls(&self) -> Result<bool, OpenError> {
+        let asked = self.tls || self.files.is_some();
+        if self.behind_proxy && asked {
+            return Err(two_that_speak_tls().into());
+        }
+        if self.public_url.is_none() && (self.behind_proxy || self.address.ip().is_unspecified()) {
+            return Err(no_public_url().into());
+        }
+        Ok(asked || !(self.behind_proxy || self.address.ip().is_loopback()))
+    }
+}
+
+/// Refuses what no phone would follow: HTTP beyond this machine, and TLS with nothing to hold the server to.
+fn check_reach(url: &str, pins: &[Sha256]) -> Result<(), OpenError> {
+    let host = host(url)?;
+    let loopback = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    if url.starts_with("http://") && !loopback {
+        return Err(in_the_clear(url).into());
+    }
+    if url.starts_with("https://") && pins.is_empty() {
+        return Err(no_pin().into());
+    }
+    if pins.len() > PINS {
+        return Err(too_many_pins().into());
+    }
+    Ok(())
+}
+
+/// The host in a URL, an address without its brackets.
+fn host(url: &str) -> Result<String, OpenError> {
+    let uri: Option<Uri> = url.parse().ok();
+    let web = uri.filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
+    let host = web.as_ref().and_then(Uri::host);
+    let host = host.ok_or_else(|| not_a_url(url))?;
+    Ok(host.trim_matches(['[', ']']).to_owned())
+}
+
+fn no_public_url() -> Failure {
     Failure::new(
         (
-            "Chỉ nghe ngoài máy này khi phía trước có TLS: không dữ liệu nào đi qua mạng mà không mã hóa.",
-            "Beyond this machine it listens only with TLS in front: nothing crosses a network in the clear.",
+            "Sau một proxy, hoặc nghe ở mọi địa chỉ, máy chủ không tự biết điện thoại liên lạc với nó ở đâu.",
+            "Behind a proxy, or on every address, the server cannot know where phones reach it.",
         ),
         (
-            "Đặt proxy có TLS phía trước rồi thêm --behind-proxy và --public-url, hoặc nghe ở 127.0.0.1.",
-            "Put a proxy with TLS in front and add --behind-proxy and --public-url, or listen on 127.0.0.1.",
+            "Thêm --public-url https://TÊN_MÁY:CỔNG: địa chỉ này nằm trong mã cấp cho thiết bị.",
+            "Add --public-url https://HOST:PORT: this address goes into the codes for phones.",
         ),
     )
 }
 
-/// The address that `listener` has.
-///
-/// # Errors
-/// What the system says.
-pub fn url_of(listener: &TcpListener) -> Result<String, OpenError> {
-    Ok(format!("http://{}", listener.local_addr()?))
+fn two_that_speak_tls() -> Failure {
+    Failure::new(
+        (
+            "TLS hoặc do máy chủ này, hoặc do proxy phía trước, không cả hai.",
+            "TLS is spoken by this server or by the proxy in front, not by both.",
+        ),
+        (
+            "Bỏ --behind-proxy, hoặc bỏ các tùy chọn --tls.",
+            "Leave out --behind-proxy, or the options --tls.",
+        ),
+    )
+}
+
+fn in_the_clear(url: &str) -> Failure {
+    Failure::new(
+        (
+            format!(
+                "Điện thoại không liên lạc với {url}: ngoài máy này, không dữ liệu nào đi qua mạng mà không mã hóa."
+            ),
+            format!(
+                "No phone talks to {url}: beyond this machine nothing crosses a network in the clear."
+            ),
+        ),
+        (
+            "Dùng --public-url https://TÊN_MÁY:CỔNG.",
+            "Use --public-url https://HOST:PORT.",
+        ),
+    )
+}
+
+fn no_pin() -> Failure {
+    Failure::new(
+        (
+            "Điện thoại chỉ tin máy chủ theo khóa TLS, mà khóa của proxy chưa được nêu.",
+            "Phones hold the server to its TLS key, and the proxy's was not given.",
+        ),
+        (
+            "Thêm --pin với dấu khóa mà `kieumau tls pin CHỨNG_CHỈ.pem` in ra.",
+            "Add --pin with what `kieumau tls pin CERTIFICATE.pem` prints.",
+        ),
+    )
+}
+
+fn too_many_pins() -> Failure {
+    Failure::new(
+        (
+            format!("Điện thoại nhớ nhiều nhất {PINS} khóa TLS."),
+            format!("Phones remember {PINS} TLS keys at most."),
+        ),
+        ("Bớt --pin.", "Give fewer --pin."),
+    )
+}
+
+fn not_a_url(url: &str) -> Failure {
+    Failure::new(
+        (
+            format!("“{url}” không phải địa chỉ của một máy chủ."),
+            format!("“{url}” is not the address of a server."),
+        ),
+        (
+            "Viết theo dạng https://TÊN_MÁY:CỔNG.",
+            "Write it as https://HOST:PORT.",
+        ),
+    )
 }
 
 /// Everything the server answers.
@@ -57,8 +219,9 @@ pub fn router(app: App) -> Router {
         .merge(rescue::router())
         .route("/healthz", routing::get(async || "ok"))
         .route("/readyz", routing::get(ready))
-        .route("/version", routing::get(version))
+        .merge(version::router())
         .merge(pages::router())
+        .layer(middleware::from_fn(version::understand))
         .with_state(app)
 }
 
@@ -66,39 +229,108 @@ pub fn router(app: App) -> Router {
 ///
 /// # Errors
 /// What the system or the database says.
-pub async fn serve(app: App, listener: TcpListener) -> Result<(), OpenError> {
+pub async fn serve(app: App, bound: Bound) -> Result<(), OpenError> {
     announce(&app).await?;
     app.start();
-    axum::serve(Gate::open(listener)?, router(app))
-        .with_graceful_shutdown(ended())
-        .await?;
+    let live = app.live.clone();
+    let router = router(app);
+    let gate = Gate::open(bound.listener)?;
+    match bound.tls {
+        Some(tls) => {
+            let listener = Secured::new(gate, &tls)?;
+            tokio::spawn(renew(tls));
+            axum::serve(listener, router)
+                .with_graceful_shutdown(ended(live))
+                .await?;
+        }
+        None => {
+            axum::serve(gate, router)
+                .with_graceful_shutdown(ended(live))
+                .await?;
+        }
+    }
     Ok(())
 }
 
-/// Writes down where this server is reached, for commands that make invitations.
+/// How often the certificate is looked at.
+const RENEW: Duration = Duration::from_secs(3_600);
+
+/// Keeps the certificate fresh.
+async fn renew(tls: Tls) {
+    let mut tick = tokio::time::interval(RENEW);
+    loop {
+        tick.tick().await;
+        if let Err(error) = tls.renew(clock::today()) {
+            tracing::error!(cause = %error, "the certificate could not be renewed; it is tried again in an hour");
+        }
+    }
+}
+
+/// Writes down how this server is reached, for commands that make invitations.
 async fn announce(app: &App) -> Result<(), sqlx::Error> {
+    let before = announced(app).await?;
+    let pins = &app.config.pins;
+    if let (Some(before), Some(present)) = (before, pins.first())
+        && !before.pins.is_empty()
+        && !before.pins.contains(present)
+    {
+        tracing::warn!(
+            "this server speaks with a TLS key that phones were never told of: they refuse it until its code is scanned again"
+        );
+    }
+    let pins: Vec<String> = pins.iter().map(Sha256::to_string).collect();
     let mut tx = app.database.begin().await?;
-    sqlx::query(
-        "insert into setting (name, value) values ('public-url', $1) on conflict (name) do update set value = excluded.value",
-    )
-    .bind(&app.config.public_url)
-    .execute(&mut *tx)
-    .await?;
+    for (name, value) in [
+        ("public-url", app.config.public_url.clone()),
+        ("tls-pins", pins.join(" ")),
+    ] {
+        sqlx::query(
+            "insert into setting (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value",
+        )
+        .bind(name)
+        .bind(value)
+        .execute(&mut *tx)
+        .await?;
+    }
     tx.commit().await
 }
 
-/// Where the server of this database was last reached.
+/// How a server is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Its public URL.
+    pub url: String,
+    /// The keys that phones are to trust, the present one first.
+    pub pins: Vec<Sha256>,
+}
+
+/// How the server of this database was last reached.
 ///
 /// # Errors
 /// What the database says.
-pub async fn announced_url(app: &App) -> Result<Option<String>, sqlx::Error> {
-    let row = sqlx::query("select value from setting where name = 'public-url'")
-        .fetch_optional(&app.database.read)
-        .await?;
-    Ok(row.map(|row| row.get(0)))
+pub async fn announced(app: &App) -> Result<Option<Reach>, sqlx::Error> {
+    let rows =
+        sqlx::query("select name, value from setting where name in ('public-url', 'tls-pins')")
+            .fetch_all(&app.database.read)
+            .await?;
+    let value = |name: &str| {
+        let row = rows.iter().find(|row| row.get::<&str, _>(0) == name);
+        row.map(|row| row.get::<String, _>(1))
+    };
+    let pins = value("tls-pins").unwrap_or_default();
+    Ok(value("public-url").map(|url| Reach {
+        url,
+        pins: stored::parse_hashes(&pins),
+    }))
 }
 
-async fn ended() {
+/// Waits for the word to end, and ends what would never end by itself.
+async fn ended(live: Live) {
+    told_to_end().await;
+    live.end();
+}
+
+async fn told_to_end() {
     let ctrl_c = tokio::signal::ctrl_c();
     let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
     else {
@@ -129,7 +361,83 @@ async fn ready(State(app): State<App>) -> Answer<&'static str> {
     Ok("ready")
 }
 
-/// Which server this is.
-async fn version() -> Json<serde_json::Value> {
-    Json(serde_json::json!({ "name": "kieumau", "version": env!("CARGO_PKG_VERSION") }))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(address: &str) -> Listen {
+        Listen {
+            address: address.parse().expect("an address"),
+            public_url: None,
+            behind_proxy: false,
+            tls: false,
+            files: None,
+            pins: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn beyond_loopback_it_speaks_tls_unless_a_proxy_does() {
+        assert!(!listen("127.0.0.1:0").speaks_tls().expect("allowed"));
+        assert!(listen("10.0.0.5:0").speaks_tls().expect("allowed"));
+        let url = Some("https://kieumau.example".to_owned());
+        let everywhere = Listen {
+            public_url: url.clone(),
+            ..listen("0.0.0.0:0")
+        };
+        assert!(everywhere.speaks_tls().expect("allowed"));
+        let proxied = Listen {
+            behind_proxy: true,
+            ..everywhere
+        };
+        assert!(!proxied.speaks_tls().expect("allowed"));
+        let asked = Listen {
+            tls: true,
+            ..listen("127.0.0.1:0")
+        };
+        assert!(asked.speaks_tls().expect("allowed"));
+    }
+
+    #[test]
+    fn it_asks_how_it_is_reached_where_it_cannot_know() {
+        assert!(listen("0.0.0.0:0").speaks_tls().is_err());
+        let proxied = Listen {
+            behind_proxy: true,
+            ..listen("127.0.0.1:0")
+        };
+        assert!(proxied.speaks_tls().is_err());
+        let both = Listen {
+            tls: true,
+            public_url: Some("https://kieumau.example".to_owned()),
+            ..proxied
+        };
+        assert!(both.speaks_tls().is_err());
+    }
+
+    #[test]
+    fn a_url_that_no_phone_would_follow_is_refused_at_the_start() {
+        let pin = [Sha256::of(b"a key")];
+        for url in ["http://127.0.0.1:8080", "http://[::1]:8080"] {
+            check_reach(url, &[]).expect("loopback");
+        }
+        check_reach("https://kieumau.example", &pin).expect("pinned");
+        for url in ["https://kieumau.example", "https://127.0.0.1:8443"] {
+            assert!(check_reach(url, &[]).is_err(), "{url}");
+        }
+        for url in ["http://10.0.0.5:8080", "kieumau.example", "ftp://127.0.0.1"] {
+            assert!(check_reach(url, &pin).is_err(), "{url}");
+        }
+        assert!(check_reach("https://kieumau.example", &[pin[0]; 5]).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_was_announced_is_read_by_commands() {
+        for app in crate::fixture::apps().await {
+            assert_eq!(announced(&app).await.expect("read"), None);
+            announce(&app).await.expect("written");
+            let reach = announced(&app).await.expect("read").expect("announced");
+            assert_eq!(reach.url, app.config.public_url);
+            assert_eq!(reach.pins, app.config.pins);
+        }
+    }
 }

@@ -251,11 +251,19 @@ impl FromRequestParts<App> for SignedIn {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
-        let token = Token::of(&parts.headers).ok_or_else(Problem::signed_out)?;
-        find(app, clock::now_ms(), &token)
-            .await?
-            .ok_or_else(Problem::signed_out)
+        signed_in(app, &parts.headers).await
     }
+}
+
+/// Who is signed in by the cookie among `headers`.
+///
+/// # Errors
+/// 401 if nobody is, any more.
+pub async fn signed_in(app: &App, headers: &HeaderMap) -> Answer<SignedIn> {
+    let token = Token::of(headers).ok_or_else(Problem::signed_out)?;
+    find(app, clock::now_ms(), &token)
+        .await?
+        .ok_or_else(Problem::signed_out)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! header that is not ours, nothing above 8 KiB. A token only says which phone speaks; whether it may is read from the
 //! phone's row with every request, so that revoking takes effect at once.
 
+mod nonce;
+
 use crate::{
     app::App,
     clock,
@@ -17,7 +19,7 @@ use axum::{
     extract::{DefaultBodyLimit, FromRequestParts, State, rejection::FormRejection},
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse as _, Response},
-    routing::post,
+    routing::{get, post},
 };
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -25,6 +27,7 @@ use kieumau_core::{
     hash::Sha256,
     id::{PersonId, PhoneId, UnitId},
     person::Role,
+    pin::{Announced, PINS_PATH},
     token::{
         ASSERTION_LASTS_S, ASSERTION_TYP, AUDIENCE, AccessToken, Assertion, GRANT_TYPE, TOKEN,
     },
@@ -93,6 +96,7 @@ pub fn router() -> Router<App> {
     Router::new()
         .route(TOKEN, post(exchange))
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        .route(PINS_PATH, get(pins))
 }
 
 #[derive(Deserialize)]
@@ -117,7 +121,7 @@ async fn exchange(
     let named = phone_named(&grant.assertion).ok_or_else(refused)?;
     let known = Known::find(&app, named).await?.ok_or_else(refused)?;
     let assertion = asserted(&grant.assertion, named, &known.public_key).ok_or_else(refused)?;
-    in_time(&assertion, now_s)?;
+    in_time(&assertion, &app.keys.token, now_s)?;
     let phone = known.standing()?.speaks;
     let mut tx = app.database.begin().await?;
     spend(&mut tx, named, &assertion, now_ms).await?;
@@ -132,8 +136,20 @@ async fn exchange(
         token_type: "Bearer".to_owned(),
         expires_in: LASTS_S,
         server_time_ms: now_ms,
+        pins: announced_pins(&app),
     };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
+}
+
+/// The TLS keys that phones are to trust from now on; none where there is no TLS.
+fn announced_pins(app: &App) -> Option<String> {
+    let pins = app.config.pins.clone();
+    (!pins.is_empty()).then(|| Announced { pins }.sign(&app.keys.log))
+}
+
+/// `GET /v1/pins`: the announcement, in the clear.
+async fn pins(State(app): State<App>) -> Answer<String> {
+    announced_pins(&app).ok_or_else(Problem::not_found)
 }
 
 const fn bad_request(title: &'static str) -> Problem {
@@ -201,9 +217,14 @@ fn verified<T: DeserializeOwned>(
 }
 
 /// Refuses an assertion that is not of now by the server's clock.
-fn in_time(assertion: &Assertion, now_s: i64) -> Answer<()> {
+fn in_time(assertion: &Assertion, key: &SigningKey, now_s: i64) -> Answer<()> {
     let lasts_s = assertion.exp.saturating_sub(assertion.iat);
     if !(1..=ASSERTION_LASTS_S).contains(&lasts_s) {
+        return Err(refused());
+    }
+    if let Some(nonce) = &assertion.nonce
+        && !nonce::is_fresh(key, nonce, now_s)
+    {
         return Err(refused());
     }
     let from = assertion.iat.saturating_sub(LEEWAY_S);
@@ -211,11 +232,7 @@ fn in_time(assertion: &Assertion, now_s: i64) -> Answer<()> {
     if (from..until).contains(&now_s) {
         Ok(())
     } else {
-        Err(Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "clock-skew",
-            "The assertion is not of now. Count from the server's time.",
-        ))
+        Err(Problem::clock_skew(nonce::make(key, now_s)))
     }
 }
 
@@ -375,7 +392,14 @@ async fn speaking(app: &App, headers: &HeaderMap, now_s: i64) -> Answer<SealingP
             "The token is over. Ask for another.",
         ));
     }
-    let phone: PhoneId = access.sub.parse().map_err(|_| refused())?;
+    standing(app, access.sub.parse().map_err(|_| refused())?).await
+}
+
+/// The phone as it stands now.
+///
+/// # Errors
+/// 403 if it was revoked or its person may not record any more.
+pub async fn standing(app: &App, phone: PhoneId) -> Answer<SealingPhone> {
     Known::find(app, phone)
         .await?
         .ok_or_else(refused)?

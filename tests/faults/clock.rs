@@ -103,6 +103,50 @@ async fn a_wrong_or_jumping_clock_loses_nothing_and_what_came_later_stays_later(
     assert!(wrong_by_clocks > 0, "clocks would have told the order too");
 }
 
+/// How often a phone signed in since the weather changed last.
+fn sign_ins(phone: &Handset) -> usize {
+    let asked = phone.signal.passed().requests;
+    asked
+        .iter()
+        .filter(|line| line.contains("/v1/token"))
+        .count()
+}
+
+#[tokio::test]
+async fn a_wrong_clock_costs_one_retry_is_shown_and_ends_no_token() {
+    let world = World::on(None).await;
+    let clocks = [-7 * DAY_MS, 7 * DAY_MS, -YEARS_MS, YEARS_MS, 5 * YEARS_MS];
+    let (mut retries, mut shown, mut renewed) = (0, 0, 0);
+    for skew_ms in clocks {
+        let an = world.phone("an").await;
+        // The clock goes wrong after enrolment told the time: what the phone knows of it is wrong too.
+        an.skew_ms.store(skew_ms, Ordering::Relaxed);
+        an.signal.suffer([]);
+        let patrol = an.patrol_called("Ca sai giờ").await;
+        an.sync_well().await;
+        assert_eq!(an.state(patrol).await, ItemState::Received);
+        retries += sign_ins(&an) - 1;
+        let known_ms = an.clock_skew_ms().expect("told");
+        shown += usize::from((known_ms + skew_ms).abs() < 10_000);
+        // It jumps by as much again: the token's minutes are counted, and go on.
+        an.skew_ms.store(2 * skew_ms, Ordering::Relaxed);
+        an.signal.suffer([]);
+        an.observe(patrol, "Sau khi nhảy giờ").await;
+        an.sync_well().await;
+        renewed += sign_ins(&an);
+    }
+    println!(
+        "F6 clocks={} retries={retries} shown={shown} renewed={renewed}",
+        clocks.len()
+    );
+    assert_eq!((retries, shown, renewed), (clocks.len(), clocks.len(), 0));
+    // The twin: a phone with its right clock needs no retry, so it was the clock that cost it.
+    let ha = world.phone("ha").await;
+    ha.signal.suffer([]);
+    ha.sync_well().await;
+    assert_eq!(sign_ins(&ha), 1);
+}
+
 /// Whether the change that nothing depends on is also the one that says it is the newest.
 async fn last_by_clocks(chi: &Driver, patrol: kieumau_core::id::DocumentId) -> bool {
     let items = chi.try_pull("").await.expect("an answer");

@@ -29,6 +29,7 @@ export async function startServer({ rows = true } = {}) {
       const { code } = JSON.parse(execFileSync(binary, ["phone", "code", "--json", "--person", signIn, "--data", data], { encoding: "utf8" }));
       return execFileSync(join(dirname(binary), "token"), [url, code], { encoding: "utf8" }).trim();
     },
+    code: (signIn) => JSON.parse(execFileSync(binary, ["phone", "code", "--json", "--person", signIn, "--data", data], { encoding: "utf8" })),
     async stop() {
       const gone = new Promise((resolve) => child.once("exit", resolve));
       child.kill("SIGTERM");

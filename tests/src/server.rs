@@ -61,6 +61,8 @@ pub struct Server {
     child: Child,
     data: PathBuf,
     database_url: Option<String>,
+    /// What else it is started with: TLS.
+    pub more: Vec<String>,
     /// What it printed.
     pub ward: Ward,
 }
@@ -75,6 +77,8 @@ pub struct Launch<'a> {
     pub nights: u16,
     /// Where it listens.
     pub listen: &'a str,
+    /// What else it is started with.
+    pub more: Vec<String>,
     /// What it logs, if not what `RUST_LOG` says.
     pub log: Option<&'a str>,
 }
@@ -90,6 +94,7 @@ impl Server {
             database_url,
             nights,
             listen: "127.0.0.1:0",
+            more: Vec::new(),
             log: None,
         })
         .await
@@ -114,6 +119,7 @@ impl Server {
         command
             .args(arguments)
             .arg(launch.data)
+            .args(&launch.more)
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .kill_on_drop(true);
@@ -127,6 +133,7 @@ impl Server {
             child,
             data: launch.data.to_owned(),
             database_url: launch.database_url,
+            more: launch.more,
             ward,
         }
     }
@@ -144,6 +151,7 @@ impl Server {
             child,
             data: self.data.clone(),
             database_url: self.database_url.clone(),
+            more: self.more.clone(),
             ward,
         }
     }
@@ -170,7 +178,7 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub async fn start_again(&mut self) {
-        let listen = self.ward.url.trim_start_matches("http://");
+        let listen = self.ward.url.split_once("://").expect("a URL").1;
         (self.child, _) = started(self.serving(listen)).await;
     }
 
@@ -179,11 +187,24 @@ impl Server {
         command
             .args(["serve", "--listen", listen, "--data"])
             .arg(&self.data)
+            .args(&self.more)
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .kill_on_drop(true);
         set_database(&mut command, self.database_url.as_deref());
         command
+    }
+
+    /// Tells it to end, as an operator does.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn terminate(&self) {
+        let id = self.child.id().expect("it runs").to_string();
+        let told = std::process::Command::new("kill")
+            .args(["-TERM", &id])
+            .status();
+        assert!(told.expect("kill starts").success(), "it was told");
     }
 
     /// Waits until it ends by itself.

@@ -75,12 +75,13 @@ impl Passed {
 }
 
 impl Signal {
-    /// A relay to `server` (`http://host:port`), on, in good weather.
+    /// A relay to `server` (its URL), on, in good weather.
     ///
     /// # Panics
     /// When there is no port to be had.
     pub async fn new(server: &str) -> Self {
-        let server = server.trim_start_matches("http://").to_owned();
+        let (_, server) = server.split_once("://").expect("a URL");
+        let server = server.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (set, state) = watch::channel(State { on: true, ended: 0 });

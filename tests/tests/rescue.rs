@@ -99,17 +99,17 @@ async fn a_flipped_byte_or_another_servers_key_is_refused() {
     let file = exported(&world, &an).await;
     let ha = world.phone("ha").await;
     let word = async |phone: &Handset, path: &PathBuf| match phone.deliver_rescue(path).await {
-        Err(PhoneError::SignedOut { word }) => word,
+        Err(PhoneError::Invalid(invalid)) => invalid.to_string(),
         other => format!("{other:?}"),
     };
     let mut bytes = std::fs::read(&file).expect("reads");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     let flipped = world.file("flipped.rescue", &bytes);
-    assert_eq!(word(&ha, &flipped).await, "rescue-damaged");
+    assert_eq!(word(&ha, &flipped).await, "rescue: unreadable");
     let other = World::new().await;
     let stranger = other.phone("ha").await;
-    assert_eq!(word(&stranger, &file).await, "rescue-another-server");
+    assert_eq!(word(&stranger, &file).await, "rescue.server: unknown");
     // The twin: as it was written, and where it belongs, it is taken.
     let taken = ha.deliver_rescue(&file).await.expect("taken");
     assert_eq!(taken.changes_taken, 3);

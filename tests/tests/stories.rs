@@ -4,7 +4,7 @@ use kieumau_core::{
     criterion::CriterionNumber,
     evidence::NewEvidence,
     invalid::{Invalid, Rule},
-    phone::{ItemState, Part, PhoneError, SyncOptions, Why},
+    phone::{ItemState, Part, PhoneError, SyncOptions, Unreached, Why},
 };
 use kieumau_tests::world::{World, eventually};
 use reqwest::StatusCode;
@@ -467,7 +467,13 @@ async fn a_server_that_answers_with_html_is_no_server() {
     let phone = world.new_phone("hotel").await;
     let answer = phone.enrol(&url, "00000-00000").await;
     assert!(
-        matches!(answer, Err(PhoneError::Offline { .. })),
+        matches!(
+            answer,
+            Err(PhoneError::Offline {
+                why: Unreached::NotOurs,
+                ..
+            })
+        ),
         "{answer:?}"
     );
 }

@@ -5,7 +5,7 @@
 //! fetched as single changes. What is of a kind that this version of the app does not know stays as it came, until one does.
 
 use super::{
-    error::PhoneError,
+    error::{PhoneError, Unreached},
     rows::{self, By},
     store::{Store, put_change, put_seal},
 };
@@ -196,9 +196,7 @@ fn known(key: &WireKey) -> Result<Option<Key>, PhoneError> {
 }
 
 fn not_ours() -> PhoneError {
-    PhoneError::Offline {
-        retry_after_s: None,
-    }
+    PhoneError::offline(Unreached::NotOurs)
 }
 
 impl Store {

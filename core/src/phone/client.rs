@@ -2,13 +2,19 @@
 //!
 //! An answer that is not our server's (a hotel's sign-in page, a proxy's error) counts as no answer.
 
-use super::error::PhoneError;
+use super::{
+    error::{PhoneError, Unreached},
+    pinned,
+    refusal::{Refusal, signed_out},
+};
 use crate::{
     enrolment::{Enrolled, NewPhone, PHONES},
     hash::Sha256,
-    id::PhoneId,
+    invalid::{Invalid, Rule},
     jws,
-    problem::{PROBLEM_JSON, Problem},
+    live::{EVENT_STREAM, LIVE},
+    pin::PINS_PATH,
+    problem::PROBLEM_JSON,
     rescue::{RESCUE, Taken},
     token::{ASSERTION_TYP, AccessToken, Assertion, TOKEN},
     wire::{self, After, Compare, Compared, Fetch, Push, Pushed},
@@ -16,7 +22,7 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::SigningKey;
 use reqwest::{
-    Body, Method, RequestBuilder, Response, StatusCode,
+    Body, Method, RequestBuilder, Response, Url,
     header::{
         ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
     },
@@ -31,6 +37,43 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a file in one request at most.
 pub(super) const UPLOAD_CHUNK: usize = 1 << 20;
 
+/// What the server says to an assertion.
+pub(super) enum Granted {
+    /// Come in.
+    Token(AccessToken),
+    /// The assertion is not of now.
+    Skew(Skew),
+}
+
+/// The server's time, for an assertion that repeats its nonce.
+pub(super) struct Skew {
+    /// Unix milliseconds.
+    pub(super) server_time_ms: i64,
+    pub(super) nonce: String,
+}
+
+impl Skew {
+    fn told(refusal: &Refusal) -> Option<Self> {
+        let problem = refusal.problem.as_ref()?;
+        (problem.word() == "clock-skew").then_some(())?;
+        Some(Self {
+            server_time_ms: problem.server_time_ms?,
+            nonce: problem.nonce.clone()?,
+        })
+    }
+}
+
+/// An answer that goes on.
+pub(super) struct Stream(Response);
+
+impl Stream {
+    /// The next bytes; none at its end.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, PhoneError> {
+        let bytes = self.0.chunk().await.map_err(|error| unanswered(&error))?;
+        Ok(bytes.map(|bytes| bytes.to_vec()))
+    }
+}
+
 /// Talks to one server.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
@@ -39,15 +82,25 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// A client of the server at `server_url`, which is whoever holds one of the keys behind `pins`.
+    ///
     /// # Errors
-    /// `Invalid` is not checked here; `Internal` if no client can be built.
-    pub(super) fn new(server_url: &str) -> Result<Self, PhoneError> {
-        Self::that_waits(server_url, READ_TIMEOUT)
+    /// `Invalid` at `server_url` or `pin` for a way that could be listened to; `Internal` if no client can be built.
+    pub(super) fn new(server_url: &str, pins: &[Sha256]) -> Result<Self, PhoneError> {
+        Self::that_waits(server_url, pins, READ_TIMEOUT)
     }
 
     /// A client that bears so long a silence: a server that takes a large rescue file says nothing until it is done.
-    pub(super) fn that_waits(server_url: &str, silence: Duration) -> Result<Self, PhoneError> {
+    pub(super) fn that_waits(
+        server_url: &str,
+        pins: &[Sha256],
+        silence: Duration,
+    ) -> Result<Self, PhoneError> {
+        check_way(server_url, pins)?;
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(pinned::config(pins)?)
+            // Nothing leaves the premises by way of somebody's proxy.
+            .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(silence)
             .redirect(reqwest::redirect::Policy::none())
@@ -60,12 +113,11 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str, token: Option<&AccessToken>) -> RequestBuilder {
-        let url = if path.starts_with("http") {
-            path.to_owned()
-        } else {
-            format!("{}{path}", self.server_url)
-        };
-        let request = self.http.request(method, url);
+        let url = format!("{}{path}", self.server_url);
+        let request = self
+            .http
+            .request(method, url)
+            .header(wire::VERSION_HEADER, wire::VERSION);
         match token {
             Some(token) => request.bearer_auth(&token.access_token),
             None => request,
@@ -82,16 +134,13 @@ impl Client {
         serde_json::from_slice(&body_of(answer, "application/json").await?).map_err(|_| not_ours())
     }
 
-    /// Gets an access token (RFC 7523). `now_ms` is the server's time as far as the phone knows it.
+    /// Asks for an access token (RFC 7523).
     pub(super) async fn token(
         &self,
-        phone: PhoneId,
         key: &SigningKey,
-        now_ms: i64,
-        nonce: [u8; 16],
-    ) -> Result<AccessToken, PhoneError> {
-        let assertion = Assertion::new(phone, now_ms.div_euclid(1_000), nonce);
-        let jwt = jws::sign(key, ASSERTION_TYP, &phone.to_string(), &assertion);
+        assertion: &Assertion,
+    ) -> Result<Granted, PhoneError> {
+        let jwt = jws::sign(key, ASSERTION_TYP, &assertion.sub, assertion);
         let form = format!(
             "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={jwt}"
         );
@@ -99,8 +148,18 @@ impl Client {
             .request(Method::POST, TOKEN, None)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form);
-        let answer = send(request).await?;
-        serde_json::from_slice(&body_of(answer, "application/json").await?).map_err(|_| not_ours())
+        let answer = request.send().await.map_err(|error| unanswered(&error))?;
+        if !answer.status().is_success() {
+            let refusal = refused(answer).await;
+            return match Skew::told(&refusal) {
+                Some(skew) => Ok(Granted::Skew(skew)),
+                None => Err(refusal.into()),
+            };
+        }
+        let token = body_of(answer, "application/json").await?;
+        serde_json::from_slice(&token)
+            .map(Granted::Token)
+            .map_err(|_| not_ours())
     }
 
     /// Pushes; what the server has on its disk, and how many bytes were sent.
@@ -159,6 +218,21 @@ impl Client {
             .body(minicbor::to_vec(compare).map_err(PhoneError::internal)?);
         let answer = body_of(send(request).await?, wire::CBOR).await?;
         minicbor::decode(&answer).map_err(|_| not_ours())
+    }
+
+    /// The pins that the server announces to anybody, as a token that its log's key signed.
+    pub(super) async fn pins(&self) -> Result<String, PhoneError> {
+        let answer = send(self.request(Method::GET, PINS_PATH, None)).await?;
+        String::from_utf8(body_of(answer, "text/plain").await?).map_err(|_| not_ours())
+    }
+
+    /// Opens the stream that says how far the feed is.
+    pub(super) async fn live(&self, token: &AccessToken) -> Result<Stream, PhoneError> {
+        let answer = send(self.request(Method::GET, LIVE, Some(token))).await?;
+        if header(&answer, CONTENT_TYPE.as_str()).is_none_or(|is| !is.starts_with(EVENT_STREAM)) {
+            return Err(not_ours());
+        }
+        Ok(Stream(answer))
     }
 
     /// Hands in a rescue file; what became of it.
@@ -239,6 +313,26 @@ impl Client {
     }
 }
 
+/// Refuses a way on which anybody could listen or answer: HTTP beyond this machine, TLS without a key to hold the server to.
+fn check_way(server_url: &str, pins: &[Sha256]) -> Result<(), Invalid> {
+    let malformed = || Invalid::new("server_url", Rule::Malformed);
+    let url = Url::parse(server_url).map_err(|_| malformed())?;
+    match url.scheme() {
+        "https" if pins.is_empty() => Err(Invalid::new("pin", Rule::Required)),
+        "https" => Ok(()),
+        "http" if url.host_str().is_some_and(is_loopback) => Ok(()),
+        _ => Err(malformed()),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
 fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
     answer
         .headers()
@@ -265,70 +359,43 @@ fn inflate(compressed: &[u8], limit: usize) -> Result<Vec<u8>, PhoneError> {
 
 /// An answer that is not our server's is as good as none.
 fn not_ours() -> PhoneError {
-    PhoneError::Offline {
-        retry_after_s: None,
+    PhoneError::offline(Unreached::NotOurs)
+}
+
+/// What it means that no answer came. Another key is no bad line: somebody else answers, and nothing was sent to them.
+fn unanswered(error: &reqwest::Error) -> PhoneError {
+    if pinned::is_another_key(error) {
+        signed_out(pinned::ANOTHER_KEY)
+    } else {
+        PhoneError::offline(Unreached::NoAnswer)
     }
 }
 
 async fn send(request: RequestBuilder) -> Result<Response, PhoneError> {
-    let answer = request.send().await.map_err(|_| not_ours())?;
+    let answer = request.send().await.map_err(|error| unanswered(&error))?;
     if answer.status().is_success() {
         Ok(answer)
     } else {
-        Err(refused(answer).await)
+        Err(refused(answer).await.into())
     }
 }
 
-/// What a refusal means to the phone.
-async fn refused(answer: Response) -> PhoneError {
-    let status = answer.status();
+/// What the server said that is no success.
+async fn refused(answer: Response) -> Refusal {
     let retry_after_s =
         header(&answer, RETRY_AFTER.as_str()).and_then(|seconds| seconds.parse().ok());
-    let is_problem =
+    let status = answer.status().as_u16();
+    let is_ours =
         answer.headers().get(CONTENT_TYPE) == Some(&HeaderValue::from_static(PROBLEM_JSON));
-    let problem: Option<Problem> = match answer.bytes().await {
-        Ok(body) if is_problem => serde_json::from_slice(&body).ok(),
+    let problem = match answer.bytes().await {
+        Ok(body) if is_ours => serde_json::from_slice(&body).ok(),
         _ => None,
     };
-    match problem {
-        // Locked: an earlier request of this phone, broken off here, is still being read there.
-        _ if matches!(
-            status,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS | StatusCode::LOCKED
-        ) =>
-        {
-            PhoneError::Offline { retry_after_s }
-        }
-        Some(problem) if problem.word() == "clock-skew" => PhoneError::SignedOut {
-            word: format!("clock-skew {}", problem.server_time_ms.unwrap_or_default()),
-        },
-        Some(Problem {
-            invalid: Some(invalid),
-            ..
-        }) => PhoneError::Invalid(invalid),
-        Some(problem) if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN => {
-            PhoneError::SignedOut {
-                word: problem.word().to_owned(),
-            }
-        }
-        Some(problem) if !problem.word().is_empty() && status.is_client_error() => {
-            PhoneError::SignedOut {
-                word: problem.word().to_owned(),
-            }
-        }
-        // The answer to a HEAD has no body and so no word; its status is one of ours all the same.
-        None if is_problem => match status {
-            StatusCode::UNAUTHORIZED => signed_out("token-refused"),
-            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => signed_out("not-found"),
-            _ => PhoneError::Offline { retry_after_s },
-        },
-        _ => PhoneError::Offline { retry_after_s },
-    }
-}
-
-fn signed_out(word: &str) -> PhoneError {
-    PhoneError::SignedOut {
-        word: word.to_owned(),
+    Refusal {
+        status,
+        is_ours,
+        problem,
+        retry_after_s,
     }
 }
 
@@ -343,7 +410,7 @@ async fn body_of(mut answer: Response, media_type: &str) -> Result<Vec<u8>, Phon
         Some(_) => return Err(not_ours()),
     };
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|_| not_ours())? {
+    while let Some(chunk) = answer.chunk().await.map_err(|error| unanswered(&error))? {
         if body.len() + chunk.len() > wire::ANSWER_LIMIT_BYTES {
             return Err(too_large());
         }
@@ -382,5 +449,32 @@ mod tests {
         );
         assert!(inflate(&zeros(limit)[..20], limit).is_err(), "cut");
         assert!(inflate(b"no frame", limit).is_err());
+    }
+
+    #[test]
+    fn a_way_that_could_be_listened_to_is_refused() {
+        let pin = [Sha256::of(b"a key")];
+        for url in [
+            "http://127.0.0.1:8080",
+            "http://[::1]:8080",
+            "http://localhost:8080",
+        ] {
+            assert_eq!(check_way(url, &[]), Ok(()), "{url}");
+        }
+        for url in [
+            "http://10.0.0.5:8080",
+            "http://kieumau.example",
+            "http://localhost.example",
+            "http://127.0.0.1.example",
+            "ftp://127.0.0.1",
+            "",
+        ] {
+            let malformed = Invalid::new("server_url", Rule::Malformed);
+            assert_eq!(check_way(url, &pin), Err(malformed), "{url}");
+        }
+        let beyond = "https://10.0.0.5:8443";
+        assert_eq!(check_way(beyond, &pin), Ok(()));
+        let unpinned = Err(Invalid::new("pin", Rule::Required));
+        assert_eq!(check_way(beyond, &[]), unpinned);
     }
 }

@@ -1,12 +1,16 @@
 //! Who this phone is: enrolled once with a code from the chief's page, then known by its key.
 
-use super::{Phone, client::Client, error::PhoneError};
+use super::{Phone, client::Client, error::PhoneError, refusal::signed_out, store::parse_hashes};
 use crate::{
     enrolment::{Enrolled, Invitation, NewPhone},
+    hash::Sha256,
     id::{PersonId, PhoneId, UnitId},
     invalid::{Invalid, Rule},
     person::Role,
+    pin::Announced,
+    review::heads_text,
 };
+use ed25519_dalek::VerifyingKey;
 use sqlx::{Row as _, SqliteConnection};
 
 /// Who this phone records for, and which server it believes.
@@ -26,6 +30,8 @@ pub struct Profile {
     pub unit_name: String,
     /// Where the server is.
     pub server_url: String,
+    /// Which TLS keys are the server's; none where it speaks without TLS, on loopback.
+    pub pins: Vec<Sha256>,
     /// Signs the log's heads.
     pub log_key: [u8; 32],
     /// Signs receipts.
@@ -63,6 +69,7 @@ impl Profile {
             person_name: text("person_name"),
             unit_name: text("unit_name"),
             server_url: text("server_url"),
+            pins: parse_hashes(row.get("pins")),
             log_key: key("log_key")?,
             receipt_key: key("receipt_key")?,
             seal_key: key("seal_key")?,
@@ -79,8 +86,8 @@ impl Profile {
     ) -> Result<(), PhoneError> {
         sqlx::query(
             "insert into profile (phone_id, person_id, unit_id, role, person_name, unit_name, server_url, \
-             log_key, receipt_key, seal_key, rescue_key, enrolled_at_ms) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+             pins, log_key, receipt_key, seal_key, rescue_key, enrolled_at_ms) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         )
         .bind(self.phone.to_string())
         .bind(self.person.to_string())
@@ -89,6 +96,7 @@ impl Profile {
         .bind(&self.person_name)
         .bind(&self.unit_name)
         .bind(&self.server_url)
+        .bind(heads_text(&self.pins))
         .bind(self.log_key.to_vec())
         .bind(self.receipt_key.to_vec())
         .bind(self.seal_key.to_vec())
@@ -106,12 +114,24 @@ impl Phone {
         self.store().await.profile.clone()
     }
 
-    /// Enrols with the code at `server_url`. The server's keys are believed as this answer gives them.
+    /// Enrols with the code at `server_url`: `http://…` on loopback, or `https://…#PIN` with the pin of the server's TLS key. Its
+    /// other keys are believed as this answer gives them.
     ///
     /// # Errors
-    /// `Invalid` at `phone` when it is enrolled already; `SignedOut` with `code-unknown`, `code-used`, `code-expired`; `Offline`.
+    /// `Invalid` at `phone` when it is enrolled already, at `server_url` or `pin` for a way that could be listened to;
+    /// `SignedOut` with `another-key` when another server answers, with `code-unknown`, `code-used`, `code-expired`; `Offline`.
     pub async fn enrol(&self, server_url: &str, code: &str) -> Result<Profile, PhoneError> {
-        self.enrol_with(server_url, code, None).await
+        let (url, pins) = match server_url.split_once('#') {
+            Some((url, pin)) => {
+                let pin = pin.parse();
+                (
+                    url,
+                    vec![pin.map_err(|_| Invalid::new("pin", Rule::Malformed))?],
+                )
+            }
+            None => (server_url, Vec::new()),
+        };
+        self.enrol_with(url, pins, code, None).await
     }
 
     /// Enrols with the text of the QR on the chief's page: the server must then hold the keys that stand in it.
@@ -122,6 +142,7 @@ impl Phone {
         let invitation = Invitation::parse(qr)?;
         self.enrol_with(
             &invitation.url,
+            invitation.pin.map(Sha256).into_iter().collect(),
             &invitation.code,
             Some([
                 invitation.log_key,
@@ -132,9 +153,53 @@ impl Phone {
         .await
     }
 
+    /// Takes the address and the TLS key of the server from a new QR: it moved, or its key changed while this phone was away.
+    /// Nothing of this phone is sent before the server has shown, signed by its log's key, that it is the one enrolled at.
+    ///
+    /// # Errors
+    /// `SignedOut` with `not-enrolled`, `another-key`, or with `another-server` for the QR of another; `Invalid` at `code` for a
+    /// text that is no invitation; `Offline`.
+    pub async fn find_server(&self, qr: &str) -> Result<Profile, PhoneError> {
+        let invitation = Invitation::parse(qr)?;
+        let mut profile = self.store().await.profile()?.clone();
+        let (url, pin) = (invitation.url.trim_end_matches('/'), invitation.pin);
+        let pin = pin.map(Sha256);
+        let pins: Vec<Sha256> = pin.into_iter().collect();
+        let client = Client::new(url, &pins)?;
+        if [
+            invitation.log_key,
+            invitation.receipt_key,
+            invitation.rescue_key,
+        ] != [profile.log_key, profile.receipt_key, profile.rescue_key]
+        {
+            return Err(signed_out("another-server"));
+        }
+        if let Some(pin) = pin {
+            let log_key =
+                VerifyingKey::from_bytes(&profile.log_key).map_err(PhoneError::internal)?;
+            let announced = Announced::verify(&client.pins().await?, log_key);
+            if !announced.is_ok_and(|announced| announced.pins.contains(&pin)) {
+                return Err(signed_out("another-server"));
+            }
+        }
+        let mut store = self.store().await;
+        sqlx::query("update profile set server_url = $1, pins = $2")
+            .bind(url)
+            .bind(heads_text(&pins))
+            .execute(&mut store.connection)
+            .await?;
+        url.clone_into(&mut profile.server_url);
+        profile.pins = pins;
+        store.profile = Some(profile.clone());
+        drop(store);
+        self.syncing.forget_client().await;
+        Ok(profile)
+    }
+
     async fn enrol_with(
         &self,
         server_url: &str,
+        pins: Vec<Sha256>,
         code: &str,
         keys: Option<[[u8; 32]; 3]>,
     ) -> Result<Profile, PhoneError> {
@@ -147,8 +212,9 @@ impl Phone {
         };
         let server_url = server_url.trim_end_matches('/');
         let new = NewPhone::sign(&signing_key, code, &self.config.app_version);
-        let enrolled = Client::new(server_url)?.enrol(&new).await?;
-        let profile = believed(server_url, enrolled, keys)?;
+        let enrolled = Client::new(server_url, &pins)?.enrol(&new).await?;
+        self.hear_time(enrolled.server_time_ms);
+        let profile = believed(server_url, pins, enrolled, keys)?;
         let now_ms = self.now_ms();
         let mut store = self.store().await;
         profile.save(&mut store.connection, now_ms).await?;
@@ -157,16 +223,40 @@ impl Phone {
     }
 }
 
+impl Profile {
+    /// Trusts the TLS keys that `token` announces, and no others, from now on. True if that changes anything; a token that the
+    /// log's key did not sign changes nothing.
+    pub(super) async fn trust(
+        &mut self,
+        connection: &mut SqliteConnection,
+        token: &str,
+    ) -> Result<bool, PhoneError> {
+        let log_key = VerifyingKey::from_bytes(&self.log_key).map_err(PhoneError::internal)?;
+        let Ok(Announced { mut pins }) = Announced::verify(token, log_key) else {
+            return Ok(false);
+        };
+        pins.sort_unstable();
+        if pins == self.pins {
+            return Ok(false);
+        }
+        sqlx::query("update profile set pins = $1")
+            .bind(heads_text(&pins))
+            .execute(connection)
+            .await?;
+        self.pins = pins;
+        Ok(true)
+    }
+}
+
 fn believed(
     server_url: &str,
+    pins: Vec<Sha256>,
     enrolled: Enrolled,
     keys: Option<[[u8; 32]; 3]>,
 ) -> Result<Profile, PhoneError> {
     let told = [enrolled.log_key, enrolled.receipt_key, enrolled.rescue_key];
     if keys.is_some_and(|keys| keys != told) {
-        return Err(PhoneError::SignedOut {
-            word: "another-server".to_owned(),
-        });
+        return Err(signed_out("another-server"));
     }
     Ok(Profile {
         phone: enrolled.phone,
@@ -176,6 +266,7 @@ fn believed(
         person_name: enrolled.person_name,
         unit_name: enrolled.unit_name,
         server_url: server_url.to_owned(),
+        pins,
         log_key: enrolled.log_key,
         receipt_key: enrolled.receipt_key,
         seal_key: enrolled.seal_key,

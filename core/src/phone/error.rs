@@ -15,12 +15,15 @@ pub enum PhoneError {
     #[error("not on this phone")]
     NotFound,
     /// The server cannot be reached, or says to come back; everything recorded is safe.
-    #[error("the server cannot be reached")]
+    #[error("the server cannot be reached: {why:?}")]
     Offline {
         /// When the server asked to be left alone for so long, seconds.
         retry_after_s: Option<u32>,
+        /// What is known of why.
+        why: Unreached,
     },
-    /// The server does not let this phone in. `word` is the problem's stable word: `phone-revoked`, `code-expired`.
+    /// The server does not let this phone in. `word` is the problem's stable word: `phone-revoked`, `code-expired`,
+    /// `upgrade-needed`; or this phone does not believe that it is its server: `another-key`, `another-server`.
     #[error("not let in: {word}")]
     SignedOut {
         /// The problem's stable word.
@@ -37,7 +40,28 @@ pub enum PhoneError {
     },
 }
 
+/// Why the server is out of reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreached {
+    /// No connection, or one that broke off.
+    NoAnswer,
+    /// Something else answered: the sign-in page of a Wi-Fi, a proxy.
+    NotOurs,
+    /// The server asks to come back later.
+    Busy,
+    /// The server's disk takes no more.
+    ServerFull,
+}
+
 impl PhoneError {
+    /// Out of reach, without a time to come back.
+    pub const fn offline(why: Unreached) -> Self {
+        Self::Offline {
+            retry_after_s: None,
+            why,
+        }
+    }
+
     /// Our fault, with what happened.
     pub fn internal(detail: impl std::fmt::Display) -> Self {
         Self::Internal {

@@ -14,19 +14,23 @@ mod database;
 mod enrolment;
 mod error;
 mod evidence_files;
+mod follow;
 mod items;
 mod mark;
 mod opened;
 mod patrols;
 mod photo;
+mod pinned;
 mod preview;
 mod queue;
+mod refusal;
 mod refused;
 mod rescue;
 mod retention;
 mod rows;
 mod salvage;
 mod sealed_file;
+mod sign_in;
 mod store;
 mod sync;
 mod tracks;
@@ -35,7 +39,7 @@ pub use attachments::Attached;
 pub use clashes::ClashView;
 pub use damage::Damage;
 pub use enrolment::Profile;
-pub use error::PhoneError;
+pub use error::{PhoneError, Unreached};
 pub use evidence_files::{EvidenceFileView, EvidenceView};
 pub use items::{Decided, Item, ItemState};
 pub use patrols::{ObservationView, PatrolSummary, PatrolView};
@@ -127,7 +131,20 @@ impl Phone {
 
     /// The server's time, as far as this phone knows it.
     fn server_ms(&self) -> i64 {
-        self.now_ms() + self.syncing.skew_ms()
+        let skew_ms = self.syncing.skew_ms().unwrap_or_default();
+        self.now_ms().saturating_add(skew_ms)
+    }
+
+    /// The server said what time it is.
+    fn hear_time(&self, server_ms: i64) {
+        let skew_ms = server_ms.saturating_sub(self.now_ms());
+        self.syncing.set_skew_ms(skew_ms);
+    }
+
+    /// By how much the server's clock is ahead of this phone's, milliseconds; none before it told since this phone was opened.
+    /// Nothing goes by it but what is shown: order is causal, and signing in asks the server.
+    pub fn clock_skew_ms(&self) -> Option<i64> {
+        self.syncing.skew_ms()
     }
 
     fn stamp(&self, by: PersonId) -> Stamp {

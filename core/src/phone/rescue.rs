@@ -100,17 +100,14 @@ impl Phone {
     /// `rescue-another-server`, `phone-revoked`).
     pub async fn deliver_rescue(&self, path: &Path) -> Result<Taken, PhoneError> {
         let file = tokio::fs::File::open(path).await?;
-        let (phone, key, url) = {
+        let (phone, key, client) = {
             let store = self.store().await;
             let profile = store.profile()?;
-            let key = store.signing_key.clone();
-            (profile.phone, key, profile.server_url.clone())
+            let client = Client::that_waits(&profile.server_url, &profile.pins, SILENCE)?;
+            (profile.phone, store.signing_key.clone(), client)
         };
-        let client = Client::that_waits(&url, SILENCE)?;
-        let token = client
-            .token(phone, &key, self.server_ms(), rand::random())
-            .await?;
-        client.rescue(&token, file).await
+        let signed_in = self.sign_in(&client, phone, &key).await?;
+        client.rescue(&signed_in.token, file).await
     }
 
     async fn loose_fixes(&self) -> Result<u32, PhoneError> {

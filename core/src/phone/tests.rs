@@ -48,6 +48,7 @@ pub(super) fn profile() -> Profile {
         person_name: "An".to_owned(),
         unit_name: "P. Bến Thủy".to_owned(),
         server_url: String::new(),
+        pins: Vec::new(),
         log_key: [0; 32],
         receipt_key: [0; 32],
         seal_key: [0; 32],

@@ -314,10 +314,11 @@ async fn settle(app: &App, settled: Vec<(Looked, Told)>) -> Result<usize, sqlx::
         }
     }
     shown.store(&mut tx).await?;
-    for unit in units {
-        feed::advance(&mut tx, unit).await?;
+    for unit in &units {
+        feed::advance(&mut tx, *unit).await?;
     }
     tx.commit().await?;
+    app.live.grew(units);
     Ok(done)
 }
 

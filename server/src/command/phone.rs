@@ -126,10 +126,11 @@ async fn revoke(data: Data, phone: PhoneId, language: Language) -> Outcome {
 
 async fn code(data: Data, sign_in: &str, json: bool) -> Outcome {
     let app = data.reopen().await?;
-    let url = serve::announced_url(&app).await?.ok_or_else(not_served)?;
+    let reach = serve::announced(&app).await?.ok_or_else(not_served)?;
     let app = App {
         config: Arc::new(Config {
-            public_url: url.clone(),
+            public_url: reach.url.clone(),
+            pins: reach.pins,
             ..(*app.config).clone()
         }),
         ..app
@@ -161,7 +162,7 @@ async fn code(data: Data, sign_in: &str, json: bool) -> Outcome {
     })?;
     if json {
         let line = serde_json::json!({
-            "code": issued.code.grouped(), "qr": issued.qr_text, "url": url, "expires_at_ms": issued.expires_at_ms,
+            "code": issued.code.grouped(), "qr": issued.qr_text, "url": reach.url, "expires_at_ms": issued.expires_at_ms,
         });
         return say(&line.to_string());
     }

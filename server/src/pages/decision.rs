@@ -123,11 +123,7 @@ impl ReviewPart {
         changes: &[Change],
         refused: Option<Refused>,
     ) -> Answer<Self> {
-        let heads: String =
-            sqlx::query_scalar("select checked_heads from document where document_id = $1")
-                .bind(document.to_string())
-                .fetch_one(&app.database.read)
-                .await?;
+        let heads = heads_now(app, document).await?;
         let rows: Vec<Row> = sqlx::query_as(
             "select d.decision_id, d.decision, d.heads, d.field, d.remark, d.person_id, person.name as person, d.at_ms, \
                     d.withdraws \
@@ -232,6 +228,18 @@ impl DecisionForm {
             withdraws: None,
         })
     }
+}
+
+/// What a document's page shows, by its heads.
+///
+/// # Errors
+/// What the database says.
+pub(super) async fn heads_now(app: &App, document: DocumentId) -> Answer<String> {
+    let heads = sqlx::query_scalar("select checked_heads from document where document_id = $1")
+        .bind(document.to_string())
+        .fetch_one(&app.database.read)
+        .await?;
+    Ok(heads)
 }
 
 async fn decide(

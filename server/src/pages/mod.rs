@@ -15,6 +15,7 @@ mod evidence_list;
 mod headers;
 mod home;
 pub mod language;
+mod live;
 mod map;
 mod number;
 mod observation;
@@ -49,6 +50,7 @@ pub fn router() -> Router<App> {
         .merge(evidence_list::router())
         .merge(evidence::router())
         .merge(decision::router())
+        .merge(live::router())
         .merge(phones::router())
         .merge(rescue::router())
         .merge(quarantine::router())

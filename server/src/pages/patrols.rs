@@ -9,7 +9,7 @@ use super::{
     standing::{Standing, current_decision},
     words::Words,
 };
-use crate::{app::App, clock, problem::Answer};
+use crate::{app::App, clock, live::stream, problem::Answer};
 use askama::Template;
 use axum::{
     Router,
@@ -94,6 +94,8 @@ struct PatrolsPage {
     states: Vec<Choice>,
     filtered: bool,
     rows: Vec<PatrolRow>,
+    /// How far the feed could be served before the rows were read.
+    number: i64,
     next: Option<String>,
 }
 
@@ -103,6 +105,7 @@ async fn list(
     Query(filter): Query<Filter>,
 ) -> Answer<Html<String>> {
     reader.enter(Section::Patrols)?;
+    let number = stream::through(&app, reader.who.unit).await?;
     let units = reader.units(&app).await?;
     let mut rows = read(&app, &reader, &filter).await?;
     let more = rows.len() > PAGE;
@@ -113,6 +116,7 @@ async fn list(
         shell: Shell::of(&reader, Section::Patrols, w.patrols),
         next: last.map(|last| format!("{}.{}", last.started_at_ms, last.document_id)),
         filtered: filter.is_narrow(),
+        number,
         rows: rows
             .into_iter()
             .map(|row| row.shown(reader.language))

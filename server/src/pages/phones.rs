@@ -71,6 +71,7 @@ struct Person {
 struct Code {
     person: String,
     text: String,
+    address: String,
     path: String,
     side: usize,
     expires_at_ms: i64,
@@ -114,6 +115,7 @@ async fn issue(
     let code = Code {
         person: name,
         text: issued.code.grouped(),
+        address: issued.address,
         path,
         side,
         expires_at_ms: issued.expires_at_ms,

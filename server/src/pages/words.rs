@@ -135,6 +135,8 @@ words! {
     photo_small_waits: "Đang tạo ảnh nhỏ", "Small picture is being made";
     photo_preview: "Bản xem trước, ảnh gốc còn trên thiết bị", "Preview; the photo itself is still on the phone";
     open_file: "Mở tệp", "Open the file";
+    live_changed: "Có thay đổi mới.", "Something changed.";
+    live_reload: "Tải lại", "Reload";
     photo: "Ảnh", "Photo";
 
     writing: "Ai ghi gì, khi nào", "Who wrote what, when";
@@ -213,6 +215,7 @@ words! {
     code_for: "Mã cho thiết bị của", "Code for a phone of";
     code_todo: "Mở ứng dụng Kiểu Mẫu trên điện thoại, chọn Quét mã, đưa máy ảnh vào hình bên. Không quét được thì gõ mã này:",
         "Open Kiểu Mẫu on the phone, choose Scan, and point it at the picture. If that fails, type this code:";
+    code_address: "Địa chỉ máy chủ", "The server's address";
     code_left: "Còn hiệu lực", "Valid for";
     code_over: "đã hết hạn", "expired";
     code_once: "Mã dùng một lần, chỉ hiện trên trang này. Rời trang là không xem lại được.",

@@ -251,13 +251,40 @@ async fn a_phone_with_a_wrong_clock_is_told_the_time() {
             let problem: kieumau_core::problem::Problem = reply.json();
             assert_eq!(problem.word(), "clock-skew");
             let server_s = problem.server_time_ms.expect("the time") / 1000;
-            let retry = Assertion::new(server.phone, server_s, rand::random());
-            assert_eq!(
-                server.exchange(&honest(&server.key, &retry)).await.status,
-                StatusCode::OK
-            );
+            let nonce = problem.nonce.expect("a nonce");
+            let retry = |nonce: &str| Assertion {
+                nonce: Some(nonce.to_owned()),
+                ..Assertion::new(server.phone, server_s, rand::random())
+            };
+            // Another's nonce, though the time is right.
+            let theirs = nonce::make(&server.key, server_s);
+            let reply = server.exchange(&honest(&server.key, &retry(&theirs))).await;
+            assert_eq!(reply.word(), "token-refused");
+            let reply = server.exchange(&honest(&server.key, &retry(&nonce))).await;
+            assert_eq!(reply.status, StatusCode::OK);
         }
     }
+}
+
+#[test]
+fn an_assertion_for_a_time_to_come_is_worthless_when_it_comes() {
+    let key = SigningKey::from_bytes(&[1; 32]);
+    let (now_s, then_s) = (1_800_000_000, 2_500_000_000);
+    // Somebody between the two told the phone a time to come, with a nonce the server had made for now.
+    let kept = Assertion {
+        nonce: Some(nonce::make(&key, now_s)),
+        ..Assertion::new(PhoneId::from_bytes([1; 16]), then_s, [0; 16])
+    };
+    let word = |assertion| in_time(assertion, &key, then_s).err().map(|p| p.word());
+    assert_eq!(word(&kept), Some("token-refused"));
+    // The twin: without a nonce to repeat, it would be taken then.
+    assert_eq!(
+        word(&Assertion {
+            nonce: None,
+            ..kept.clone()
+        }),
+        None
+    );
 }
 
 #[test]
@@ -269,7 +296,7 @@ fn a_minute_of_difference_between_clocks_is_borne() {
         (10_359, None),
         (10_360, Some("clock-skew")),
     ] {
-        let answer = in_time(&assertion, now_s);
+        let answer = in_time(&assertion, &SigningKey::from_bytes(&[1; 32]), now_s);
         assert_eq!(
             answer.err().map(|problem| problem.word()),
             word,

@@ -16,6 +16,7 @@ create table profile (
     person_name text not null,
     unit_name text not null,
     server_url text not null,
+    pins text not null,                -- which TLS keys are the server's: hashes, space-separated; none on loopback
     log_key blob not null,
     receipt_key blob not null,
     seal_key blob not null,

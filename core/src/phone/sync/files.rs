@@ -31,11 +31,8 @@ impl Session<'_> {
         match self.send_file(&file).await {
             Ok(()) => Ok((true, false)),
             Err(error @ PhoneError::Offline { .. }) => Err(error),
-            Err(PhoneError::SignedOut { word })
-                if word.starts_with("token-") || word.starts_with("phone-") =>
-            {
-                Err(PhoneError::SignedOut { word })
-            }
+            // It is the phone that is not let in, whatever file it brings.
+            Err(error @ PhoneError::SignedOut { .. }) => Err(error),
             Err(error) => {
                 // A piece that was refused is sent again as one that broke off.
                 self.pace.broke();
@@ -134,8 +131,7 @@ impl Session<'_> {
         if let Some(url) = &file.upload_url {
             match self.client.upload_offset(self.token()?, url).await {
                 Ok(offset) => return Ok((url.clone(), offset)),
-                Err(PhoneError::SignedOut { word })
-                    if word == "not-found" || word == "upload-expired" => {}
+                Err(PhoneError::NotFound) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -7,7 +7,14 @@ mod pace;
 mod pull;
 mod push;
 
-use super::{Phone, client::Client, error::PhoneError, queue::InTheWay};
+use super::{
+    Phone,
+    client::Client,
+    error::{PhoneError, Unreached},
+    queue::InTheWay,
+    sign_in::SignedIn,
+    store::Store,
+};
 use crate::{
     exchange::{self, Answer, Exchange, Failure, Feed, Situation, Step},
     hash::Sha256,
@@ -21,11 +28,11 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tokio::sync::{Mutex, Notify, RwLock};
+use tokio::sync::{Mutex, Notify, RwLock, futures::Notified, watch};
 
 /// How a sync is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +80,8 @@ pub struct SyncReport {
     pub received_changes: u32,
     /// Documents whose receipt came.
     pub receipts: u32,
+    /// It was ended by [`Phone::cancel`]: what stands above was done, the rest waits.
+    pub cancelled: bool,
 }
 
 /// What an app hears while things happen.
@@ -105,7 +114,7 @@ pub trait Listener: Send + Sync {
 /// What one sync leaves to the next: a token, what the line bears, and a client whose connections may still be open.
 #[derive(Default)]
 struct Kept {
-    token: Option<AccessToken>,
+    token: Option<SignedIn>,
     pace: Pace,
     client: Option<Client>,
 }
@@ -115,9 +124,10 @@ struct Kept {
 pub(super) struct Syncing {
     one: Mutex<Kept>,
     sending: AtomicBool,
-    /// The server's clock minus this phone's, once a refusal told it.
-    skew_ms: AtomicI64,
+    /// The server's clock minus this phone's, once the server told it.
+    skew_ms: watch::Sender<Option<i64>>,
     cancel: Notify,
+    unfollow: Notify,
     /// What the sync that runs, or ran last, found in its way.
     way: RwLock<InTheWay>,
     listener: RwLock<Option<Arc<dyn Listener>>>,
@@ -128,8 +138,28 @@ impl Syncing {
         self.sending.load(Ordering::Relaxed)
     }
 
-    pub(super) fn skew_ms(&self) -> i64 {
-        self.skew_ms.load(Ordering::Relaxed)
+    pub(super) fn skew_ms(&self) -> Option<i64> {
+        *self.skew_ms.borrow()
+    }
+
+    pub(super) fn set_skew_ms(&self, skew_ms: i64) {
+        self.skew_ms.send_replace(Some(skew_ms));
+    }
+
+    /// The next sync begins with a connection of its own.
+    pub(super) async fn forget_client(&self) {
+        let mut kept = self.one.lock().await;
+        kept.client = None;
+        kept.token = None;
+    }
+
+    pub(super) fn unfollow(&self) {
+        self.unfollow.notify_waiters();
+    }
+
+    /// Ready when following is to end; hears what is said from now on, also before it is first waited for.
+    pub(super) fn unfollowed(&self) -> Notified<'_> {
+        self.unfollow.notified()
     }
 
     pub(super) async fn in_the_way(&self) -> InTheWay {
@@ -166,11 +196,13 @@ impl Drop for Sending<'_> {
 struct Session<'a> {
     phone: &'a Phone,
     client: Client,
+    /// The client that the next sync goes on with.
+    kept: &'a mut Option<Client>,
     key: SigningKey,
-    token: &'a mut Option<AccessToken>,
+    token: &'a mut Option<SignedIn>,
     pace: &'a mut Pace,
     options: SyncOptions,
-    report: SyncReport,
+    report: &'a mut SyncReport,
     last_error: Option<PhoneError>,
     /// Files that failed in this sync: the others are sent all the same.
     failed_files: BTreeSet<Sha256>,
@@ -184,7 +216,7 @@ impl Phone {
         *self.syncing.listener.write().await = Some(listener);
     }
 
-    /// Ends a sync that is under way; what arrived so far stays.
+    /// Ends a sync that is under way; it answers with what it did, and what arrived so far stays.
     pub fn cancel(&self) {
         self.syncing.cancel.notify_waiters();
     }
@@ -201,10 +233,15 @@ impl Phone {
             metered: options.files_wait_for_wifi(),
             ..InTheWay::default()
         };
+        let mut report = SyncReport::default();
         let outcome = tokio::select! {
-            outcome = self.sync_now(&mut kept, options) => outcome,
-            () = cancelled => Ok(SyncReport::default()),
+            outcome = self.sync_now(&mut kept, options, &mut report) => outcome.map(|()| false),
+            () = cancelled => Ok(true),
         };
+        let outcome = outcome.map(|cancelled| SyncReport {
+            cancelled,
+            ..report
+        });
         drop(sending);
         if matches!(outcome, Err(PhoneError::StorageFull)) {
             self.syncing.way.write().await.no_space = true;
@@ -217,7 +254,8 @@ impl Phone {
         &self,
         kept: &mut Kept,
         options: SyncOptions,
-    ) -> Result<SyncReport, PhoneError> {
+        report: &mut SyncReport,
+    ) -> Result<(), PhoneError> {
         self.fold_all().await?;
         let (client, key) = {
             let mut store = self.store().await;
@@ -229,7 +267,7 @@ impl Phone {
             }
             let client = match kept.client.take() {
                 Some(client) => client,
-                None => Client::new(&profile.server_url)?,
+                None => Client::new(&profile.server_url, &profile.pins)?,
             };
             sqlx::query(
                 "update sync set tried_through = (select coalesce(max(position), 0) from change)",
@@ -245,11 +283,12 @@ impl Phone {
         let session = Session {
             phone: self,
             client,
+            kept: &mut kept.client,
             key,
             token: &mut kept.token,
             pace: &mut kept.pace,
             options,
-            report: SyncReport::default(),
+            report,
             last_error: None,
             failed_files: BTreeSet::new(),
             ahead: None,
@@ -259,7 +298,7 @@ impl Phone {
 }
 
 impl Session<'_> {
-    async fn run(mut self) -> Result<SyncReport, PhoneError> {
+    async fn run(mut self) -> Result<(), PhoneError> {
         let mut exchange = Exchange::new(self.options.tries);
         loop {
             let situation = self.situation().await?;
@@ -274,11 +313,10 @@ impl Session<'_> {
                     tokio::time::sleep(rest).await;
                     continue;
                 }
-                Step::Finished => return Ok(self.report),
+                Step::Finished => return Ok(()),
                 Step::GiveUp(_) => {
-                    return Err(self.last_error.unwrap_or(PhoneError::Offline {
-                        retry_after_s: None,
-                    }));
+                    let unreached = PhoneError::offline(Unreached::NoAnswer);
+                    return Err(self.last_error.unwrap_or(unreached));
                 }
             };
             let answer = match went {
@@ -301,12 +339,13 @@ impl Session<'_> {
         let unsent_files = unsent_files > self.failed_files.len() as i64
             && self.options.attachments
             && !self.options.files_wait_for_wifi();
+        let now = Instant::now();
         let compared_at_ms: Option<i64> = sqlx::query("select compared_at_ms from sync")
             .fetch_one(&mut store.connection)
             .await?
             .get(0);
         Ok(Situation {
-            signed_in: self.token.is_some(),
+            signed_in: self.token.as_ref().is_some_and(|token| token.is_good(now)),
             unsent_changes,
             anew: compare::is_anew(&mut store.connection).await?,
             compare_due: exchange::compare_due(compared_at_ms, self.phone.now_ms()),
@@ -321,30 +360,20 @@ impl Session<'_> {
         let failure = match &error {
             PhoneError::Offline {
                 retry_after_s: None,
+                ..
             } => {
                 self.pace.broke();
                 Failure::Unreachable
             }
             PhoneError::Offline {
                 retry_after_s: Some(seconds),
+                ..
             } => Failure::Busy {
                 retry_after: Some(Duration::from_secs(u64::from(*seconds))),
             },
             PhoneError::SignedOut { word }
                 if matches!(word.as_str(), "token-expired" | "token-refused") =>
             {
-                *self.token = None;
-                Failure::TokenExpired
-            }
-            PhoneError::SignedOut { word } if word.starts_with("clock-skew") => {
-                let server_ms: i64 = word
-                    .trim_start_matches("clock-skew ")
-                    .parse()
-                    .unwrap_or_default();
-                self.phone
-                    .syncing
-                    .skew_ms
-                    .store(server_ms - self.phone.now_ms(), Ordering::Relaxed);
                 *self.token = None;
                 Failure::TokenExpired
             }
@@ -368,18 +397,36 @@ impl Session<'_> {
 
     async fn sign_in(&mut self) -> Result<(), PhoneError> {
         let phone = self.phone.store().await.profile()?.phone;
-        let server_ms = self.phone.server_ms();
-        *self.token = Some(
-            self.client
-                .token(phone, &self.key, server_ms, rand::random())
-                .await?,
-        );
+        let signed_in = self.phone.sign_in(&self.client, phone, &self.key).await?;
+        if let Some(announced) = &signed_in.token.pins {
+            self.trust(announced).await?;
+        }
+        *self.token = Some(signed_in);
+        Ok(())
+    }
+
+    /// Holds the server to the keys it announced, with a client that has no connection under the old ones.
+    async fn trust(&mut self, announced: &str) -> Result<(), PhoneError> {
+        let mut store = self.phone.store().await;
+        let Store {
+            connection,
+            profile: Some(profile),
+            ..
+        } = &mut *store
+        else {
+            return Ok(());
+        };
+        if profile.trust(connection, announced).await? {
+            self.client = Client::new(&profile.server_url, &profile.pins)?;
+            *self.kept = Some(self.client.clone());
+        }
         Ok(())
     }
 
     fn token(&self) -> Result<&AccessToken, PhoneError> {
         self.token
             .as_ref()
+            .map(|signed_in| &signed_in.token)
             .ok_or_else(|| PhoneError::internal("a request before signing in"))
     }
 }

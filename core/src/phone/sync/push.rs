@@ -11,7 +11,7 @@ use crate::{
     id::DocumentId,
     log::admission::Refusal,
     phone::{
-        PhoneError,
+        PhoneError, Unreached,
         arrivals::Page,
         retention::BackedUp,
         store::{parse_hashes, put_seal},
@@ -45,6 +45,7 @@ impl Session<'_> {
         let begun = Instant::now();
         let (pushed, size) = self.client.push(self.token()?, &push).await?;
         self.pace.went(size, begun.elapsed());
+        self.phone.hear_time(pushed.server_time_ms);
         self.hear(&sent, &pushed).await?;
         match &pushed.page {
             None => Ok((false, Feed::Unread)),
@@ -137,20 +138,17 @@ impl Session<'_> {
             *word == Refusal::Malformed.word() && !sent.contains(hash)
         };
         if outcomes.iter().any(strange) {
-            return Err(PhoneError::Offline {
-                retry_after_s: None,
-            });
+            return Err(PhoneError::offline(Unreached::NotOurs));
         }
         let mut store = self.phone.store().await;
         let receipt_key = VerifyingKey::from_bytes(&store.profile()?.receipt_key)
             .map_err(PhoneError::internal)?;
+        let mut refused = Vec::new();
         let mut tx = store.connection.begin().await?;
         for hash in sent {
             let word = outcomes.get(hash).copied().unwrap_or("held");
-            if matches!(word, "held" | "waiting") {
-                self.report.sent_changes += 1;
-            } else {
-                self.report.refused_changes.push(word.to_owned());
+            if !matches!(word, "held" | "waiting") {
+                refused.push(word.to_owned());
             }
             // What this phone only carried is its writer's to be told of: nothing here waits for it.
             sqlx::query("update change set server = case when own or $1 = 'waiting' then $1 else 'held' end where hash = $2")
@@ -179,7 +177,6 @@ impl Session<'_> {
             }
         }
         for (document, receipts) in &receipts {
-            self.report.receipts += 1;
             // Before the first pull nothing else says which epoch it is.
             sqlx::query("update sync set epoch = $1 where epoch = ''")
                 .bind(&receipts.epoch)
@@ -190,7 +187,13 @@ impl Session<'_> {
         if let Some(token) = &pushed.backed_up {
             BackedUp::hear(&mut tx, token, receipt_key).await?;
         }
+        let taken = u32::try_from(sent.len() - refused.len()).map_err(PhoneError::internal)?;
+        let came = u32::try_from(receipts.len()).map_err(PhoneError::internal)?;
         tx.commit().await?;
+        // Only now: a sync may be cancelled anywhere, and its report says what is on the disk.
+        self.report.sent_changes += taken;
+        self.report.refused_changes.extend(refused);
+        self.report.receipts += came;
         let changed = store.reissue(self.phone.now_ms()).await?;
         drop(store);
         for document in changed {

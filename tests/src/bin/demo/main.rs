@@ -151,6 +151,7 @@ async fn start_server(settings: &Settings) -> Result<Server, Failed> {
         database_url: None,
         nights: NIGHTS,
         listen,
+        more: Vec::new(),
         log: (!asked).then_some("warn"),
     })
     .await)

@@ -35,6 +35,10 @@ enum Told {
         qr: String,
         url: Option<String>,
     },
+    /// Takes the server's address and key from a new QR.
+    FindServer {
+        qr: String,
+    },
     Start {
         title: String,
     },
@@ -177,6 +181,7 @@ async fn obey(phone: &Phone, told: Told) -> Result<Value, PhoneError> {
         Told::Enrol { qr, url: Some(url) } => {
             json!({ "phone": phone.enrol(&url, &qr).await?.phone })
         }
+        Told::FindServer { qr } => json!({ "url": phone.find_server(&qr).await?.server_url }),
         Told::Sync { tries } => sync(phone, tries).await?,
         Told::Record { patrol } => loop {
             let note = own_words();

@@ -16,7 +16,7 @@ pub fn worded(error: &PhoneError) -> Value {
             json!({ "error": "invalid", "field": invalid.field, "rule": invalid.rule })
         }
         PhoneError::NotFound => json!({ "error": "not-found" }),
-        PhoneError::Offline { .. } => json!({ "error": "offline" }),
+        PhoneError::Offline { why, .. } => json!({ "error": "offline", "why": format!("{why:?}") }),
         PhoneError::SignedOut { word } => json!({ "error": "signed-out", "word": word }),
         PhoneError::StorageFull => json!({ "error": "storage-full" }),
         PhoneError::Internal { detail } => json!({ "error": "internal", "detail": detail }),
