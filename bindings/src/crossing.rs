@@ -132,6 +132,7 @@ impl From<phone::Profile> for Profile {
             unit_name,
             server_url,
             // The server's keys are the core's to believe; an app has no use for them.
+            pins: _,
             log_key: _,
             receipt_key: _,
             seal_key: _,
