@@ -21,7 +21,9 @@ async fn phones_that_have_gone_leave_nothing_in_the_server() {
     let folder = tempfile::tempdir().expect("a folder");
     let ours = Ours::start(folder.path(), None).await;
     let small = template::several(Shape::Small, 20, SEED);
-    let grown = scale::grown(&ours, &small, WARM, DOCUMENTS, PHONES).await;
+    // What the ward's own beginning left (passwords cost memory) goes with the first load, and would hide what the second leaves.
+    scale::grown(&ours, &small, 0, WARM, DOCUMENTS, PHONES).await;
+    let grown = scale::grown(&ours, &small, WARM + DOCUMENTS, 0, DOCUMENTS, PHONES).await;
     println!("{grown:?}");
     // The twin: while they are connected the same look sees each of them.
     let files = grown.during.handles.files - grown.before.handles.files;

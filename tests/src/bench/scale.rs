@@ -67,20 +67,21 @@ pub struct Grown {
     pub after: AtRest,
 }
 
-/// Warms up with `warm` small documents, loads `load` more from so many phones, and looks at what is left.
+/// Warms up with `warm` small documents beside those that are there, loads `load` more from so many phones, and looks at what is left.
 ///
 /// # Panics
 /// When the server refuses a document.
 pub async fn grown(
     ours: &Ours,
     small: &[Template],
+    there: usize,
     warm: usize,
     load: usize,
     phones: usize,
 ) -> Grown {
     let first = ours.make(small, &ours.phone, warm);
     ours::send(&ours.phone, &ours::pushes(&ours.phone, &first)).await;
-    ours.until_read(warm).await;
+    ours.until_read(there + warm).await;
     let before = at_rest(ours.tree()).await;
     let mut drivers = Vec::with_capacity(phones);
     for _ in 0..phones {
@@ -91,7 +92,7 @@ pub async fn grown(
         ours::send(phone, &ours::pushes(phone, &documents)).await;
     });
     futures_util::future::join_all(sending).await;
-    ours.until_read(warm + load / phones * phones).await;
+    ours.until_read(there + warm + load / phones * phones).await;
     let during = at_rest(ours.tree()).await;
     drop(drivers);
     let after = at_rest(ours.tree()).await;
@@ -110,7 +111,7 @@ pub async fn measure(folder: &Path, size: Size, small: &[Template]) -> Vec<Measu
     let folder = tempfile::tempdir_in(folder).expect("a folder");
     let (one, ten) = (size.small, 10 * size.small);
     let ours = Ours::start(&folder.path().join("grown"), None).await;
-    let grown = grown(&ours, small, one, ten, size.phones).await;
+    let grown = grown(&ours, small, 0, one, ten, size.phones).await;
     ours.server.kill().await;
     let whole = |at: &AtRest| at.memory.whole_mb();
     let what = format!("left of {ten} small documents and {} phones", size.phones);
