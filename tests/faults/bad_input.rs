@@ -57,7 +57,9 @@ fn messages(an: &Driver, code: &str) -> Vec<Message> {
         after: Some(After {
             cursor: String::new(),
             opening: Some([7; 8]),
+            snapshots: false,
         }),
+        backups: None,
     };
     let new = NewPhone::sign(&an.key, code, "bad input");
     let phone = an.enrolled.phone;
@@ -150,6 +152,7 @@ fn push_of(documents: Vec<PushedDocument>, receipts: Vec<ReceiptRequest>) -> Vec
         documents,
         receipts,
         after: None,
+        backups: None,
     };
     minicbor::to_vec(&push).expect("CBOR")
 }

@@ -165,7 +165,7 @@ async fn another_server_at_the_same_address_is_told_nothing() {
 async fn a_change_of_key_that_was_announced_is_no_event_and_one_that_was_not_is() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut server = ward(&folder.path().join("server"), "127.0.0.1:0", &["--tls"]).await;
-    let mut phone = phone(&folder.path().join("phone"), &server).await;
+    let phone = phone(&folder.path().join("phone"), &server).await;
     let mut away = self::phone(&folder.path().join("away"), &server).await;
     server.command(&["tls", "next"]).await;
     server.kill_and_restart().await;
