@@ -366,7 +366,7 @@ mod tests {
         let position = Position {
             unit: UnitId::from_bytes([2; 16]),
             number: 7,
-            documents: None,
+            listed: None,
         };
         let ordinary = Cursor {
             epoch,
