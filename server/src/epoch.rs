@@ -3,20 +3,41 @@
 
 use crate::{
     app::App,
+    attachment::store::StoreError,
     audit::{self, Deed},
     clock, ledger,
 };
 use kieumau_core::log::head::{Epoch, TreeHead};
+use sqlx::Row as _;
 
-/// Ends the log's epoch and begins another, with an audit row. The new epoch, and the head of the one before, which its first
-/// leaf holds.
+/// What a new epoch begins with.
+#[derive(Debug)]
+pub struct Begun {
+    /// The new epoch.
+    pub epoch: Epoch,
+    /// The head of the one before, which the new one's first leaf holds.
+    pub previous: TreeHead,
+    /// Files that were known and are not in the store.
+    pub lost_files: usize,
+}
+
+/// Ends the log's epoch and begins another, with an audit row. Files that the store of today does not hold are forgotten, so that
+/// no receipt names them and phones send them again: the database and the files may come from backups of different days.
 ///
 /// # Errors
-/// What the database says; the epoch is then the old one.
-pub async fn begin(app: &App, reason: &str) -> Result<(Epoch, TreeHead), sqlx::Error> {
+/// What the database or the store says; the epoch is then the old one.
+pub async fn begin(app: &App, reason: &str) -> Result<Begun, sqlx::Error> {
     let epoch = Epoch(rand::random());
     let now_ms = clock::now_ms();
+    let lost = lost_files(app).await?;
     let mut tx = app.database.begin().await?;
+    for (unit, sha256) in &lost {
+        sqlx::query("delete from attachment where unit_id = $1 and sha256 = $2")
+            .bind(unit)
+            .bind(sha256)
+            .execute(&mut *tx)
+            .await?;
+    }
     let previous = ledger::begin_anew(&mut tx, epoch, app.keys.purposes(), now_ms).await?;
     let deed = Deed {
         action: "epoch-begun",
@@ -26,7 +47,31 @@ pub async fn begin(app: &App, reason: &str) -> Result<(Epoch, TreeHead), sqlx::E
     };
     audit::write(&mut tx, now_ms, deed).await?;
     tx.commit().await?;
-    Ok((epoch, previous))
+    Ok(Begun {
+        epoch,
+        previous,
+        lost_files: lost.len(),
+    })
+}
+
+/// Files that have a row and are not in the store: their units and hashes.
+async fn lost_files(app: &App) -> Result<Vec<(String, String)>, sqlx::Error> {
+    let rows = sqlx::query("select unit_id, sha256, object from attachment order by object")
+        .fetch_all(&app.database.read)
+        .await?;
+    let mut lost = Vec::new();
+    for row in &rows {
+        let held = app.objects.holds(row.get(2)).await;
+        if !held.map_err(unreadable)? {
+            lost.push((row.get(0), row.get(1)));
+        }
+    }
+    Ok(lost)
+}
+
+/// A store that does not answer says nothing about what it holds.
+fn unreadable(error: StoreError) -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::other(error))
 }
 
 #[cfg(test)]

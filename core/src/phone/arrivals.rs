@@ -381,7 +381,7 @@ pub(super) async fn want(
 }
 
 /// Where the feed is read on. A cursor of another epoch, or one that says to begin anew, makes receipts of before count no longer:
-/// the server may have lost what they are about. The first cursor of all needs no comparison: everything comes with it.
+/// the server may have lost what they are about, and so may the backup that it announced. The first cursor of all needs no comparison: everything comes with it.
 pub(super) async fn put_cursor(
     tx: &mut Transaction<'_, Sqlite>,
     cursor: &str,
@@ -389,9 +389,12 @@ pub(super) async fn put_cursor(
 ) -> Result<(), PhoneError> {
     let parsed = Cursor::parse(cursor).ok_or_else(not_ours)?;
     if parsed.is_anew() {
-        sqlx::query("update receipt set epoch = ''")
-            .execute(&mut **tx)
-            .await?;
+        for cut_short in [
+            "update receipt set epoch = ''",
+            "update sync set backed_up_epoch = null, backed_up_through = null",
+        ] {
+            sqlx::query(cut_short).execute(&mut **tx).await?;
+        }
     }
     sqlx::query(
         "update sync set compared_at_ms = case when cursor = '' then $3 when $4 or epoch <> $2 then null \

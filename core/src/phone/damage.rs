@@ -190,6 +190,8 @@ async fn mend(
     match whole(&path, key, marked).await {
         Ok(connection) => {
             fs::remove_file(&short)?;
+            // Before anything is recorded: if the name came back after a power cut, the next opening would take the old database back.
+            sync_folder(folder)?;
             Ok(Some(connection))
         }
         Err(_) => {

@@ -134,7 +134,13 @@ impl Phone {
             .map(|row| row.get::<&str, _>(0).parse().map_err(PhoneError::internal))
             .collect::<Result<_, _>>()?;
         for (left_out, _, _) in store.left_out().await? {
-            if !documents.contains(&left_out) {
+            // What a salvage could not name stays here until the server tells its name: no server takes a change of an unknown document.
+            let named = match store.key(left_out).await {
+                Ok(_) => true,
+                Err(PhoneError::NotFound) => false,
+                Err(error) => return Err(error),
+            };
+            if named && !documents.contains(&left_out) {
                 documents.push(left_out);
             }
         }

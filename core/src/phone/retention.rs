@@ -134,14 +134,16 @@ impl Phone {
     }
 }
 
-/// The receipts of documents that name the file, those that the server signed.
+/// The receipts of documents that name the file, those that the server signed in the log's epoch of today: one of an epoch that was
+/// cut short says nothing about what the restored server holds.
 async fn receipts_of(
     connection: &mut SqliteConnection,
     sha256: Sha256,
     key: &VerifyingKey,
 ) -> Result<Vec<Receipt>, PhoneError> {
     let rows = sqlx::query(
-        "select r.jws from receipt r join attachment_use u on u.document_id = r.document_id where u.sha256 = $1",
+        "select r.jws from receipt r join attachment_use u on u.document_id = r.document_id where u.sha256 = $1 \
+         and r.epoch = (select epoch from sync)",
     )
     .bind(sha256.to_string())
     .fetch_all(connection)
@@ -195,13 +197,19 @@ mod tests {
             .await
             .expect("written");
         sqlx::query(
-            "insert into receipt (document_id, heads, attachments, jws) values ($1, '', '', $2)",
+            "insert into receipt (document_id, heads, attachments, jws, epoch) values ($1, '', '', $2, $3)",
         )
         .bind(patrol.to_string())
         .bind(jws)
+        .bind(EPOCH.to_string())
         .execute(&mut store.connection)
         .await
         .expect("written");
+        sqlx::query("update sync set epoch = $1")
+            .bind(EPOCH.to_string())
+            .execute(&mut store.connection)
+            .await
+            .expect("written");
         drop(store);
         (phone, sha256)
     }
@@ -243,6 +251,21 @@ mod tests {
             Err(PhoneError::NotFound)
         ));
         assert_eq!(phone.let_go(DAY_MS).await.expect("looks"), []);
+    }
+
+    #[tokio::test]
+    async fn a_copy_whose_receipt_is_of_an_epoch_that_was_cut_short_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (phone, sha256) = with_a_photo(folder.path(), true).await;
+        announce(&phone, EPOCH, 42).await;
+        let mut store = phone.store().await;
+        sqlx::query("update receipt set epoch = ''")
+            .execute(&mut store.connection)
+            .await
+            .expect("written");
+        drop(store);
+        assert_eq!(phone.let_go(DAY_MS).await.expect("looks"), []);
+        phone.viewable(sha256).await.expect("is still here");
     }
 
     /// Each guard alone keeps the only copy; the first test is the twin in which all of them let it go.

@@ -121,6 +121,18 @@ impl Objects {
         }
     }
 
+    /// Whether there is an object of this name.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn holds(&self, name: &str) -> Result<bool, StoreError> {
+        match self.store.head(&Path::from(name)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The store itself, for reading.
     pub(super) fn store(&self) -> &dyn ObjectStore {
         &*self.store

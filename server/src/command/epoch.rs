@@ -31,10 +31,11 @@ impl Epoch {
         let reason = match reason {
             Reason::RestoredBackup => "restored-backup",
         };
-        let (epoch, previous) = epoch::begin(&app, reason).await?;
+        let begun = epoch::begin(&app, reason).await?;
+        let (epoch, previous) = (begun.epoch, begun.previous);
         say(&format!(
-            "epoch {epoch} begins; the one before, {}, ended with {} leaves",
-            previous.epoch, previous.size
+            "epoch {epoch} begins; the one before, {}, ended with {} leaves; {} files are not in the store, phones are asked for them",
+            previous.epoch, previous.size, begun.lost_files
         ))
     }
 }

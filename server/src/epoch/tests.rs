@@ -10,7 +10,9 @@ async fn a_new_epoch_begins_with_the_head_of_the_one_before() {
     for app in apps().await {
         let (old, size) = ledger::size(&app.database.read).await.expect("a log");
         let leaves = rows(&app, "leaf").await;
-        let (epoch, previous) = begin(&app, "restored-backup").await.expect("begun");
+        let Begun {
+            epoch, previous, ..
+        } = begin(&app, "restored-backup").await.expect("begun");
         assert_eq!((previous.epoch, previous.size), (old, size));
         let (now, grown) = ledger::size(&app.database.read).await.expect("a log");
         assert_eq!((now, grown), (epoch, 5), "its own leaf and four keys");
@@ -35,5 +37,37 @@ async fn a_new_epoch_begins_with_the_head_of_the_one_before() {
         let audited = audited(&app, "epoch-begun").await;
         assert_eq!(audited.len(), 1);
         assert_eq!(audited[0].subject, Some(epoch.to_string()));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_the_store_does_not_hold_is_forgotten_and_one_that_it_holds_stays() {
+    for app in apps().await {
+        let people = crate::fixture::People::new(&app).await;
+        for object in ["held", "lost"] {
+            let mut tx = app.database.begin().await.expect("begins");
+            sqlx::query(
+                "insert into attachment (unit_id, sha256, size_bytes, media_type, object, wrapped_key, received_at_ms, leaf, thumbnail) \
+                 values ($1, $2, 1, 'image/jpeg', $3, $4, 0, 0, 'none')",
+            )
+            .bind(people.truong_vinh.to_string())
+            .bind(kieumau_core::hash::Sha256::of(object.as_bytes()).to_string())
+            .bind(object)
+            .bind(vec![0_u8])
+            .execute(&mut *tx)
+            .await
+            .expect("written");
+            tx.commit().await.expect("committed");
+        }
+        let held = app.objects.create("held", vec![0]).await;
+        held.expect("stored");
+        let begun = begin(&app, "restored-backup").await.expect("begun");
+        assert_eq!(begun.lost_files, 1);
+        let left = sqlx::query("select object from attachment")
+            .fetch_all(&app.database.read)
+            .await
+            .expect("reads");
+        let left: Vec<String> = left.iter().map(|row| row.get(0)).collect();
+        assert_eq!(left, ["held"]);
     }
 }

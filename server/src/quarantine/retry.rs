@@ -15,7 +15,7 @@ use crate::{
 use kieumau_core::{
     document::{Key, Kind},
     id::{PhoneId, UnitId},
-    log::admission::Refusal,
+    log::admission::{Refusal, Remedy},
     seal::Seal,
     wire::{Push, PushedDocument, WireKey},
 };
@@ -36,21 +36,13 @@ pub struct Retried {
     pub rechecked: u64,
 }
 
-/// Whether a refusal may have healed by itself.
+/// Whether a refusal may have healed by itself. What its phone writes anew or leaves out is not tried: taken after all, it would
+/// stand beside what the phone wrote in its stead, one of the two hidden. A person decides about such a one.
 fn may_heal(reason: &str) -> bool {
-    match Refusal::of_word(reason) {
-        Some(
-            Refusal::Malformed
-            | Refusal::Unsealed
-            | Refusal::Sequence
-            | Refusal::NotAllowed
-            | Refusal::DocumentFull
-            | Refusal::TooManyWaiting,
-        ) => true,
-        Some(Refusal::ForgedBirth | Refusal::PhoneRevoked | Refusal::QuarantineFull) | None => {
-            false
-        }
-    }
+    Refusal::of_word(reason).is_some_and(|refusal| {
+        refusal != Refusal::PhoneRevoked
+            && matches!(refusal.remedy(), Remedy::Person | Remedy::SendAgain)
+    })
 }
 
 /// Tries everything in quarantine again. Run it again and it is as before.
@@ -136,4 +128,23 @@ fn named(row: &sqlx::any::AnyRow, item: &Item) -> Option<(Key, PhoneId)> {
     let carrier = item.carrier.as_ref()?.parse().ok()?;
     let same = item.document.as_deref() == Some(key.document().to_string().as_str());
     same.then_some((key, carrier))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_phone_wrote_anew_is_not_taken_a_second_time() {
+        let tried: Vec<&str> = Refusal::ALL
+            .iter()
+            .map(|refusal| refusal.word())
+            .filter(|word| may_heal(word))
+            .collect();
+        assert_eq!(
+            tried,
+            ["not-allowed", "too-many-waiting", "quarantine-full"]
+        );
+        assert!(!may_heal("a word of another version"));
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
     hash::Sha256,
     header,
     id::DocumentId,
-    log::admission::Refusal,
+    log::{admission::Refusal, paging::Cursor},
     phone::{
         PhoneError, Unreached,
         arrivals::Page,
@@ -40,8 +40,7 @@ impl Session<'_> {
         let (mut push, sent) = self.next_push().await?;
         // The last push of several asks for the feed's next page; a phone that has nothing yet pulls, which comes compressed.
         let after = self.after().await?;
-        push.after =
-            (!after.cursor.is_empty() && self.all_sent_after(&sent).await?).then_some(after);
+        push.after = (goes_on(&after.cursor) && self.all_sent_after(&sent).await?).then_some(after);
         let begun = Instant::now();
         let (pushed, size) = self.client.push(self.token()?, &push).await?;
         self.pace.went(size, begun.elapsed());
@@ -204,6 +203,13 @@ impl Session<'_> {
     }
 }
 
+/// Whether a cursor may be read on from inside a push. One that says to begin anew waits for the comparison: an ordinary page would
+/// write an ordinary cursor over it, and what the restored server lost of documents that this phone may no longer read would
+/// never be named.
+fn goes_on(cursor: &str) -> bool {
+    Cursor::parse(cursor).is_some_and(|cursor| !cursor.is_anew())
+}
+
 /// What one answer's receipts say about one document: more than one when it names more files than one receipt does.
 #[derive(Default)]
 struct Receipts {
@@ -337,4 +343,35 @@ pub(super) async fn unconfirmed(
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        id::UnitId,
+        log::{head::Epoch, paging::Position},
+    };
+
+    #[test]
+    fn a_cursor_that_says_to_begin_anew_is_not_read_on_inside_a_push() {
+        let epoch = Epoch([1; 16]);
+        let anew = Cursor {
+            epoch,
+            feeds: vec![],
+        };
+        assert!(anew.is_anew() && !goes_on(&anew.to_text()));
+        assert!(!goes_on(""), "a phone that has nothing pulls");
+        // The twin: any other is.
+        let position = Position {
+            unit: UnitId::from_bytes([2; 16]),
+            number: 7,
+            listed: None,
+        };
+        let ordinary = Cursor {
+            epoch,
+            feeds: vec![position],
+        };
+        assert!(goes_on(&ordinary.to_text()));
+    }
 }
