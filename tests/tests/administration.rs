@@ -156,7 +156,7 @@ fn what_goes_wrong_says_what_happened_what_is_safe_and_what_to_do() {
             &taken,
             "--listen 127.0.0.1:",
         ),
-        (&["serve", "--listen", "0.0.0.0:0"], "TLS", "--behind-proxy"),
+        (&["serve", "--listen", "0.0.0.0:0"], "", "--public-url"),
         (
             &["serve", "--listen", "0.0.0.0:0", "--behind-proxy"],
             "proxy",

@@ -66,6 +66,10 @@ fn written_so(name: &str) -> Both {
             "Chép mã ở cuối địa chỉ của trang; mã đơn vị xem bằng `kieumau unit list`.",
             "Copy the id from the end of the page's address; a unit's is in `kieumau unit list`.",
         ),
+        "--pin" => (
+            "Chép dấu khóa (64 chữ số thập lục phân) từ `kieumau tls pin TỆP`.",
+            "Copy the pin (64 hexadecimal digits) from `kieumau tls pin FILE`.",
+        ),
         "--role" => (
             "Chọn một trong: officer, chief, appraiser, admin, auditor.",
             "Choose one of officer, chief, appraiser, admin, auditor.",
