@@ -78,10 +78,7 @@ pub async fn readable(
                 name: row.get(2),
             };
             let wrapped_key = row.get(3);
-            readable.insert(
-                parsed(&row, "document_id")?,
-                Readable { key, wrapped_key },
-            );
+            readable.insert(parsed(&row, "document_id")?, Readable { key, wrapped_key });
         }
     }
     Ok(readable)
@@ -221,11 +218,7 @@ impl Deliveries {
             wanted.push([Value::text(document), own.into()]);
         }
         let mut rows = wanted.fetch(tx).await?;
-        let mut wanted = Insert::new(
-            "with wanted (document_id, hash, own) as (values",
-            3,
-            single,
-        );
+        let mut wanted = Insert::new("with wanted (document_id, hash, own) as (values", 3, single);
         for (document, hash) in &self.single {
             wanted.push([Value::text(document), Value::text(hash), own.into()]);
         }

@@ -366,13 +366,7 @@ fn a_document_that_comes_whole_does_not_come_singly_as_well() {
         entries: 9,
         bytes: 99,
     };
-    let page = page(
-        &rows,
-        (0, 3),
-        (AN, UNIT),
-        |of| of == document(1),
-        limits,
-    );
+    let page = page(&rows, (0, 3), (AN, UNIT), |of| of == document(1), limits);
     assert_eq!(page.deliveries, [Delivery::Whole(document(1))]);
     assert_eq!(page.through, 3);
 }
@@ -389,7 +383,11 @@ fn a_cursor_of_another_history_begins_anew() {
     };
     let anew = start(None, EPOCH, UNIT, 7);
     assert!(matches!(anew, Start::Documents { number: 7, .. }));
-    for strange in [cursor(Epoch([9; 16]), 3), cursor(EPOCH, 8), cursor(EPOCH, -1)] {
+    for strange in [
+        cursor(Epoch([9; 16]), 3),
+        cursor(EPOCH, 8),
+        cursor(EPOCH, -1),
+    ] {
         assert_eq!(start(Some(&strange), EPOCH, UNIT, 7), anew);
     }
     let good = cursor(EPOCH, 3);
