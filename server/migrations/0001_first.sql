@@ -121,6 +121,7 @@ create table document (
     unique (kind, unit_id, name)
 );
 create index document_unit on document (unit_id, kind);
+create index document_listed on document (unit_id, document_id);
 create index document_unchecked on document (unit_id, unchecked_from) where unchecked_from is not null;
 
 create table change (

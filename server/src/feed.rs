@@ -1,5 +1,6 @@
 //! Feeds: a unit's ordered list of entries. An entry gets its number in the transaction that stores it, under the feed's row
-//! lock, so numbers appear in the order of commits and a reader can never skip one.
+//! lock, so numbers appear in the order of commits and a reader can never skip one. Which number is `core::log::numbering`, a pure
+//! function; here is the IO at both its ends.
 
 use crate::{
     database::{Tx, holding},
@@ -7,28 +8,16 @@ use crate::{
     round::Round,
     row::parsed,
 };
+pub use kieumau_core::log::numbering::Entry;
 use kieumau_core::{
-    hash::Sha256,
-    id::{DocumentId, PersonId, UnitId},
+    id::UnitId,
+    log::numbering::{self, Numbering},
 };
 use sqlx::{Row as _, any::AnyRow};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What an entry says.
-pub enum Entry {
-    /// A change was accepted.
-    Change(DocumentId, Sha256),
-    /// A person may read a document from here on: it is delivered whole.
-    Grant(DocumentId, PersonId),
-    /// A person may no longer.
-    Ungrant(DocumentId, PersonId),
-}
-
-/// Feeds held until the transaction ends, with their last numbers and the entries that [`store`] writes.
-pub struct Feeds {
-    last: BTreeMap<UnitId, i64>,
-    entries: Vec<(UnitId, i64, Entry)>,
-}
+/// Feeds held until the transaction ends; [`store`] writes what was appended.
+pub struct Feeds(Numbering);
 
 /// Holds the feeds of these units, in the order of their ids.
 ///
@@ -83,10 +72,7 @@ pub async fn found(
         new.execute(tx).await?;
         last.extend(last_numbers(&ask(tx, &missing).fetch(tx).await?)?);
     }
-    Ok(Feeds {
-        last,
-        entries: Vec::new(),
-    })
+    Ok(Feeds(Numbering::new(last)))
 }
 
 fn last_numbers(rows: &[AnyRow]) -> Result<BTreeMap<UnitId, i64>, sqlx::Error> {
@@ -108,13 +94,13 @@ pub async fn store(tx: &mut Tx, feeds: Feeds) -> Result<(), sqlx::Error> {
 
 /// What [`store`] writes, as part of a round.
 pub fn write(round: &mut Round, feeds: Feeds) {
-    let grown: BTreeSet<UnitId> = feeds.entries.iter().map(|(unit, _, _)| *unit).collect();
+    let numbered = feeds.0.into_numbered();
     let mut rows = Insert::new(
         "insert into entry (unit_id, number, type, document_id, change_hash, person_id) values",
         6,
         "",
     );
-    for (unit, number, entry) in feeds.entries {
+    for (unit, number, entry) in numbered.entries {
         let (word, document, change, person) = match entry {
             Entry::Change(document, hash) => ("change", document, Some(hash), None),
             Entry::Grant(document, person) => ("grant", document, None, Some(person)),
@@ -134,8 +120,8 @@ pub fn write(round: &mut Round, feeds: Feeds) {
         2,
         ") update feed set last_number = grown.last_number from grown where feed.unit_id = grown.unit_id",
     );
-    for unit in grown {
-        numbers.push([Value::text(unit), feeds.last[&unit].into()]);
+    for (unit, last) in numbered.last {
+        numbers.push([Value::text(unit), last.into()]);
     }
     round.write(rows);
     round.write(numbers);
@@ -146,13 +132,22 @@ pub fn write(round: &mut Round, feeds: Feeds) {
 /// # Errors
 /// What the database says.
 pub async fn advance(tx: &mut Tx, unit: UnitId) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "update feed set checked_through = coalesce((select min(unchecked_from) - 1 from document \
-         where unit_id = $1 and unchecked_from is not null), last_number) where unit_id = $1",
+    let row = sqlx::query(
+        "select f.last_number, f.checked_through, (select min(d.unchecked_from) from document d \
+         where d.unit_id = f.unit_id and d.unchecked_from is not null) from feed f where f.unit_id = $1",
     )
     .bind(unit.to_string())
-    .execute(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?;
+    let Some(row) = row else { return Ok(()) };
+    let through = numbering::checked_through(row.get(0), row.get(2));
+    if through != row.get::<i64, _>(1) {
+        sqlx::query("update feed set checked_through = $1 where unit_id = $2")
+            .bind(through)
+            .bind(unit.to_string())
+            .execute(&mut **tx)
+            .await?;
+    }
     Ok(())
 }
 
@@ -162,9 +157,6 @@ impl Feeds {
     /// # Errors
     /// `RowNotFound` if the feed is not held.
     pub fn append(&mut self, unit: UnitId, entry: Entry) -> Result<i64, sqlx::Error> {
-        let last = self.last.get_mut(&unit).ok_or(sqlx::Error::RowNotFound)?;
-        *last += 1;
-        self.entries.push((unit, *last, entry));
-        Ok(*last)
+        self.0.append(unit, entry).ok_or(sqlx::Error::RowNotFound)
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     problem::{Answer, Problem},
     row::parsed,
     stored,
-    sync::pull::seal_of,
+    sync::delivery::seal_of,
     vault::Key as VaultKey,
 };
 use kieumau_core::{

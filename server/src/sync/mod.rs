@@ -1,6 +1,7 @@
 //! Sync with phones: they push what they wrote and pull what others did. A log, not a conversation: nothing new costs one
 //! request, whatever the number of documents.
 
+pub mod delivery;
 pub mod pull;
 pub mod push;
 

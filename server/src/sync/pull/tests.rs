@@ -6,7 +6,7 @@ use crate::{
     fixture::{People, apps, enrolled},
     intake::{self, PreparedChange, PreparedDocument, PreparedPush},
 };
-use kieumau_core::{document::birth, log::admission::Candidate};
+use kieumau_core::{document::birth, hash::Sha256, log::admission::Candidate};
 
 const DOCUMENTS: usize = 10;
 const CHANGE_BYTES: usize = 1 << 20;
@@ -90,15 +90,23 @@ async fn page(app: &App, phone: &EnrolledPhone, cursor: String) -> (usize, usize
 async fn a_page_ends_at_its_bytes_and_the_next_goes_on_there() {
     for app in apps().await {
         let phone = filled(&app).await;
-        let (first, bytes, cursor, more) = page(&app, &phone, String::new()).await;
-        assert!(bytes as i64 <= PAGE_BYTES + (1 << 10), "{bytes}");
-        assert!(more && first < DOCUMENTS, "{first}");
-        let (second, _, _, more) = page(&app, &phone, cursor).await;
-        assert_eq!((first + second, more), (DOCUMENTS, false));
-        // The twin: by its entries alone it would have been one page.
-        let end = checked_through(&app, phone.unit).await.expect("rows");
-        assert!(end <= PAGE);
-        let unbounded = page_end(&app, phone.unit, 0, end, i64::MAX).await;
-        assert_eq!(unbounded.expect("rows"), end);
+        let (epoch, _) = ledger::size(&app.database.read).await.expect("a log");
+        let begun = Cursor {
+            epoch,
+            feeds: vec![position(phone.unit, 0, None)],
+        };
+        // A phone that has nothing gets documents, one that was there before gets changes.
+        for cursor in [String::new(), begun.to_text()] {
+            let (first, bytes, cursor, more) = page(&app, &phone, cursor).await;
+            assert!(bytes as i64 <= LIMITS.bytes + (1 << 10), "{bytes}");
+            assert!(more && first < DOCUMENTS, "{first}");
+            let (second, _, cursor, more) = page(&app, &phone, cursor).await;
+            assert_eq!((first + second, more), (DOCUMENTS, false));
+            let (third, bytes, _, more) = page(&app, &phone, cursor).await;
+            assert_eq!((third, more), (0, false));
+            assert!(bytes < 300, "nothing new costs {bytes} bytes");
+        }
+        // The twin: by their number alone they would have been one page.
+        assert!(DOCUMENTS <= LIMITS.entries);
     }
 }
