@@ -8,10 +8,12 @@ use crate::{
     hash::Sha256,
     id::{DocumentId, PhoneId},
     jws::{self, JwsError},
-    log::head::Epoch,
+    log::head::{Epoch, TreeHead},
+    wire::ReceiptRequest,
 };
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use minicbor::{Decode, Encode};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The type of a signed receipt.
 pub const TYP: &str = "kieumau-receipt+jws";
@@ -57,6 +59,15 @@ pub struct Receipt {
     pub phone: PhoneId,
 }
 
+/// What the server finds of what a phone asks about: in which leaf each hash stands. What is not here is not held.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Changes.
+    pub heads: BTreeMap<Sha256, u64>,
+    /// Files.
+    pub attachments: BTreeMap<Sha256, u64>,
+}
+
 /// Why there is no receipt, or why one is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ReceiptError {
@@ -72,6 +83,37 @@ pub enum ReceiptError {
 }
 
 impl Receipt {
+    /// What the server may sign about what `phone` asks, at the log's `head`: nothing unless every head and every file is held. A
+    /// head is held with its whole ancestry: nothing is accepted before what it depends on.
+    #[must_use]
+    pub fn of(
+        asked: &ReceiptRequest,
+        found: &Found,
+        head: &TreeHead,
+        phone: PhoneId,
+        now_ms: i64,
+    ) -> Option<Self> {
+        let heads: BTreeSet<Sha256> = asked.heads.iter().copied().collect();
+        let attachments: BTreeSet<Sha256> = asked.attachments.iter().copied().collect();
+        let leaves: Option<Vec<u64>> = heads
+            .iter()
+            .map(|hash| found.heads.get(hash))
+            .chain(attachments.iter().map(|hash| found.attachments.get(hash)))
+            .map(|leaf| leaf.copied())
+            .collect();
+        Some(Self {
+            document: asked.document,
+            leaf_index: leaves.filter(|_| !heads.is_empty())?.into_iter().max()?,
+            heads: heads.into_iter().collect(),
+            attachments: attachments.into_iter().collect(),
+            epoch: head.epoch,
+            tree_size: head.size,
+            root: head.root,
+            received_at_ms: now_ms,
+            phone,
+        })
+    }
+
     /// The receipt as a token, signed by the receipt key.
     ///
     /// # Errors
@@ -200,6 +242,42 @@ mod tests {
         assert_eq!(read(&token), Err(ReceiptError::Token(JwsError::Signature)));
         let token = jws::sign_payload(&key(), crate::log::head::TYP, "a", &receipt().payload());
         assert_eq!(read(&token), Err(ReceiptError::Token(JwsError::Type)));
+    }
+
+    #[test]
+    fn the_server_signs_for_what_it_holds_whole_and_for_nothing_less() {
+        let asked = ReceiptRequest {
+            document: document(),
+            heads: vec![hash(2), hash(1)],
+            attachments: vec![hash(7)],
+        };
+        let found = Found {
+            heads: BTreeMap::from([(hash(1), 3), (hash(2), 41)]),
+            attachments: BTreeMap::from([(hash(7), 4)]),
+        };
+        let head = TreeHead {
+            epoch: Epoch([5; 16]),
+            size: 42,
+            root: hash(9),
+            at_ms: 0,
+        };
+        let of = |asked: &ReceiptRequest, found: &Found| {
+            Receipt::of(asked, found, &head, PhoneId::from_bytes([3; 16]), 0)
+        };
+        let receipt = of(&asked, &found).expect("all is there");
+        assert!(receipt.covers(document(), &asked.heads, &asked.attachments));
+        assert_eq!((receipt.leaf_index, receipt.tree_size), (41, 42));
+        let mut less = found.clone();
+        less.heads.remove(&hash(1));
+        assert_eq!(of(&asked, &less), None, "a head is not there");
+        let mut less = found.clone();
+        less.attachments.clear();
+        assert_eq!(of(&asked, &less), None, "a photo is not there");
+        let nothing = ReceiptRequest {
+            heads: Vec::new(),
+            ..asked
+        };
+        assert_eq!(of(&nothing, &found), None, "nothing is asked about");
     }
 
     #[test]

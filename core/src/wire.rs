@@ -224,6 +224,17 @@ pub enum Pulled {
     Cursor(#[n(0)] String, #[n(1)] bool),
 }
 
+/// The items of a page; none for one that ends inside an item or holds what is no item: it is as good as no answer.
+#[must_use]
+pub fn sequence(page: &[u8]) -> Option<Vec<Pulled>> {
+    let mut decoder = minicbor::Decoder::new(page);
+    let mut items = Vec::new();
+    while decoder.position() < page.len() {
+        items.push(decoder.decode().ok()?);
+    }
+    Some(items)
+}
+
 impl std::fmt::Debug for Pulled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

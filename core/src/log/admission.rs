@@ -4,24 +4,50 @@
 //! What lacks an ancestor waits; what can never fit is refused with a word. Nothing here reads a database or a change's
 //! operations, so the same function runs in the committer, in the simulator and in tests.
 
-use crate::hash::Sha256;
+use crate::{document::Actor, hash::Sha256, id::PhoneId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Changes of one document that may wait for an ancestor.
 pub const WAITING_LIMIT: usize = 1_000;
+/// The most that one document may hold, bytes of changes.
+pub const DOCUMENT_LIMIT_BYTES: i64 = 4 << 20;
 
 /// A change as admission sees it: its header, nothing of what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// Its hash.
     pub hash: Sha256,
-    /// Its actor's bytes.
+    /// Its actor's bytes, as hexadecimal digits.
     pub actor: Vec<u8>,
     /// Its number among its actor's changes, from 1.
     pub seq: u64,
     /// What it depends on.
     pub deps: Vec<Sha256>,
+}
+
+impl Candidate {
+    /// The phone that wrote it, or what stands in its place in the server's own; none for what is no actor of either.
+    #[must_use]
+    pub fn writer(&self) -> Option<PhoneId> {
+        let actor = hex::decode(&self.actor).ok()?;
+        Actor::from_slice(&actor).map(|actor| actor.phone)
+    }
+}
+
+/// What arrives for one document, and what waits for it there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arrival {
+    /// The changes that arrive, and the bytes of each.
+    pub arrived: Vec<(Candidate, usize)>,
+    /// Those of them that verified seals cover.
+    pub sealed: BTreeSet<Sha256>,
+    /// Changes that wait: their seals held when they came.
+    pub waited: Vec<Candidate>,
+    /// Phones that were revoked by now.
+    pub revoked: BTreeSet<PhoneId>,
+    /// Bytes that the document holds before.
+    pub size_bytes: i64,
 }
 
 /// What is known of the document before.
@@ -114,6 +140,61 @@ pub struct Admitted {
     pub accepted: Vec<Sha256>,
     /// The document's heads afterwards.
     pub heads: BTreeSet<Sha256>,
+}
+
+/// Decides about what arrives for a document, and by how many bytes it grows.
+///
+/// What a revoked phone had not got into the log by its revocation stays out, whoever carries it and however long it waited. A
+/// document that would grow beyond its limit takes nothing.
+#[must_use]
+pub fn decide(known: &Known, arrival: &Arrival) -> (Admitted, i64) {
+    let of_revoked = |candidate: &Candidate| {
+        let writer = candidate.writer();
+        writer.is_some_and(|phone| arrival.revoked.contains(&phone))
+    };
+    let arrived = arrival.arrived.iter().map(|(candidate, _)| candidate);
+    let (silenced, candidates): (Vec<Candidate>, Vec<Candidate>) = arrived
+        .chain(&arrival.waited)
+        .cloned()
+        .partition(|candidate| of_revoked(candidate) && !known.held.contains(&candidate.hash));
+    let waited = arrival.waited.iter().map(|candidate| candidate.hash);
+    let sealed = arrival.sealed.iter().copied().chain(waited).collect();
+    let mut admitted = admit(known, &candidates, &sealed);
+    let mut grows = grown_by(&admitted, &arrival.arrived);
+    if arrival.size_bytes + grows > DOCUMENT_LIMIT_BYTES {
+        admitted = refuse_all(known, &admitted, Refusal::DocumentFull);
+        grows = 0;
+    }
+    admitted.outcomes.extend(
+        silenced
+            .into_iter()
+            .map(|candidate| (candidate.hash, Outcome::Refused(Refusal::PhoneRevoked))),
+    );
+    (admitted, grows)
+}
+
+fn grown_by(admitted: &Admitted, arrived: &[(Candidate, usize)]) -> i64 {
+    let accepted = arrived.iter().filter(|(candidate, _)| {
+        admitted.outcomes.get(&candidate.hash) == Some(&Outcome::Accepted)
+    });
+    let bytes: usize = accepted.map(|(_, bytes)| bytes).sum();
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn refuse_all(known: &Known, admitted: &Admitted, refusal: Refusal) -> Admitted {
+    let outcomes = admitted
+        .outcomes
+        .iter()
+        .map(|(hash, outcome)| match outcome {
+            Outcome::Accepted | Outcome::Waiting => (*hash, Outcome::Refused(refusal)),
+            other => (*hash, *other),
+        })
+        .collect();
+    Admitted {
+        outcomes,
+        accepted: Vec::new(),
+        heads: known.heads.clone(),
+    }
 }
 
 /// Decides about `candidates` (new ones and those that waited), of which `sealed` are covered by verified seals.

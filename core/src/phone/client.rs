@@ -217,12 +217,7 @@ fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
 
 /// The items of a page; one that is cut is as good as none.
 pub(super) fn sequence(page: &[u8]) -> Result<Vec<Pulled>, PhoneError> {
-    let mut decoder = minicbor::Decoder::new(page);
-    let mut items = Vec::new();
-    while decoder.position() < page.len() {
-        items.push(decoder.decode::<Pulled>().map_err(|_| not_ours())?);
-    }
-    Ok(items)
+    wire::sequence(page).ok_or_else(not_ours)
 }
 
 /// An answer that is not our server's is as good as none.

@@ -334,21 +334,13 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
             if known.rows_affected() == 0 {
-                document
-                    .load_incremental(&change.bytes)
-                    .map_err(PhoneError::internal)?;
                 new.push(change);
             }
         }
+        let document::Merge { whole, lacking } = document::merge(&mut document, new)?;
         let rows = rows::of(key.kind, &document)?;
         rows::put(&mut tx, key, &document::heads(&document), By::Others, &rows).await?;
-        // A change whose ancestor is not here is not kept: stored, it would make the pile incomplete for ever. The caller reads
-        // the feed from its beginning instead.
-        let (whole, lacking): (Vec<&Change>, Vec<&Change>) = new.into_iter().partition(|change| {
-            document
-                .get_change_meta_by_hash(&change.hash.into())
-                .is_some()
-        });
+        // The caller reads the feed from its beginning for what is lacking.
         for change in &whole {
             put_change(&mut tx, key.document(), change, false).await?;
             change_bytes += change.bytes.len();
@@ -357,12 +349,12 @@ impl Store {
             put_seal(&mut tx, key.document(), seal).await?;
         }
         tx.commit().await?;
-        if lacking.is_empty() {
+        if lacking == 0 {
             self.keep(key.document(), document, change_bytes);
         }
         Ok(Merged {
             new: whole.len(),
-            lacking: lacking.len(),
+            lacking,
         })
     }
 

@@ -1,7 +1,7 @@
 //! A document while a group of pushes is decided about: what admission has to know of it (`known` reads that), and what is to
 //! be written. Decides nothing itself that `core::log::admission` can decide.
 
-use super::{Batch, PreparedChange, PreparedDocument, RefusedChange, Taken, writer};
+use super::{Batch, PreparedChange, PreparedDocument, RefusedChange, Taken};
 use crate::{
     feed,
     stored::{self, StoredDocument},
@@ -11,16 +11,13 @@ use kieumau_core::{
     hash::Sha256,
     id::PhoneId,
     log::{
-        admission::{self, Admitted, Candidate, Known, Outcome, Refusal},
+        admission::{self, Admitted, Arrival, Candidate, Known, Outcome},
         leaf::Leaf,
     },
     review::heads_text,
     seal::{Seal, Signer},
 };
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The most that one document may hold, bytes of changes.
-const DOCUMENT_LIMIT_BYTES: i64 = 4 << 20;
 
 /// A document that is held.
 pub(super) struct Opened<'a> {
@@ -91,40 +88,22 @@ impl<'a> Opened<'a> {
         arrived: &'a PreparedDocument,
         now_ms: i64,
     ) -> Result<Taken, sqlx::Error> {
-        let of_revoked =
-            |candidate: &Candidate| writer(candidate).is_some_and(|phone| revoked.contains(&phone));
         let waited: Vec<Candidate> = self.waiting().cloned().collect();
-        // What a revoked phone had not got into the log by its revocation stays out, whoever carries it and however long it waited.
-        let (silenced, candidates): (Vec<Candidate>, Vec<Candidate>) = arrived
-            .changes
-            .iter()
-            .map(|change| change.candidate.clone())
-            .chain(waited.iter().cloned())
-            .partition(|candidate| {
-                of_revoked(candidate) && !self.known.held.contains(&candidate.hash)
-            });
-        let waiting = waited.iter().filter(|candidate| !of_revoked(candidate));
-        let sealed: BTreeSet<Sha256> = arrived
-            .sealed
-            .iter()
-            .copied()
-            .chain(waiting.map(|candidate| candidate.hash))
-            .collect();
-        let mut admitted = admission::admit(&self.known, &candidates, &sealed);
-        let grows = accepted_bytes(arrived, &admitted);
-        if self.stored.size_bytes + grows > DOCUMENT_LIMIT_BYTES {
-            admitted = refuse_all(&self.known, &admitted, Refusal::DocumentFull);
-        } else {
-            self.stored.size_bytes += grows;
-        }
-        admitted.outcomes.extend(
-            silenced
-                .into_iter()
-                .map(|candidate| (candidate.hash, Outcome::Refused(Refusal::PhoneRevoked))),
-        );
+        let changes = arrived.changes.iter();
+        let arrival = Arrival {
+            arrived: changes
+                .map(|change| (change.candidate.clone(), change.bytes.len()))
+                .collect(),
+            sealed: arrived.sealed.clone(),
+            waited,
+            revoked: revoked.clone(),
+            size_bytes: self.stored.size_bytes,
+        };
+        let (admitted, grows) = admission::decide(&self.known, &arrival);
+        self.stored.size_bytes += grows;
         self.keep_seals(arrived, &admitted);
-        let through = self.accept(feeds, carrier, arrived, &candidates, &admitted)?;
-        let refused = self.keep_waiting(carrier, arrived, &waited, &admitted);
+        let through = self.accept(feeds, carrier, arrived, &arrival, &admitted)?;
+        let refused = self.keep_waiting(carrier, arrived, &arrival.waited, &admitted);
         Ok(Taken {
             batch: through.map(|through| self.batch(arrived, &admitted, through, now_ms)),
             refused,
@@ -138,11 +117,13 @@ impl<'a> Opened<'a> {
         feeds: &mut feed::Feeds,
         carrier: Option<PhoneId>,
         arrived: &'a PreparedDocument,
-        candidates: &[Candidate],
+        arrival: &Arrival,
         admitted: &Admitted,
     ) -> Result<Option<i64>, sqlx::Error> {
         let (unit, id) = (self.stored.key.unit, self.stored.key.document());
-        let named: BTreeMap<Sha256, &Candidate> = candidates.iter().map(|c| (c.hash, c)).collect();
+        let arriving = arrival.arrived.iter().map(|(candidate, _)| candidate);
+        let candidates = arriving.chain(&arrival.waited);
+        let named: BTreeMap<Sha256, &Candidate> = candidates.map(|c| (c.hash, c)).collect();
         let brought: BTreeMap<Sha256, &PreparedChange> = arrived
             .changes
             .iter()
@@ -257,35 +238,6 @@ pub(super) fn signer(seal: &Seal) -> String {
     match seal.signer {
         Signer::Phone(phone) => phone.to_string(),
         Signer::Server(fingerprint) => fingerprint.to_string(),
-    }
-}
-
-fn accepted_bytes(arrived: &PreparedDocument, admitted: &Admitted) -> i64 {
-    let accepted = |change: &&PreparedChange| {
-        admitted.outcomes.get(&change.candidate.hash) == Some(&Outcome::Accepted)
-    };
-    let bytes: usize = arrived
-        .changes
-        .iter()
-        .filter(accepted)
-        .map(|change| change.bytes.len())
-        .sum();
-    i64::try_from(bytes).unwrap_or(i64::MAX)
-}
-
-fn refuse_all(known: &Known, admitted: &Admitted, refusal: Refusal) -> Admitted {
-    let outcomes = admitted
-        .outcomes
-        .iter()
-        .map(|(hash, outcome)| match outcome {
-            Outcome::Accepted | Outcome::Waiting => (*hash, Outcome::Refused(refusal)),
-            other => (*hash, *other),
-        })
-        .collect();
-    Admitted {
-        outcomes,
-        accepted: Vec::new(),
-        heads: known.heads.clone(),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
 use kieumau_core::{
     hash::Sha256,
     id::{DocumentId, UnitId},
-    receipt::Receipt,
+    receipt::{Found, Receipt},
 };
 use sqlx::Row as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,32 +129,17 @@ impl Standing {
                     .iter()
                     .filter(|sha256| filed(**sha256).is_none()),
             );
-            let leaves = asked.heads.iter().map(|hash| placed(*hash));
-            let files = asked.attachments.iter().map(|sha256| filed(*sha256));
-            let newest = leaves
-                .chain(files)
-                .try_fold(0, |newest: u64, leaf| Some(newest.max(*leaf?)));
-            let Some(newest) = newest.filter(|_| !asked.heads.is_empty()) else {
-                continue;
+            let leaf_of = |hash: &Sha256| Some((*hash, *placed(*hash)?));
+            let file_of = |sha256: &Sha256| Some((*sha256, *filed(*sha256)?));
+            let found = Found {
+                heads: asked.heads.iter().filter_map(leaf_of).collect(),
+                attachments: asked.attachments.iter().filter_map(file_of).collect(),
             };
-            let receipt = Receipt {
-                document: asked.document,
-                heads: sorted(&asked.heads),
-                attachments: sorted(&asked.attachments),
-                epoch: head.epoch,
-                leaf_index: newest,
-                tree_size: head.size,
-                root: head.root,
-                received_at_ms: now_ms,
-                phone,
+            let Some(receipt) = Receipt::of(asked, &found, &head, phone, now_ms) else {
+                continue;
             };
             receipts.extend(receipt.parts());
         }
         (receipts, missing)
     }
-}
-
-fn sorted(hashes: &[Sha256]) -> Vec<Sha256> {
-    let distinct: BTreeSet<Sha256> = hashes.iter().copied().collect();
-    distinct.into_iter().collect()
 }

@@ -10,6 +10,7 @@ use crate::{
     exchange::{Answer, Exchange, Failure, Feed, Situation, Step},
     hash::Sha256,
     id::DocumentId,
+    inbox::Reading,
     token::AccessToken,
 };
 use ed25519_dalek::SigningKey;
@@ -171,10 +172,7 @@ struct Session<'a> {
     last_error: Option<PhoneError>,
     /// Files that failed in this sync: the others are sent all the same.
     failed_files: BTreeSet<Sha256>,
-    /// Something came without what it depends on: the feed is read from its beginning, once.
-    lacking: bool,
-    /// That was done.
-    read_anew: bool,
+    reading: Reading,
 }
 
 impl Phone {
@@ -249,8 +247,7 @@ impl Phone {
             report: SyncReport::default(),
             last_error: None,
             failed_files: BTreeSet::new(),
-            lacking: false,
-            read_anew: false,
+            reading: Reading::default(),
         };
         session.run().await
     }

@@ -4,11 +4,9 @@
 
 use super::{Event, Session};
 use crate::{
-    document::{Change, Key},
-    header,
     id::DocumentId,
+    inbox::{self, Arrival, Incoming, PageError},
     phone::PhoneError,
-    seal::Seal,
     wire::{After, Pulled},
 };
 use sqlx::Row as _;
@@ -36,34 +34,13 @@ impl Session<'_> {
     /// Takes in one page of the feed, wherever it came from.
     pub(super) async fn take_in(&mut self, items: Vec<Pulled>) -> Result<(bool, bool), PhoneError> {
         let mut came = 0;
-        let mut open: Option<Incoming> = None;
-        for item in items {
-            match item {
-                Pulled::Document(key) => {
-                    came += self.merge(open.replace(Incoming::new(key.key()?))).await?;
-                }
-                Pulled::Change(bytes) => {
-                    let header = header::read(&bytes).map_err(|_| PhoneError::Offline {
-                        retry_after_s: None,
-                    })?;
-                    let change = Change {
-                        hash: header.hash,
-                        bytes,
-                    };
-                    open.as_mut().ok_or_else(no_document)?.changes.push(change);
-                }
-                Pulled::Seal(seal) => open.as_mut().ok_or_else(no_document)?.seals.push(seal),
-                Pulled::Ungrant(document, _) => self.ungrant(document).await?,
-                Pulled::Cursor(cursor, more) => {
-                    came += self.merge(open.take()).await?;
-                    // Once in a sync: a second time would find the same and never end.
-                    let again = std::mem::take(&mut self.lacking) && !self.read_anew;
-                    self.read_anew |= again;
-                    let (cursor, more) = if again {
-                        (String::new(), true)
-                    } else {
-                        (cursor, more)
-                    };
+        let (arrivals, ended) = inbox::arrivals(items);
+        for arrival in arrivals {
+            match arrival {
+                Arrival::Changes(incoming) => came += self.merge(incoming).await?,
+                Arrival::Ungrant(document) => self.ungrant(document).await?,
+                Arrival::Cursor { cursor, more } => {
+                    let (cursor, more) = self.reading.goes_on(cursor, more);
                     let mut store = self.phone.store().await;
                     sqlx::query("update sync set cursor = $1")
                         .bind(cursor)
@@ -74,23 +51,25 @@ impl Session<'_> {
                 }
             }
         }
-        // Cut before its cursor: what came whole stays, and the same place is asked for again.
-        Err(PhoneError::Offline {
-            retry_after_s: None,
+        // Cut before its cursor: what came whole stays, and the same place is asked for again. What is no item of ours is as good
+        // as a cut, but for what is named before it is carried.
+        Err(match ended {
+            Some(PageError::Nameless) => PhoneError::internal(PageError::Nameless),
+            Some(PageError::Name(invalid)) => invalid.into(),
+            Some(PageError::Cut | PageError::NotAChange) | None => PhoneError::Offline {
+                retry_after_s: None,
+            },
         })
     }
 
-    async fn merge(&mut self, incoming: Option<Incoming>) -> Result<u32, PhoneError> {
-        let Some(incoming) = incoming else {
-            return Ok(0);
-        };
+    async fn merge(&mut self, incoming: Incoming) -> Result<u32, PhoneError> {
         let merged = self
             .phone
             .store()
             .await
             .merge(&incoming.key, &incoming.changes, &incoming.seals)
             .await?;
-        self.lacking |= merged.lacking > 0;
+        self.reading.lacked(merged.lacking);
         if merged.new > 0 {
             let document = incoming.key.document();
             self.phone.syncing.tell(Event::Changed { document }).await;
@@ -107,25 +86,4 @@ impl Session<'_> {
             .await?;
         Ok(())
     }
-}
-
-/// A document's part of a pull.
-struct Incoming {
-    key: Key,
-    changes: Vec<Change>,
-    seals: Vec<Seal>,
-}
-
-impl Incoming {
-    const fn new(key: Key) -> Self {
-        Self {
-            key,
-            changes: Vec::new(),
-            seals: Vec::new(),
-        }
-    }
-}
-
-fn no_document() -> PhoneError {
-    PhoneError::internal("a change came before its document was named")
 }

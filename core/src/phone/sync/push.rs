@@ -4,33 +4,21 @@
 
 use super::{Event, Session, feed};
 use crate::{
-    document::{Change, Key},
+    document::Change,
     exchange::Feed,
     hash::Sha256,
-    header,
     id::DocumentId,
+    outbox::{self, Heard, Signed},
     phone::{
         PhoneError, client,
         store::{parse_hashes, put_seal},
     },
-    receipt::Receipt,
     review::heads_text,
-    seal::{Seal, Signer},
-    wire::{Push, Pushed, PushedDocument, ReceiptRequest, WireKey},
+    wire::{Push, Pushed, ReceiptRequest},
 };
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use ed25519_dalek::VerifyingKey;
 use sqlx::{Connection as _, Row as _, Sqlite, Transaction};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Instant,
-};
-
-/// Changes in one push: with their seals well below the server's limits.
-const PUSH_CHANGES: i64 = 2_000;
-/// Bytes of changes in one push, on a line that bears them.
-const PUSH_BYTES: usize = 4 << 20;
-/// Documents asked about in one push.
-const PUSH_RECEIPTS: usize = 2_000;
+use std::{collections::BTreeMap, time::Instant};
 
 impl Session<'_> {
     pub(super) async fn push(&mut self) -> Result<(bool, Feed), PhoneError> {
@@ -38,7 +26,7 @@ impl Session<'_> {
         // The last push of several asks for the feed's next page; a phone that has nothing yet pulls, which comes compressed.
         let after = self.after().await?;
         push.after =
-            (!after.cursor.is_empty() && self.all_sent_after(&sent).await?).then_some(after);
+            outbox::asks_for_page(&after.cursor, self.unsent().await?, sent.len()).then_some(after);
         let begun = Instant::now();
         let (pushed, size) = self.client.push(self.token()?, &push).await?;
         self.pace.went(size, begun.elapsed());
@@ -52,14 +40,14 @@ impl Session<'_> {
         }
     }
 
-    /// Whether nothing is unsent but `sent`.
-    async fn all_sent_after(&self, sent: &[Sha256]) -> Result<bool, PhoneError> {
+    /// How many changes are unsent.
+    async fn unsent(&self) -> Result<usize, PhoneError> {
         let mut store = self.phone.store().await;
         let unsent: i64 = sqlx::query("select count(*) from change where server is null")
             .fetch_one(&mut store.connection)
             .await?
             .get(0);
-        Ok(unsent <= i64::try_from(sent.len()).map_err(PhoneError::internal)?)
+        usize::try_from(unsent).map_err(PhoneError::internal)
     }
 
     /// The oldest unsent changes with fresh seals, and a question about every document that lacks its receipt.
@@ -68,73 +56,57 @@ impl Session<'_> {
         let rows = sqlx::query(
             "select document_id, hash, bytes from change where server is null order by position limit $1",
         )
-        .bind(PUSH_CHANGES)
+        .bind(i64::try_from(outbox::PUSH_CHANGES).map_err(PhoneError::internal)?)
         .fetch_all(&mut store.connection)
         .await?;
+        let sizes = rows.iter().map(|row| row.get::<&[u8], _>(2).len());
+        let taken = outbox::cut(sizes, self.pace.size());
         let mut sent = Vec::new();
-        let mut bytes = 0;
         let mut documents: BTreeMap<DocumentId, Vec<Change>> = BTreeMap::new();
-        for row in &rows {
-            let change = Change {
-                hash: row
-                    .get::<&str, _>(1)
-                    .parse()
-                    .map_err(PhoneError::internal)?,
-                bytes: row.get(2),
-            };
-            bytes += change.bytes.len();
-            if bytes > self.pace.size().min(PUSH_BYTES) && !sent.is_empty() {
-                break;
-            }
-            sent.push(change.hash);
-            documents
-                .entry(
-                    row.get::<&str, _>(0)
-                        .parse()
-                        .map_err(PhoneError::internal)?,
-                )
-                .or_default()
-                .push(change);
+        for row in rows.iter().take(taken) {
+            let hash = row
+                .get::<&str, _>(1)
+                .parse()
+                .map_err(PhoneError::internal)?;
+            let document = row
+                .get::<&str, _>(0)
+                .parse()
+                .map_err(PhoneError::internal)?;
+            let bytes = row.get(2);
+            sent.push(hash);
+            let changes = documents.entry(document).or_default();
+            changes.push(Change { hash, bytes });
         }
         let phone = store.profile()?.phone;
         let mut push = Push::default();
         for (document, changes) in documents {
             let key = store.key(document).await?;
-            let seals = seals(&self.key, Signer::Phone(phone), &key, &changes)?;
+            let document_of = outbox::document(&self.key, phone, &key, changes);
+            let pushed = document_of.map_err(PhoneError::internal)?;
             let mut tx = store.connection.begin().await?;
-            for seal in &seals {
+            for seal in &pushed.seals {
                 put_seal(&mut tx, document, seal).await?;
             }
             tx.commit().await?;
-            let changes = changes.into_iter().map(|change| change.bytes).collect();
-            push.documents.push(PushedDocument {
-                key: WireKey::from(&key),
-                changes,
-                seals,
-            });
+            push.documents.push(pushed);
         }
         push.receipts = unconfirmed(&mut store.connection).await?;
-        push.receipts.truncate(PUSH_RECEIPTS);
+        push.receipts.truncate(outbox::PUSH_RECEIPTS);
         Ok((push, sent))
     }
 
     /// Writes down what the server said. A receipt counts only if its signature holds.
     async fn hear(&mut self, sent: &[Sha256], pushed: &Pushed) -> Result<(), PhoneError> {
-        let outcomes: BTreeMap<Sha256, &str> = pushed
-            .changes
-            .iter()
-            .map(|c| (c.hash, c.word.as_str()))
-            .collect();
         let mut store = self.phone.store().await;
         let receipt_key = VerifyingKey::from_bytes(&store.profile()?.receipt_key)
             .map_err(PhoneError::internal)?;
+        let heard = Heard::of(sent, pushed, receipt_key);
         let mut tx = store.connection.begin().await?;
-        for hash in sent {
-            let word = outcomes.get(hash).copied().unwrap_or("held");
-            if matches!(word, "held" | "waiting") {
+        for (hash, word) in &heard.words {
+            if outbox::is_kept(word) {
                 self.report.sent_changes += 1;
             } else {
-                self.report.refused_changes.push(word.to_owned());
+                self.report.refused_changes.push(word.clone());
             }
             sqlx::query("update change set server = $1 where hash = $2")
                 .bind(word)
@@ -152,18 +124,9 @@ impl Session<'_> {
             .execute(&mut *tx)
             .await?;
         }
-        let mut receipts: BTreeMap<DocumentId, Receipts> = BTreeMap::new();
-        for jws in &pushed.receipts {
-            if let Ok(receipt) = Receipt::verify(jws, |_| Some(receipt_key)) {
-                receipts
-                    .entry(receipt.document)
-                    .or_default()
-                    .add(receipt, jws);
-            }
-        }
-        for (document, receipts) in &receipts {
+        for (document, signed) in &heard.receipts {
             self.report.receipts += 1;
-            receipts.put(&mut tx, *document).await?;
+            put_receipt(&mut tx, *document, signed).await?;
         }
         tx.commit().await?;
         drop(store);
@@ -172,76 +135,36 @@ impl Session<'_> {
     }
 }
 
-/// What one answer's receipts say about one document: more than one when it names more files than one receipt does.
-#[derive(Default)]
-struct Receipts {
-    heads: String,
-    attachments: BTreeSet<Sha256>,
-    tokens: Vec<String>,
-}
-
-impl Receipts {
-    fn add(&mut self, receipt: Receipt, jws: &str) {
-        let heads = heads_text(&receipt.heads);
-        if self.heads != heads {
-            *self = Self {
-                heads,
-                ..Self::default()
-            };
-        }
-        self.attachments.extend(receipt.attachments);
-        self.tokens.push(jws.to_owned());
-    }
-
-    async fn put(
-        &self,
-        tx: &mut Transaction<'_, Sqlite>,
-        document: DocumentId,
-    ) -> Result<(), PhoneError> {
-        let attachments: Vec<Sha256> = self.attachments.iter().copied().collect();
-        sqlx::query(
-            "insert into receipt (document_id, heads, attachments, jws) values ($1, $2, $3, $4) \
-             on conflict (document_id) do update set heads = excluded.heads, \
-             attachments = excluded.attachments, jws = excluded.jws",
-        )
+async fn put_receipt(
+    tx: &mut Transaction<'_, Sqlite>,
+    document: DocumentId,
+    signed: &Signed,
+) -> Result<(), PhoneError> {
+    let attachments: Vec<Sha256> = signed.attachments.iter().copied().collect();
+    sqlx::query(
+        "insert into receipt (document_id, heads, attachments, jws) values ($1, $2, $3, $4) \
+         on conflict (document_id) do update set heads = excluded.heads, \
+         attachments = excluded.attachments, jws = excluded.jws",
+    )
+    .bind(document.to_string())
+    .bind(&signed.heads)
+    .bind(heads_text(&attachments))
+    .bind(signed.tokens.join(" "))
+    .execute(&mut **tx)
+    .await?;
+    let heads = sqlx::query("select heads from document where document_id = $1")
         .bind(document.to_string())
-        .bind(&self.heads)
-        .bind(heads_text(&attachments))
-        .bind(self.tokens.join(" "))
-        .execute(&mut **tx)
+        .fetch_optional(&mut **tx)
         .await?;
-        // The heads are held with all that is below them: nothing of the document waits any more.
-        sqlx::query(
-            "update change set server = 'held' where document_id = $1 and server = 'waiting' \
-             and exists (select 1 from document d where d.document_id = $1 and d.heads = $2)",
-        )
-        .bind(document.to_string())
-        .bind(&self.heads)
-        .execute(&mut **tx)
-        .await?;
-        Ok(())
+    if heads.is_some_and(|row| signed.ends_waiting(row.get(0))) {
+        sqlx::query("update change set server = $1 where document_id = $2 and server = $3")
+            .bind(outbox::HELD)
+            .bind(document.to_string())
+            .bind(outbox::WAITING)
+            .execute(&mut **tx)
+            .await?;
     }
-}
-
-/// One seal per actor: of its newest change here, which covers the older ones through its own dependencies.
-fn seals(
-    key: &SigningKey,
-    signer: Signer,
-    of: &Key,
-    changes: &[Change],
-) -> Result<Vec<Seal>, PhoneError> {
-    let mut newest: BTreeMap<Vec<u8>, (u64, Sha256)> = BTreeMap::new();
-    for change in changes {
-        let header = header::read(&change.bytes).map_err(PhoneError::internal)?;
-        let entry = newest
-            .entry(header.actor.to_vec())
-            .or_insert((header.seq, header.hash));
-        *entry = (*entry).max((header.seq, header.hash));
-    }
-    Ok(newest
-        .into_values()
-        .map(|(_, hash)| of.seal(key, signer, hash))
-        .collect())
+    Ok(())
 }
 
 /// What to ask receipts for: every document with something of one's own whose present state no receipt covers.
