@@ -180,6 +180,8 @@ impl Deliveries {
         Ok(changes)
     }
 
+    /// Seals of what is served: without its change a seal is nothing, and of a document of which all is withheld it would be the only
+    /// sign, which a phone would list as an empty patrol.
     async fn read_seals(
         &self,
         tx: &mut Tx,
@@ -187,13 +189,13 @@ impl Deliveries {
     ) -> Result<BTreeMap<DocumentId, Vec<Seal>>, sqlx::Error> {
         let whole = ") select s.change_hash, s.signer, s.signature, s.document_id \
              from (select distinct document_id, own from wanted) w join seal s on s.document_id = w.document_id \
-             left join change c on c.document_id = s.document_id and c.hash = s.change_hash \
-             where coalesce(c.actor, '') <> w.own";
+             join change c on c.document_id = s.document_id and c.hash = s.change_hash and c.state = 'checked' \
+             where c.actor <> w.own";
         let single = ") select s.change_hash, s.signer, s.signature, s.document_id \
              from (select distinct document_id, hash, own from wanted) w \
              join seal s on s.document_id = w.document_id and s.change_hash = w.hash \
-             left join change c on c.document_id = s.document_id and c.hash = s.change_hash \
-             where coalesce(c.actor, '') <> w.own";
+             join change c on c.document_id = s.document_id and c.hash = s.change_hash and c.state = 'checked' \
+             where c.actor <> w.own";
         let mut seals = BTreeMap::<_, Vec<_>>::new();
         for row in self.fetch(tx, own, whole, single).await? {
             let document = parsed(&row, "document_id")?;

@@ -110,3 +110,30 @@ async fn a_page_ends_at_its_bytes_and_the_next_goes_on_there() {
         assert!(DOCUMENTS <= LIMITS.entries);
     }
 }
+
+#[tokio::test]
+async fn of_what_is_withheld_not_even_a_seal_is_served() {
+    for app in apps().await {
+        let phone = filled(&app).await;
+        let sealed = sqlx::query(
+            "insert into seal (document_id, change_hash, signer, signature) select document_id, hash, $1, $2 from change",
+        )
+        .bind(phone.phone.to_string())
+        .bind(vec![0_u8; 64]);
+        let mut tx = app.database.begin().await.expect("begins");
+        sealed.execute(&mut *tx).await.expect("sealed");
+        tx.commit().await.expect("committed");
+        let after = After::default();
+        // The twin: what passed comes with its seal.
+        let passed = super::page(&app, &phone, &after).await.expect("a page");
+        let passed = wire::sequence(&passed).expect("items");
+        assert!(passed.iter().any(|item| matches!(item, Pulled::Seal(_))));
+        let mut tx = app.database.begin().await.expect("begins");
+        let withheld = sqlx::query("update change set state = 'withheld'").execute(&mut *tx);
+        withheld.await.expect("withheld");
+        tx.commit().await.expect("committed");
+        let nothing = super::page(&app, &phone, &after).await.expect("a page");
+        let nothing = wire::sequence(&nothing).expect("items");
+        assert!(matches!(&nothing[..], [Pulled::Cursor(..)]), "{nothing:?}");
+    }
+}
