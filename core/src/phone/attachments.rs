@@ -56,6 +56,8 @@ pub(super) struct NewFile {
     key: FileKey,
     name: String,
     preview: Option<Preview>,
+    /// The copy that is here already is whole: it stays, and this one is swept.
+    here_already: bool,
 }
 
 /// The small picture beside a sealed photo, sealed too.
@@ -81,7 +83,10 @@ impl NewFile {
         sqlx::query(
             "insert into attachment (sha256, size_bytes, media_type, file_key, file_name, \
              preview_key, preview_name, preview_size_bytes) values ($1, $2, $3, $4, $5, $6, $7, $8) \
-             on conflict (sha256) do nothing",
+             on conflict (sha256) do update set file_key = excluded.file_key, file_name = excluded.file_name, \
+             preview_key = excluded.preview_key, preview_name = excluded.preview_name, \
+             preview_size_bytes = excluded.preview_size_bytes, let_go_at_ms = null \
+             where let_go_at_ms is not null or not $9",
         )
         .bind(self.sha256.to_string())
         .bind(i64::try_from(self.size_bytes).map_err(PhoneError::internal)?)
@@ -91,6 +96,7 @@ impl NewFile {
         .bind(self.preview.as_ref().map(|preview| preview.key.to_vec()))
         .bind(self.preview.as_ref().map(|preview| &preview.name))
         .bind(self.preview.as_ref().map(|preview| preview.size_bytes.cast_signed()))
+        .bind(self.here_already)
         .execute(&mut **tx)
         .await?;
         sqlx::query("insert into attachment_use (document_id, sha256) values ($1, $2) on conflict do nothing")
@@ -128,7 +134,8 @@ impl Unsent {
 }
 
 impl Phone {
-    /// Hangs the file at `path` on a document, or on the observation or the piece of evidence `item` in it.
+    /// Hangs the file at `path` on a document, or on the observation or the piece of evidence `item` in it. Attached again, it
+    /// takes the place of a copy that was let go or is damaged.
     /// Returns when the sealed copy and the record are on the disk; the file at `path` is no longer needed then.
     ///
     /// # Errors
@@ -141,7 +148,8 @@ impl Phone {
         path: &Path,
     ) -> Result<Sha256, PhoneError> {
         let (from, to) = (path.to_owned(), self.files());
-        let file = blocking(move || seal_into(&to, &from)).await?;
+        let mut file = blocking(move || seal_into(&to, &from)).await?;
+        file.here_already = self.has_whole(file.sha256).await?;
         let sha256 = file.sha256;
         let sealed: Vec<PathBuf> = file.names().map(|name| self.files().join(name)).collect();
         let attached = self.hang(document, item, file).await;
@@ -152,6 +160,24 @@ impl Phone {
             }
         }
         attached.map(|()| sha256)
+    }
+
+    /// Whether there is a copy of the file here that reads as what it was.
+    async fn has_whole(&self, sha256: Sha256) -> Result<bool, PhoneError> {
+        let row = {
+            let mut store = self.store().await;
+            sqlx::query(
+                "select sha256, size_bytes, file_key, file_name, upload_url from attachment \
+                 where sha256 = $1 and let_go_at_ms is null",
+            )
+            .bind(sha256.to_string())
+            .fetch_optional(&mut store.connection)
+            .await?
+        };
+        let Some(row) = row else { return Ok(false) };
+        let file = unsent(&row, &self.files())?;
+        let read = file.read(0, usize::MAX).await;
+        Ok(read.is_ok_and(|bytes| Sha256::of(&bytes) == sha256))
     }
 
     /// Makes the document name the sealed file.
@@ -423,6 +449,7 @@ fn seal_into(files: &Path, from: &Path) -> Result<NewFile, PhoneError> {
         key,
         name,
         preview,
+        here_already: false,
     })
 }
 
