@@ -145,7 +145,11 @@ impl Phone {
         Ok(())
     }
 
-    /// Folds the loose fixes of every patrol.
+    /// Folds the loose fixes of every patrol. One that does not fold (after a salvage its team may be lost) keeps its rows, waits
+    /// for what will heal it, and holds up no other.
+    ///
+    /// # Errors
+    /// What holds up every patrol: `StorageFull`, and `Invalid` at `database`.
     pub(super) async fn fold_all(&self) -> Result<(), PhoneError> {
         let rows = {
             let mut store = self.store().await;
@@ -154,14 +158,25 @@ impl Phone {
                 .await?
         };
         for row in rows {
-            self.fold(
-                row.get::<&str, _>(0)
-                    .parse()
-                    .map_err(PhoneError::internal)?,
-            )
-            .await?;
+            let patrol = row
+                .get::<&str, _>(0)
+                .parse()
+                .map_err(PhoneError::internal)?;
+            match self.fold(patrol).await {
+                Err(error) if is_everybodys(&error) => return Err(error),
+                _ => {}
+            }
         }
         Ok(())
+    }
+}
+
+/// Whether what kept one patrol from folding will keep every other from it.
+fn is_everybodys(error: &PhoneError) -> bool {
+    match error {
+        PhoneError::StorageFull => true,
+        PhoneError::Invalid(invalid) => invalid.field == "database",
+        _ => false,
     }
 }
 
@@ -227,13 +242,13 @@ async fn put(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{
         document::Key,
         id::PhoneId,
         patrol::NewPatrol,
-        phone::{PhoneError, tests::phone},
+        phone::{ItemState, PhoneError, SyncOptions, tests::phone},
         track::tests::fix,
     };
 
@@ -248,6 +263,63 @@ mod tests {
             assert_eq!(dropped.await.expect("recorded"), None);
         }
         patrol
+    }
+
+    /// A patrol with loose fixes whose changes are lost, as a salvage may leave it: nobody is on its team.
+    pub(in crate::phone) async fn torn(phone: &Phone, fixes: i64) -> DocumentId {
+        let patrol = walking(phone, fixes).await;
+        let mut store = phone.store().await;
+        for lost in [
+            "delete from change where document_id = $1",
+            "delete from record where document_id = $1",
+        ] {
+            sqlx::query(lost)
+                .bind(patrol.to_string())
+                .execute(&mut store.connection)
+                .await
+                .expect("written");
+        }
+        store.opened = Default::default();
+        store.walk = None;
+        drop(store);
+        patrol
+    }
+
+    async fn loose_fixes(phone: &Phone, patrol: DocumentId) -> usize {
+        let mut store = phone.store().await;
+        let loose = loose(&mut store.connection, patrol).await;
+        loose.expect("reads").len()
+    }
+
+    #[tokio::test]
+    async fn a_patrol_that_does_not_fold_keeps_its_fixes_and_holds_up_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let phone = phone(folder.path()).await;
+        let torn = torn(&phone, 3).await;
+        let whole = walking(&phone, 4).await;
+        // The twin: by itself it does not fold, and that was the end of every sync.
+        let by_itself = phone.fold(torn).await;
+        let Err(PhoneError::Invalid(invalid)) = by_itself else {
+            panic!("{by_itself:?}");
+        };
+        assert_eq!(invalid, Invalid::new("team", Rule::NotOnTheTeam));
+        phone.fold_all().await.expect("the others fold");
+        assert_eq!(loose_fixes(&phone, torn).await, 3);
+        assert_eq!(loose_fixes(&phone, whole).await, 0);
+        let items = phone.items(None).await.expect("reads");
+        let item = items.iter().find(|item| item.document == torn);
+        assert_eq!(item.expect("is listed").state, ItemState::Waiting);
+        let profile = phone.store().await.profile.as_mut().map(|profile| {
+            profile.server_url = "http://127.0.0.1:1".to_owned();
+        });
+        assert_eq!(profile, Some(()));
+        let once = SyncOptions {
+            tries: 1,
+            ..SyncOptions::default()
+        };
+        let synced = phone.sync(once).await;
+        let offline = matches!(synced, Err(PhoneError::Offline { .. }));
+        assert!(offline, "it went as far as the server: {synced:?}");
     }
 
     fn assert_ended(answer: Result<Option<Dropped>, PhoneError>) {
