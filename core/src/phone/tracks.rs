@@ -74,7 +74,11 @@ impl Phone {
             }
             let (loose, newest) = newest(&mut store.connection, patrol).await?;
             let last = newest.or(walk.last_folded);
-            if let Err(reason) = Filter::new(last).admit(fix, Source::Live) {
+            let rival = store.rival.filter(|(walked, _)| *walked == patrol);
+            let mut filter = Filter::going_on(last, rival.map(|(_, rival)| rival));
+            let verdict = filter.admit(fix, Source::Live);
+            store.rival = filter.rival().map(|rival| (patrol, rival));
+            if let Err(reason) = verdict {
                 return Ok(Some(reason));
             }
             put(&mut store.connection, patrol, fix).await?;
@@ -247,6 +251,7 @@ pub(super) mod tests {
     use crate::{
         document::Key,
         id::PhoneId,
+        observation::NewObservation,
         patrol::NewPatrol,
         phone::{ItemState, PhoneError, SyncOptions, tests::phone},
         track::tests::fix,
@@ -263,6 +268,47 @@ pub(super) mod tests {
             assert_eq!(dropped.await.expect("recorded"), None);
         }
         patrol
+    }
+
+    /// What becomes of fixes ten seconds apart, fifteen metres each, from the corner in Vinh at noon on, with an observation between them.
+    async fn walk_on(phone: &Phone, patrol: DocumentId, forgets: bool) -> Vec<Option<Dropped>> {
+        let mut seen = Vec::new();
+        for step in 0..4 {
+            let fix = fix(step * 10, step as f64 * 15.0);
+            seen.push(phone.add_fix(patrol, fix).await.expect("looked at"));
+            let new = NewObservation::of("urban-order", 1, "case");
+            phone.add_observation(patrol, new).await.expect("recorded");
+            if forgets {
+                phone.store().await.rival = None;
+            }
+        }
+        seen
+    }
+
+    /// Each with its twin: a phone that forgets what stood against the wild fix drops every true one after it.
+    #[tokio::test]
+    async fn a_wild_first_fix_silences_the_track_for_two_fixes_and_no_longer() {
+        let far = fix(-10, 290_000.0);
+        let rolled_over = fix(40_000, 0.0);
+        for (wild, reason) in [
+            (far, Dropped::ImpossibleSpeed),
+            (rolled_over, Dropped::OutOfOrder),
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let phone = phone(folder.path()).await;
+            for forgets in [false, true] {
+                let patrol = walking(&phone, 0).await;
+                let first = phone.add_fix(patrol, wild).await;
+                assert_eq!(first.expect("recorded"), None);
+                let seen = walk_on(&phone, patrol, forgets).await;
+                let dropped = Some(reason);
+                if forgets {
+                    assert_eq!(seen, [dropped; 4]);
+                } else {
+                    assert_eq!(seen, [dropped, dropped, None, None]);
+                }
+            }
+        }
     }
 
     /// A patrol with loose fixes whose changes are lost, as a salvage may leave it: nobody is on its team.
