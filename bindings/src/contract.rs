@@ -229,10 +229,12 @@ pub struct NewPatrol {
 pub struct PatrolSummary {
     /// The patrol's document.
     pub patrol: DocumentId,
-    /// What people call it.
+    /// What people call it; empty while its start is not here.
     pub title: String,
-    /// When it began, Unix milliseconds.
+    /// When it began, Unix milliseconds; while its start is not here, the earliest that the team did in it.
     pub started_at_ms: i64,
+    /// The start is here. Who joined by QR has it when the starter's phone has synced; until then say so instead of the title.
+    pub start_received: bool,
     /// When it ended, Unix milliseconds.
     pub ended_at_ms: Option<i64>,
     /// A pause lasts.

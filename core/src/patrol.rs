@@ -160,6 +160,15 @@ impl PatrolLog {
         Ok(())
     }
 
+    /// When it began, Unix milliseconds. Who joined by QR may be heard of before who started it: then the earliest that the team
+    /// did in it. None while nothing is known.
+    #[must_use]
+    pub fn began_at_ms(&self) -> Option<i64> {
+        let joined = self.team.values().copied();
+        let seen = self.observations.values().map(|seen| seen.recorded_at_ms);
+        self.started_at_ms.or_else(|| joined.chain(seen).min())
+    }
+
     /// Whether `person` is on the team.
     #[must_use]
     pub fn has(&self, person: PersonId) -> bool {
@@ -301,11 +310,10 @@ impl PatrolLog {
         }
     }
 
+    /// Whether `person` may go on with it. Also before its start is here: who joined by QR walks, although the starter's phone
+    /// has not synced.
     fn going_on(&self, person: PersonId) -> Result<(), Invalid> {
         self.on_the_team(person)?;
-        if self.started_at_ms.is_none() {
-            return Err(Invalid::new("patrol", Rule::Required));
-        }
         if self.ended_at_ms.is_some() {
             return Err(Invalid::new("patrol", Rule::Ended));
         }
@@ -379,6 +387,23 @@ mod tests {
         );
         patrol.join(at(BINH, 3));
         assert!(patrol.pause(at(BINH, 4)).is_ok());
+    }
+
+    #[test]
+    fn who_joined_before_the_start_was_here_visits_pauses_and_ends_and_others_do_not() {
+        let mut patrol = PatrolLog::default();
+        assert_eq!(patrol.began_at_ms(), None);
+        patrol.join(at(HA, 5));
+        assert_eq!(patrol.began_at_ms(), Some(5));
+        let checkpoint = CheckpointId::from_bytes([4; 16]);
+        patrol.visit(at(HA, 6), checkpoint, "gps").expect("visits");
+        patrol.pause(at(HA, 7)).expect("pauses");
+        patrol.resume(at(HA, 8)).expect("goes on");
+        let stranger = patrol.end(at(BINH, 9));
+        assert_eq!(stranger, Err(Invalid::new("team", Rule::NotOnTheTeam)));
+        patrol.end(at(HA, 9)).expect("ends");
+        assert_eq!(patrol.ended_at_ms, Some(9));
+        assert_eq!(started().began_at_ms(), Some(1));
     }
 
     #[test]

@@ -484,3 +484,42 @@ async fn the_servers_sqlite_is_not_the_phones() {
     let doctor = world.server.command(&["doctor"]).await;
     assert!(doctor.contains("SQLCipher: false"), "{doctor}");
 }
+
+#[tokio::test]
+async fn what_a_joiner_recorded_is_seen_before_the_starters_phone_has_synced() {
+    let world = World::new().await;
+    let (an, ha) = (world.phone("an").await, world.phone("ha").await);
+    let patrol = an.patrol_called("Ca đêm của tổ An").await;
+    let qr = an.patrol(patrol).await.expect("is here").join_qr;
+    ha.join_patrol(&qr).await.expect("joins by the QR");
+    let listed = &ha.patrols().await.expect("lists")[0];
+    assert!(!listed.start_received && listed.started_at_ms > 0);
+    ha.observe(patrol, "Hà thấy trước").await;
+    ha.pause(patrol).await.expect("rests");
+    ha.resume(patrol).await.expect("goes on");
+    ha.sync_well().await;
+    assert_eq!(ha.state(patrol).await, ItemState::Received);
+
+    let chi = world.desk("chi").await;
+    let missing = "Chưa nhận được phần bắt đầu ca";
+    eventually("the patrol is on Chi's list", async || {
+        chi.read("/patrols").await.1.contains(missing)
+    })
+    .await;
+    let (status, page) = chi.read(&format!("/patrols/{patrol}")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains(missing) && page.contains("Hà thấy trước"));
+
+    // The twin: with the start the same page says what people call it.
+    an.sync_well().await;
+    eventually("the start is on Chi's page", async || {
+        let (_, page) = chi.read(&format!("/patrols/{patrol}")).await;
+        page.contains("Ca đêm của tổ An")
+            && page.contains("Hà thấy trước")
+            && !page.contains(missing)
+    })
+    .await;
+    ha.sync_well().await;
+    let listed = &ha.patrols().await.expect("lists")[0];
+    assert!(listed.start_received && listed.title == "Ca đêm của tổ An");
+}

@@ -22,10 +22,12 @@ use std::collections::BTreeMap;
 pub struct PatrolSummary {
     /// The patrol's document.
     pub patrol: DocumentId,
-    /// What people call it.
+    /// What people call it; empty while its start is not here.
     pub title: String,
-    /// When it began, Unix milliseconds.
+    /// When it began, Unix milliseconds; see [`PatrolLog::began_at_ms`].
     pub started_at_ms: i64,
+    /// The start is here. Who joined by QR has it when the starter's phone has synced.
+    pub start_received: bool,
     /// When it ended, Unix milliseconds.
     pub ended_at_ms: Option<i64>,
     /// A pause lasts.
@@ -96,7 +98,7 @@ impl Summary {
             .count();
         Self {
             title: patrol.title.clone().unwrap_or_default(),
-            started_at_ms: patrol.started_at_ms.unwrap_or_default(),
+            started_at_ms: patrol.began_at_ms().unwrap_or_default(),
             ended_at_ms: patrol.ended_at_ms,
             paused: patrol.open_pause().is_some(),
             observation_count: u32::try_from(standing).unwrap_or(u32::MAX),
@@ -125,6 +127,8 @@ fn listed(row: &SqliteRow, sending: bool) -> Result<PatrolSummary, PhoneError> {
             .get::<&str, _>(3)
             .parse()
             .map_err(PhoneError::internal)?,
+        // No patrol starts without a title.
+        start_received: !row.get::<&str, _>(4).is_empty(),
         title: row.get(4),
         started_at_ms: row.get(5),
         ended_at_ms: row.get(6),
