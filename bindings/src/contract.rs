@@ -262,7 +262,7 @@ pub struct PatrolView {
     pub forces: HashMap<String, i64>,
     /// Vehicles per kind, by code.
     pub vehicles: HashMap<String, i64>,
-    /// One track per recorder: two who walk apart are two lines.
+    /// One track per recorder and per file they imported: two who walk apart are two lines.
     pub tracks: Vec<Track>,
     /// Checkpoints visited.
     pub visits: Vec<CheckpointId>,
@@ -272,11 +272,13 @@ pub struct PatrolView {
     pub join_qr: String,
 }
 
-/// What one recorder's phone recorded of the way.
+/// What one recorder's phone, or one track file of theirs, says of the way.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Track {
     /// Whose phone.
     pub by: PersonId,
+    /// SHA-256 of the track file it was imported from; none for what the phone recorded live.
+    pub file: Option<Sha256>,
     /// In the order of time.
     pub fixes: Vec<Fix>,
 }

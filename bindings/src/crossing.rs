@@ -183,16 +183,20 @@ impl From<phone::PatrolView> for PatrolView {
             team,
             forces: forces.into_iter().collect(),
             vehicles: vehicles.into_iter().collect(),
-            tracks: tracks
-                .into_iter()
-                .map(|(by, fixes)| Track {
-                    by,
-                    fixes: fixes.into_iter().map(Fix::from).collect(),
-                })
-                .collect(),
+            tracks: tracks.into_iter().map(Track::from).collect(),
             visits,
             handovers: handovers.into_iter().map(HandoverView::from).collect(),
             join_qr,
+        }
+    }
+}
+
+impl From<patrol::Track> for Track {
+    fn from(patrol::Track { by, file, fixes }: patrol::Track) -> Self {
+        Self {
+            by,
+            file,
+            fixes: fixes.into_iter().map(Fix::from).collect(),
         }
     }
 }

@@ -10,7 +10,7 @@ mod recorded;
 
 pub use handover::Handover;
 pub use pause::Pause;
-pub use recorded::{TrackChunk, length_m};
+pub use recorded::{Track, TrackChunk, fix_count, length_m};
 
 use crate::{
     attachment::{self, Attachment},

@@ -11,8 +11,7 @@ use crate::{
     id::{self, CheckpointId, DocumentId, HandoverId, ObservationId, PersonId, VisitId},
     invalid::{Invalid, Rule},
     observation::{NewObservation, Observation},
-    patrol::{self, Handover, NewPatrol, PatrolLog},
-    position::Fix,
+    patrol::{self, Handover, NewPatrol, PatrolLog, Track},
 };
 use sqlx::{Row as _, sqlite::SqliteRow};
 use std::collections::BTreeMap;
@@ -55,8 +54,8 @@ pub struct PatrolView {
     pub forces: BTreeMap<String, i64>,
     /// Vehicles per kind, by code.
     pub vehicles: BTreeMap<String, i64>,
-    /// The track of each recorder, in the order of time; one's own fixes that are not folded yet among them.
-    pub tracks: BTreeMap<PersonId, Vec<Fix>>,
+    /// The tracks; one's own fixes that are not folded yet among them.
+    pub tracks: Vec<Track>,
     /// Checkpoints visited.
     pub visits: Vec<CheckpointId>,
     /// Handovers of the shift, in the order of time.
@@ -102,7 +101,7 @@ impl Summary {
             ended_at_ms: patrol.ended_at_ms,
             paused: patrol.open_pause().is_some(),
             observation_count: u32::try_from(standing).unwrap_or(u32::MAX),
-            length_m: patrol::length_m(patrol.tracks().values()),
+            length_m: patrol::length_m(&patrol.tracks()),
         }
     }
 }
@@ -319,9 +318,20 @@ impl Phone {
         let loose = super::tracks::loose(&mut store.connection, patrol).await?;
         let mut tracks = log.tracks();
         if !loose.is_empty() {
-            let own = tracks.entry(store.profile()?.person).or_default();
-            own.extend(loose.into_iter().map(|(_, fix)| fix));
-            summary.length_m = patrol::length_m(tracks.values());
+            let by = store.profile()?.person;
+            let fixes = loose.into_iter().map(|(_, fix)| fix);
+            match tracks
+                .iter_mut()
+                .find(|track| track.by == by && track.file.is_none())
+            {
+                Some(own) => own.fixes.extend(fixes),
+                None => tracks.push(Track {
+                    by,
+                    file: None,
+                    fixes: fixes.collect(),
+                }),
+            }
+            summary.length_m = patrol::length_m(&tracks);
         }
         Ok(PatrolView {
             summary,

@@ -162,7 +162,7 @@ impl Store {
         let actor = self.actor()?;
         let also = Also::FoldedFixes { through };
         self.write(key, also, |document, log: &mut PatrolLog| {
-            let Some(id) = log.add_track(stamp, fixes)? else {
+            let Some(id) = log.add_track(stamp, None, fixes)? else {
                 return Ok(((), None));
             };
             let chunk = &log.track[&id];

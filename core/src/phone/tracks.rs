@@ -3,9 +3,10 @@
 
 use super::{Phone, error::PhoneError, store::Also};
 use crate::{
+    hash::Sha256,
     id::{DocumentId, PersonId},
     invalid::{Invalid, Rule},
-    patrol::PatrolLog,
+    patrol::{PatrolLog, TrackChunk},
     position::{Fix, Position},
     track::{self, Dropped, FIXES_PER_CHUNK, Filter, Source},
     track_file,
@@ -23,13 +24,14 @@ pub(super) struct Walk {
     ended: bool,
     /// See [`PatrolLog::lets_go`].
     lets_go: Option<Dropped>,
-    /// The newest of this person's fixes that the document holds.
+    /// The newest of this person's live fixes that the document holds.
     last_folded: Option<Fix>,
 }
 
 impl Walk {
     pub(super) fn of(log: &PatrolLog, person: PersonId) -> Self {
-        let own = log.track.values().rev().find(|chunk| chunk.by == person);
+        let live = |chunk: &&TrackChunk| chunk.by == person && chunk.file.is_none();
+        let own = log.track.values().rev().find(live);
         Self {
             on_the_team: log.has(person),
             ended: log.ended_at_ms.is_some(),
@@ -105,6 +107,7 @@ impl Phone {
         }
         let bytes = tokio::fs::read(path).await?;
         let (fixes, report) = track_file::import(&bytes)?;
+        let file = Sha256::of(&bytes);
         let mut store = self.store().await;
         let key = store.key(patrol).await?;
         let person = store.profile()?.person;
@@ -115,7 +118,7 @@ impl Phone {
             .collect();
         let import = |log: &mut PatrolLog| {
             for (fixes, stamp) in fixes.chunks(FIXES_PER_CHUNK).zip(stamps) {
-                log.add_track(stamp, fixes)?;
+                log.add_track(stamp, Some(file), fixes)?;
             }
             log.imported_at_ms = Some(at_ms);
             Ok(())
@@ -389,8 +392,8 @@ pub(super) mod tests {
                 .await
                 .expect("is here")
                 .tracks
-                .values()
-                .flatten()
+                .iter()
+                .flat_map(|track| &track.fixes)
                 .count();
             assert_eq!(seen as i64, fixes);
         }
@@ -409,7 +412,7 @@ pub(super) mod tests {
         let walking = phone.add_fix(patrol, fix(100, 100.0)).await;
         assert_eq!(walking.expect("recorded"), None);
         let seen = phone.patrol(patrol).await.expect("is here").tracks;
-        assert_eq!(seen.values().flatten().count(), 4);
+        assert_eq!(seen[0].fixes.len(), 4);
     }
 
     #[tokio::test]
