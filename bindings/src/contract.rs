@@ -18,6 +18,8 @@
 //!   A fix while the patrol is paused is let go (`Dropped::Paused`).
 //!   What the server refused is out of its document, which goes on without it: `refused` says what it was, why and what helps,
 //!   `write_again` is the officer's way out. `photo_facts` reads where and when a photo was taken, also before it is attached.
+//!   `checkpoints` lists what `visit_checkpoint` needs; a patrol whose start is not here says so (`start_received`); a track says which
+//!   file it was imported from.
 //!   Damage to the database is said (`damages`); one that cannot be read is `Invalid` at `database`, and `salvage` opens what is left.
 
 use kieumau_core::{
@@ -201,6 +203,17 @@ pub struct Colleague {
     pub person: PersonId,
     /// How they are called.
     pub name: String,
+}
+
+/// A checkpoint (điểm chốt) of one's own unit, for `visit_checkpoint`.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Checkpoint {
+    /// Its id.
+    pub checkpoint: CheckpointId,
+    /// What people call it.
+    pub name: String,
+    /// Where it is.
+    pub position: Position,
 }
 
 // ---- Patrols ---------------------------------------------------------------------------------------------------------

@@ -4,9 +4,9 @@
 //! the contract says what becomes of it. A string that is no id is `Invalid`, at the word for what it should have named.
 
 use crate::contract::{
-    Catalogue, Choice, Criterion, CriterionGroup, Damage, Fix, HandoverView, NewObservation,
-    NewPatrol, Observation, ObservationView, PatrolView, PhoneConfig, PhoneError, PhotoFacts,
-    Position, Profile, RescueTaken, Track, TrackImport,
+    Catalogue, Checkpoint, Choice, Criterion, CriterionGroup, Damage, Fix, HandoverView,
+    NewObservation, NewPatrol, Observation, ObservationView, PatrolView, PhoneConfig, PhoneError,
+    PhotoFacts, Position, Profile, RescueTaken, Track, TrackImport,
 };
 use kieumau_core::{
     catalogue,
@@ -19,7 +19,7 @@ use kieumau_core::{
     invalid::{Invalid, Rule},
     observation, patrol,
     period::Period,
-    phone, position, rescue,
+    phone, position, reference, rescue,
 };
 use std::path::PathBuf;
 use zeroize::Zeroizing;
@@ -197,6 +197,21 @@ impl From<patrol::Track> for Track {
             by,
             file,
             fixes: fixes.into_iter().map(Fix::from).collect(),
+        }
+    }
+}
+
+impl From<(CheckpointId, reference::Checkpoint)> for Checkpoint {
+    fn from((checkpoint, of): (CheckpointId, reference::Checkpoint)) -> Self {
+        let reference::Checkpoint {
+            name,
+            lat_e7,
+            lon_e7,
+        } = of;
+        Self {
+            checkpoint,
+            name,
+            position: position::Position { lat_e7, lon_e7 }.into(),
         }
     }
 }

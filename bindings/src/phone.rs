@@ -4,9 +4,9 @@
 //! `enrol`, `enrol_by_qr`, `sync` and `deliver_rescue` do. The system's clock enters the core here and nowhere else.
 
 use crate::contract::{
-    CONTRACT, Catalogue, Colleague, Damage, Filed, Fix, Listener, NewObservation, NewPatrol,
-    ObservationView, PatrolView, PhoneConfig, PhoneError, PhotoFacts, Profile, RescueTaken,
-    Reviewed, TrackImport,
+    CONTRACT, Catalogue, Checkpoint, Colleague, Damage, Filed, Fix, Listener, NewObservation,
+    NewPatrol, ObservationView, PatrolView, PhoneConfig, PhoneError, PhotoFacts, Profile,
+    RescueTaken, Reviewed, TrackImport,
 };
 use crate::crossing::text;
 use kieumau_core::{
@@ -132,6 +132,15 @@ impl Phone {
             .into_iter()
             .map(|(person, name)| Colleague { person, name })
             .collect())
+    }
+
+    /// The checkpoints of one's unit; empty before the first sync.
+    ///
+    /// # Errors
+    /// `SignedOut` before enrolment.
+    pub async fn checkpoints(&self) -> Result<Vec<Checkpoint>, PhoneError> {
+        let checkpoints = self.0.checkpoints().await?;
+        Ok(checkpoints.into_iter().map(Checkpoint::from).collect())
     }
 
     /// Starts a patrol of one's own unit.

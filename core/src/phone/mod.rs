@@ -22,6 +22,7 @@ mod patrols;
 mod photo;
 mod pinned;
 mod preview;
+mod published;
 mod queue;
 mod refusal;
 mod refused;

@@ -37,6 +37,9 @@ class PhoneStore private constructor(private val phone: Phone, private val event
 
     fun colleagues(): Flow<List<Colleague>> = seen { colleagues() }
 
+    /** The checkpoints of the unit, for [visitCheckpoint]. */
+    fun checkpoints(): Flow<List<Checkpoint>> = seen { checkpoints() }
+
     // ---- Patrols
 
     /** Every patrol on this phone, the latest first. */
