@@ -20,6 +20,7 @@
 //!   `write_again` is the officer's way out. `photo_facts` reads where and when a photo was taken, also before it is attached.
 //!   `checkpoints` lists what `visit_checkpoint` needs; a patrol whose start is not here says so (`start_received`); a track says which
 //!   file it was imported from.
+//!   Views name the files that hang on a document; `download` brings one that is not here, `withdraw_attachment` takes back a slip.
 //!   Damage to the database is said (`damages`); one that cannot be read is `Invalid` at `database`, and `salvage` opens what is left.
 
 use kieumau_core::{
@@ -28,15 +29,16 @@ use kieumau_core::{
     evidence::{Evidence, NewEvidence},
     hash::Sha256,
     id::{
-        CheckpointId, DocumentId, EvidenceId, HandoverId, ObservationId, PersonId, PhoneId, UnitId,
+        AttachmentId, CheckpointId, DocumentId, EvidenceId, HandoverId, ObservationId, PersonId,
+        PhoneId, UnitId,
     },
     invalid::Rule,
     period::Period,
     person::Role,
     phone::{
-        Attached, ClashView, Decided, Event, EvidenceFileView, EvidenceView, Item, ItemState, Part,
-        PatrolSummary, Refused, RescueReport, SyncOptions, SyncReport, Unreached, Waiting, WayOut,
-        Why,
+        Attached, AttachmentView, ClashView, Decided, Event, EvidenceFileView, EvidenceView, Item,
+        ItemState, Part, PatrolSummary, Refused, RescueReport, SyncOptions, SyncReport, Unreached,
+        Waiting, WayOut, Why,
     },
     review::Verdict,
     track::Dropped,
@@ -281,6 +283,8 @@ pub struct PatrolView {
     pub visits: Vec<CheckpointId>,
     /// Handovers of the shift, in the order of time.
     pub handovers: Vec<HandoverView>,
+    /// Files that hang on it or on its observations, in the order of attaching; withdrawn ones among them.
+    pub attachments: Vec<AttachmentView>,
     /// The text of the QR by which a colleague joins.
     pub join_qr: String,
 }
@@ -545,6 +549,8 @@ pub struct EvidenceFileView {
     pub period: Period,
     /// Its pieces, in the order of filing; withdrawn ones among them.
     pub items: Vec<EvidenceView>,
+    /// Files that hang on its pieces, in the order of attaching; withdrawn ones among them.
+    pub attachments: Vec<AttachmentView>,
     /// Evidence kinds still missing, by code.
     pub missing: Vec<String>,
     /// Where it is on its way to the server and back.
@@ -560,6 +566,27 @@ pub struct Filed {
     pub document: DocumentId,
     /// The piece in it.
     pub evidence: EvidenceId,
+}
+
+/// An attachment as a document names it: on which of its records it hangs, and since when.
+#[uniffi::remote(Record)]
+pub struct AttachmentView {
+    /// Its id, to withdraw it.
+    pub attachment: AttachmentId,
+    /// The observation or the piece of evidence it hangs on; none for the document itself.
+    pub item: Option<String>,
+    /// SHA-256 of the file.
+    pub sha256: Sha256,
+    /// Its size, bytes.
+    pub size_bytes: u64,
+    /// What it is.
+    pub media_type: String,
+    /// Who attached it.
+    pub attached_by: PersonId,
+    /// When, Unix milliseconds.
+    pub attached_at_ms: i64,
+    /// When it was withdrawn as a slip, Unix milliseconds: it is no longer shown.
+    pub withdrawn_at_ms: Option<i64>,
 }
 
 /// An attachment as this phone holds it.

@@ -13,8 +13,8 @@ use kieumau_core::{
     criterion::{self, CriterionNumber},
     hash::Sha256,
     id::{
-        CheckpointId, DocumentId, EvidenceId, HandoverId, ObservationId, PersonId, PhoneId, UnitId,
-        VisitId,
+        AttachmentId, CheckpointId, DocumentId, EvidenceId, HandoverId, ObservationId, PersonId,
+        PhoneId, UnitId, VisitId,
     },
     invalid::{Invalid, Rule},
     observation, patrol,
@@ -46,9 +46,12 @@ crosses_as_text! {
     PhoneId at "phone",
     /// A document (a patrol, an evidence file), as a UUID.
     DocumentId at "document",
-    /// An observation inside a patrol, as a UUID.
+    /// A handover of a patrol, as a UUID.
     HandoverId at "handover",
+    /// An observation inside a patrol, as a UUID.
     ObservationId at "observation",
+    /// A file as it hangs on a document, as a UUID.
+    AttachmentId at "attachment",
     /// A checkpoint of a unit, as a UUID.
     CheckpointId at "checkpoint",
     /// A visit to a checkpoint, as a UUID.
@@ -175,6 +178,7 @@ impl From<phone::PatrolView> for PatrolView {
             tracks,
             visits,
             handovers,
+            attachments,
             join_qr,
         } = view;
         Self {
@@ -186,6 +190,7 @@ impl From<phone::PatrolView> for PatrolView {
             tracks: tracks.into_iter().map(Track::from).collect(),
             visits,
             handovers: handovers.into_iter().map(HandoverView::from).collect(),
+            attachments,
             join_qr,
         }
     }

@@ -275,6 +275,15 @@ impl PatrolLog {
         Ok(attachment::hang(&mut self.attachments, stamp, attachment))
     }
 
+    /// Withdraws a file that was attached by mistake; see [`attachment::withdraw`].
+    ///
+    /// # Errors
+    /// `NotOnTheTeam`; at `attachment`: `Unknown`, `Already`.
+    pub fn withdraw_attachment(&mut self, stamp: Stamp, id: AttachmentId) -> Result<(), Invalid> {
+        self.on_the_team(stamp.by)?;
+        attachment::withdraw(&mut self.attachments, stamp, id)
+    }
+
     /// Whether everything in it could have come from a phone that keeps the rules: texts within their limits and without
     /// control characters, counts that are counts. Codes are not judged: a newer phone may know more of them.
     ///
@@ -438,5 +447,31 @@ mod tests {
         let first = patrol.attach(at(AN, 5), photo(AN)).expect("hangs");
         assert_eq!(patrol.attach(at(HA, 6), photo(HA)), Ok(first));
         assert_eq!(patrol.attachments.len(), 1);
+    }
+
+    #[test]
+    fn a_file_attached_by_mistake_is_withdrawn_by_the_team_and_its_record_stays() {
+        use crate::hash::Sha256;
+        let mut patrol = started();
+        let photo = Attachment {
+            sha256: Sha256::of(b"a photo"),
+            size_bytes: 7,
+            media_type: "image/jpeg".to_owned(),
+            item: None,
+            attached_at_ms: 5,
+            attached_by: AN,
+            withdrawn_at_ms: None,
+        };
+        let id = patrol.attach(at(AN, 5), photo.clone()).expect("hangs");
+        let stranger = patrol.withdraw_attachment(at(BINH, 6), id);
+        assert_eq!(stranger, Err(Invalid::new("team", Rule::NotOnTheTeam)));
+        patrol
+            .withdraw_attachment(at(AN, 6), id)
+            .expect("withdraws");
+        assert_eq!(patrol.attachments[&id].withdrawn_at_ms, Some(6));
+        let again = patrol.withdraw_attachment(at(AN, 7), id);
+        assert_eq!(again, Err(Invalid::new("attachment", Rule::Already)));
+        let anew = patrol.attach(at(AN, 8), photo).expect("hangs");
+        assert_ne!(anew, id, "attached again on purpose, it stands");
     }
 }

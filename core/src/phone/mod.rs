@@ -11,6 +11,7 @@ mod clashes;
 mod client;
 mod damage;
 mod database;
+mod download;
 mod enrolment;
 mod error;
 mod evidence_files;
@@ -36,7 +37,7 @@ mod store;
 mod sync;
 mod tracks;
 
-pub use attachments::Attached;
+pub use attachments::{Attached, AttachmentView};
 pub use clashes::ClashView;
 pub use damage::Damage;
 pub use enrolment::Profile;

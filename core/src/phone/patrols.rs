@@ -2,11 +2,13 @@
 
 use super::{
     Phone,
+    attachments::AttachmentView,
     error::PhoneError,
     items::{self, ItemState},
     store::Also,
 };
 use crate::{
+    attachment,
     document::{Key, Kind},
     id::{self, CheckpointId, DocumentId, HandoverId, ObservationId, PersonId, VisitId},
     invalid::{Invalid, Rule},
@@ -60,6 +62,8 @@ pub struct PatrolView {
     pub visits: Vec<CheckpointId>,
     /// Handovers of the shift, in the order of time.
     pub handovers: Vec<(HandoverId, Handover)>,
+    /// Files that hang on it or on its observations, in the order of attaching; withdrawn ones among them.
+    pub attachments: Vec<AttachmentView>,
     /// The text of the QR by which a colleague joins.
     pub join_qr: String,
 }
@@ -73,7 +77,7 @@ pub struct ObservationView {
     pub patrol: DocumentId,
     /// What it says.
     pub content: Observation,
-    /// SHA-256 of the photos that hang on it.
+    /// SHA-256 of the photos that hang on it and stand.
     pub attachments: Vec<crate::hash::Sha256>,
 }
 
@@ -342,6 +346,7 @@ impl Phone {
             tracks,
             visits: log.visits.values().map(|visit| visit.checkpoint).collect(),
             handovers: log.handovers.into_iter().collect(),
+            attachments: AttachmentView::of(log.attachments),
             join_qr: format!("{JOIN}{}&{}", key.unit, key.name),
         })
     }
@@ -355,14 +360,6 @@ impl Phone {
         patrol: DocumentId,
     ) -> Result<Vec<ObservationView>, PhoneError> {
         let (_, log) = self.store().await.read::<PatrolLog>(patrol).await?;
-        let of = |id: ObservationId| {
-            let id = id.to_string();
-            log.attachments
-                .values()
-                .filter(move |a| a.item.as_deref() == Some(&id))
-                .map(|a| a.sha256)
-                .collect()
-        };
         Ok(log
             .observations
             .iter()
@@ -370,7 +367,7 @@ impl Phone {
                 observation: *id,
                 patrol,
                 content: content.clone(),
-                attachments: of(*id),
+                attachments: attachment::hanging_on(&log.attachments, id),
             })
             .collect())
     }

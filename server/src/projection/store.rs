@@ -131,7 +131,11 @@ impl Projected {
         }
         match &rows.content {
             Content::Nothing => {}
-            Content::Patrol(patrol) => self.patrol(key, patrol, rows.attachments.len()),
+            Content::Patrol(patrol) => {
+                let of = rows.attachments.iter();
+                let standing = of.filter(|(_, attachment)| attachment.withdrawn_at_ms.is_none());
+                self.patrol(key, patrol, standing.count());
+            }
             Content::Evidence(file) => self.evidence(key, file),
             Content::Review(reviewed, review) => self.review(id, *reviewed, review),
             Content::Reference(checkpoints) => {
