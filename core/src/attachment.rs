@@ -91,7 +91,7 @@ pub(crate) fn withdraw(
 }
 
 /// SHA-256 of what hangs on `item` and stands.
-pub(crate) fn hanging_on(
+pub fn hanging_on(
     attachments: &BTreeMap<AttachmentId, Attachment>,
     item: impl std::fmt::Display,
 ) -> Vec<Sha256> {
