@@ -7,13 +7,14 @@ use super::{
     evidence_list, html,
     language::Language,
     photo::{self, Photo},
-    reader::{Reader, scoped},
+    reader::Reader,
     shell::{Section, Shell},
     titles,
 };
 use crate::{
     app::App,
     clock,
+    scope::scoped,
     problem::{Answer, Problem},
 };
 use askama::Template;

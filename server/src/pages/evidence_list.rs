@@ -4,12 +4,13 @@
 use super::{
     html,
     language::Language,
-    reader::{Reader, scoped},
+    patrols::FILTER_LIMIT,
+    reader::Reader,
     shell::{Section, Shell},
     standing::{Standing, current_decision},
     titles,
 };
-use crate::{app::App, clock, problem::Answer};
+use crate::{app::App, clock, problem::Answer, scope::scoped};
 use askama::Template;
 use axum::{
     Router,

@@ -9,13 +9,14 @@ use super::{
     map::{self, Segment},
     observation::{self, ObservationRow},
     photo,
-    reader::{Reader, scoped},
+    reader::Reader,
     shell::{Section, Shell},
     titles,
 };
 use crate::{
     app::App,
     clock,
+    scope::scoped,
     problem::{Answer, Problem},
 };
 use askama::Template;

@@ -4,12 +4,12 @@
 use super::{
     html,
     language::Language,
-    reader::{ReachedUnit, Reader, scoped},
+    reader::{ReachedUnit, Reader},
     shell::{Section, Shell},
     standing::{Standing, current_decision},
     words::Words,
 };
-use crate::{app::App, clock, live::stream, problem::Answer};
+use crate::{app::App, clock, live::stream, problem::Answer, scope::scoped};
 use askama::Template;
 use axum::{
     Router,

@@ -186,16 +186,17 @@ async fn a_successor_unit_reads_what_its_predecessor_wrote() {
     for app in apps().await {
         let people = People::new(&app).await;
         records(&app, &people).await;
-        put(
-            &app,
-            "insert into unit_link (from_unit_id, to_unit_id, link, on_date) values ($1, $2, 'merge', '2026-01-01')",
-            &[&people.truong_vinh.to_string(), &people.vinh_phu.to_string()],
-        )
-        .await;
-        let (status, page) =
-            asked(&app, Some(&people.binh), &format!("/evidence/{EVIDENCE}")).await;
+        let path = format!("/evidence/{EVIDENCE}");
+        let (status, _) = asked(&app, Some(&people.binh), &path).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        let phuc = people.merge(&app).await;
+        let (status, page) = asked(&app, Some(&people.binh), &path).await;
         assert_eq!(status, StatusCode::OK);
-        assert!(page.contains("Phường Trường Vinh"));
+        assert!(page.contains("Phường Trường Vinh") && !page.contains("seen_heads"));
+        // Its chief decides there too.
+        let (status, page) = asked(&app, Some(&phuc), &path).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(page.contains("seen_heads"));
     }
 }
 
