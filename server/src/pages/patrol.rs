@@ -2,8 +2,7 @@
 //! Reading it writes an audit row.
 
 use super::{
-    decision::Refused,
-    document::{DocumentPart, Page},
+    document::{Asked, DocumentPart, Page},
     html,
     language::Language,
     map::{self, Segment},
@@ -139,7 +138,7 @@ pub async fn find(app: &App, reader: &Reader, patrol: DocumentId) -> Answer<Row>
     row.ok_or_else(Problem::not_found)
 }
 
-/// The page, with the form that was refused if one was.
+/// The page, with its form.
 ///
 /// # Errors
 /// 404 if the reader may not know of it.
@@ -147,7 +146,7 @@ pub async fn page(
     app: &App,
     reader: &Reader,
     patrol: DocumentId,
-    refused: Option<Refused>,
+    asked: Asked,
 ) -> Answer<Html<String>> {
     let language = reader.language;
     let row = find(app, reader, patrol).await?;
@@ -161,7 +160,7 @@ pub async fn page(
         map,
         segments,
         observations,
-        document: DocumentPart::read(app, reader, patrol, photos, places, refused).await?,
+        document: DocumentPart::read(app, reader, patrol, photos, places, asked).await?,
     })
 }
 

@@ -256,3 +256,86 @@ async fn only_a_chief_decides_and_a_form_from_elsewhere_does_nothing() {
         assert_eq!(crate::fixture::rows(&app, "decision").await, 0);
     }
 }
+
+/// What a page shows of the patrol and what its form vouches for: the number of the version in each.
+fn versions(page: &str) -> (u64, u64) {
+    let number = |before: &str| -> u64 {
+        let (_, after) = page.split_once(before).expect("is on the page");
+        let digits: String = after.chars().take_while(char::is_ascii_hexdigit).collect();
+        digits.parse().expect("a number")
+    };
+    (
+        number("<h1>version "),
+        number("name=\"seen_heads\" value=\""),
+    )
+}
+
+/// Writes version after version of the patrol, each its title and its heads in one transaction, until it is stopped.
+async fn rewrite(app: &TestApp, stopped: &std::sync::atomic::AtomicBool) {
+    for version in 1_u64.. {
+        if stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            return;
+        }
+        let mut tx = app.database.begin().await.expect("a transaction");
+        for (sql, value) in [
+            (
+                "update patrol set title = $1 where document_id = $2",
+                format!("version {version}."),
+            ),
+            (
+                "update document set checked_heads = $1 where document_id = $2",
+                format!("{version:064}"),
+            ),
+        ] {
+            let query = sqlx::query(sql).bind(value).bind(PATROL);
+            query.execute(&mut *tx).await.expect("written");
+        }
+        tx.commit().await.expect("committed");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_form_never_vouches_for_more_than_its_page_shows() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        records(&app, &people).await;
+        let stopped = std::sync::atomic::AtomicBool::new(false);
+        let read = async {
+            while !sqlx::query_scalar::<_, String>("select title from patrol")
+                .fetch_one(&app.database.read)
+                .await
+                .expect("a row")
+                .starts_with("version")
+            {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..40 {
+                let page = asked(&app, Some(&people.chi), &format!("/patrols/{PATROL}")).await;
+                let (shown, vouched) = versions(&page.1);
+                assert!(vouched <= shown, "{vouched} over {shown}");
+            }
+            // The twin: read last, the heads are soon of something that the page did not show.
+            let mut tries = 0;
+            loop {
+                let title: String = sqlx::query_scalar("select title from patrol")
+                    .fetch_one(&app.database.read)
+                    .await
+                    .expect("a row");
+                let id = PATROL.parse().expect("an id");
+                let heads = super::decision::heads_now(&app, id).await.expect("heads");
+                let heads: u64 = heads.parse().expect("a number");
+                if title != format!("version {heads}.") {
+                    break;
+                }
+                tries += 1;
+                assert!(
+                    tries < 100_000,
+                    "nothing was ever written between two reads"
+                );
+            }
+            stopped.store(true, std::sync::atomic::Ordering::Relaxed);
+        };
+        tokio::join!(read, rewrite(&app, &stopped));
+    }
+}
