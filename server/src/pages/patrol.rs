@@ -197,7 +197,7 @@ async fn facts(app: &App, patrol: DocumentId, row: Row, language: Language) -> A
         ended: row.ended_at_ms.map(clock::vietnamese),
         lasted: row
             .ended_at_ms
-            .map(|ended| language.span(ended - row.started_at_ms)),
+            .map(|ended| language.span(ended.saturating_sub(row.started_at_ms))),
         imported: row.imported_at_ms.map(clock::vietnamese),
         leader: row.leader.unwrap_or_default(),
         team,
@@ -245,7 +245,7 @@ async fn pauses(app: &App, patrol: DocumentId, language: Language) -> Answer<Vec
     .await?;
     let in_words = |(from_ms, until_ms, who): (i64, Option<i64>, Option<String>)| Pause {
         when: clock::vietnamese(from_ms),
-        lasted: until_ms.map(|until_ms| language.span(until_ms - from_ms)),
+        lasted: until_ms.map(|until_ms| language.span(until_ms.saturating_sub(from_ms))),
         who: who.unwrap_or_default(),
     };
     Ok(rows.into_iter().map(in_words).collect())

@@ -199,7 +199,7 @@ impl Row {
             started: clock::vietnamese(self.started_at_ms),
             ended: self
                 .ended_at_ms
-                .map(|ended| language.span(ended - self.started_at_ms)),
+                .map(|ended| language.span(ended.saturating_sub(self.started_at_ms))),
             length: language.kilometres(self.length_m),
             observations: language.integer(self.observation_count),
             photos: language.integer(self.attachment_count),

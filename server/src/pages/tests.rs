@@ -339,3 +339,29 @@ async fn a_form_never_vouches_for_more_than_its_page_shows() {
         tokio::join!(read, rewrite(&app, &stopped));
     }
 }
+
+#[tokio::test]
+async fn times_from_the_ends_of_the_world_are_no_reason_to_show_nothing() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        records(&app, &people).await;
+        put(
+            &app,
+            "update patrol set started_at_ms = -9223372036854775808, ended_at_ms = 9223372036854775807 where document_id = $1",
+            &[PATROL],
+        )
+        .await;
+        put(
+            &app,
+            "insert into pause (document_id, pause_id, person_id, from_ms, until_ms) \
+             values ($1, $1, $2, -9223372036854775808, 9223372036854775807)",
+            &[PATROL, &people.an.person.to_string()],
+        )
+        .await;
+        for path in ["/patrols".to_owned(), format!("/patrols/{PATROL}")] {
+            let (status, page) = asked(&app, Some(&people.chi), &path).await;
+            assert_eq!(status, StatusCode::OK, "{path}");
+            assert!(page.contains("106.751.991.167 ngày"), "{path}");
+        }
+    }
+}
