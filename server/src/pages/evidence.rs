@@ -13,8 +13,8 @@ use super::{
 use crate::{
     app::App,
     clock,
-    scope::scoped,
     problem::{Answer, Problem},
+    scope::scoped,
 };
 use askama::Template;
 use axum::{

@@ -21,6 +21,7 @@ use axum::{
 use kieumau_core::{
     catalogue::Catalogue,
     criterion::Criterion,
+    invalid,
     period::{self, Period},
 };
 
@@ -88,6 +89,7 @@ async fn list(
     Query(filter): Query<Filter>,
 ) -> Answer<Html<String>> {
     reader.enter(Section::Evidence)?;
+    invalid::text("period", &filter.period, FILTER_LIMIT)?;
     let language = reader.language;
     let catalogue = Catalogue::placeholder();
     let current = Period::of_programme(period::day_of(clock::now_ms())).to_string();

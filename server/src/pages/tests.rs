@@ -365,3 +365,32 @@ async fn times_from_the_ends_of_the_world_are_no_reason_to_show_nothing() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_no_text_may_hold_is_refused_before_any_database_sees_it() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        records(&app, &people).await;
+        let (unprocessable, nowhere) = (StatusCode::UNPROCESSABLE_ENTITY, StatusCode::NOT_FOUND);
+        for (who, path, status) in [
+            (&people.chi, "/patrols?unit=%00", unprocessable),
+            (&people.chi, "/patrols?after=5.%00", unprocessable),
+            (&people.chi, "/patrols?state=%00", StatusCode::OK),
+            (&people.chi, "/patrols?from=%00", unprocessable),
+            (&people.chi, "/evidence?period=%00", unprocessable),
+            (&people.chi, "/evidence?criterion=%00", StatusCode::OK),
+            (&people.khoa, "/audit?person=%00", unprocessable),
+            (&people.khoa, "/audit?after=5.%00", unprocessable),
+            (&people.chi, "/quarantine/%00", nowhere),
+            (&people.chi, "/patrols/%00", nowhere),
+            // What is merely unknown finds nothing.
+            (&people.chi, "/patrols?unit=elsewhere", StatusCode::OK),
+        ] {
+            let answer = asked(&app, Some(who), path).await;
+            assert_eq!(answer.0, status, "{path}: {}", answer.1);
+        }
+        let typed = crate::session::sign_in(&app, "chi\0", "a\0password").await;
+        let word = typed.err().map(|problem| problem.word());
+        assert_eq!(word, Some("sign-in-refused"));
+    }
+}
