@@ -15,7 +15,7 @@ use kieumau_core::{
         leaf::Leaf,
     },
     review::heads_text,
-    seal::{Seal, Signer},
+    seal::{self, Seal, Signer},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -203,6 +203,7 @@ impl<'a> Opened<'a> {
     ) -> Vec<RefusedChange> {
         let waited: BTreeSet<Sha256> = waited.iter().map(|candidate| candidate.hash).collect();
         let mut refused = self.refuse_waited(&waited, admitted);
+        let mut seals = seal::by_change(arrived.seals.iter().copied());
         for change in &arrived.changes {
             let hash = change.candidate.hash;
             if waited.contains(&hash) {
@@ -223,14 +224,14 @@ impl<'a> Opened<'a> {
                     hash,
                     refusal: *refusal,
                     bytes: change.bytes.clone(),
-                    seals: seals_of(&arrived.seals, hash),
+                    seals: seals.remove(&hash).unwrap_or_default(),
                 }),
                 Some(Outcome::Waiting) => refused.push(RefusedChange {
                     document: Some(arrived.key.clone()),
                     hash,
                     refusal: Refusal::TooManyWaiting,
                     bytes: change.bytes.clone(),
-                    seals: seals_of(&arrived.seals, hash),
+                    seals: seals.remove(&hash).unwrap_or_default(),
                 }),
                 Some(Outcome::Accepted | Outcome::Held) | None => {}
             }
@@ -267,6 +268,7 @@ impl<'a> Opened<'a> {
         admitted: &Admitted,
     ) -> Vec<RefusedChange> {
         let mut refused = Vec::new();
+        let mut seals = None;
         for hash in waited {
             let Some(Outcome::Refused(refusal)) = admitted.outcomes.get(hash) else {
                 continue;
@@ -274,17 +276,14 @@ impl<'a> Opened<'a> {
             if self.waited.remove(hash).is_some() {
                 self.refused_waited.push((*hash, *refusal));
             } else if let Some(row) = self.rows.remove(hash) {
+                let kept = self.seals.iter().map(|seal| **seal);
+                let seals = seals.get_or_insert_with(|| seal::by_change(kept));
                 refused.push(RefusedChange {
                     document: Some(self.stored.key.clone()),
                     hash: *hash,
                     refusal: *refusal,
                     bytes: row.change.bytes.clone(),
-                    seals: self
-                        .seals
-                        .iter()
-                        .filter(|seal| seal.change == *hash)
-                        .map(|seal| **seal)
-                        .collect(),
+                    seals: seals.remove(hash).unwrap_or_default(),
                 });
             }
         }
@@ -323,12 +322,6 @@ impl<'a> Opened<'a> {
             },
         }
     }
-}
-
-/// The seals of this change.
-fn seals_of(seals: &[Seal], change: Sha256) -> Vec<Seal> {
-    let of_it = seals.iter().filter(|seal| seal.change == change);
-    of_it.copied().collect()
 }
 
 /// Who made the seal, as text.

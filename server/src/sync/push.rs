@@ -1,6 +1,8 @@
 //! Push: reads headers and checks seals outside any transaction, then hands over to the committer.
 //!
-//! What is read here is bounded: the body, the number of changes, each header. No operation of a change is looked at.
+//! What is read here is bounded: the body, the number of changes, each header. No operation of a change is looked at. What costs
+//! processor time (hashes, signatures) is done on a thread of its own, and once for each change and each seal however they are
+//! laid: ten thousand seals up a run of ten thousand changes would else be fifty million steps, with every other request waiting.
 
 use crate::{
     app::App,
@@ -30,7 +32,7 @@ use kieumau_core::{
     wire::{self, After, Push, PushedDocument},
 };
 use sqlx::Row as _;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 /// `POST /v1/sync/push`.
 pub async fn push(State(app): State<App>, phone: SealingPhone, body: Bytes) -> Answer<Response> {
@@ -119,39 +121,62 @@ async fn prepare_with(
         })
         .collect();
     keys.load(app, &signers).await?;
-    let mut prepared = PreparedPush {
+    // Named a thousand times, a document is one: each time would cost what waits in it.
+    let mut documents: BTreeMap<Key, PushedDocument> = BTreeMap::new();
+    for document in push.documents {
+        match documents.entry(document.key.key()?) {
+            Entry::Vacant(new) => {
+                new.insert(document);
+            }
+            Entry::Occupied(mut named) => {
+                named.get_mut().changes.extend(document.changes);
+                named.get_mut().seals.extend(document.seals);
+            }
+        }
+    }
+    let receipts = push.receipts;
+    let read = tokio::task::spawn_blocking(move || read_all(&keys, unit, documents)).await;
+    let (documents, refused) = read.map_err(Problem::internal)?;
+    Ok(PreparedPush {
         carrier: Some(carrier),
         unit,
-        documents: Vec::new(),
-        receipts: push.receipts,
-        refused: Vec::new(),
-    };
-    for document in push.documents {
-        let key = document.key.key()?;
+        documents,
+        receipts,
+        refused,
+    })
+}
+
+/// Reads what was pushed: what can be decided about, and what can never be taken.
+fn read_all(
+    keys: &Keys,
+    unit: UnitId,
+    pushed: BTreeMap<Key, PushedDocument>,
+) -> (Vec<PreparedDocument>, Vec<RefusedChange>) {
+    let (mut documents, mut refused) = (Vec::new(), Vec::new());
+    for (key, document) in pushed {
         if key.unit == unit {
-            let mut document = document_of(&keys, key, document, &mut prepared.refused);
+            let mut document = document_of(keys, key, document, &mut refused);
             if !document.key.kind.written_by_phones() {
-                keep_sealed(&mut document, &mut prepared.refused);
+                keep_sealed(&mut document, &mut refused);
             }
             if document.key.kind.written_by_phones() || !document.changes.is_empty() {
-                prepared.documents.push(document);
+                documents.push(document);
             }
         } else {
-            let seals = document.seals;
-            let refused = document.changes.into_iter().map(|bytes| {
+            let mut seals = seal::by_change(document.seals);
+            refused.extend(document.changes.into_iter().map(|bytes| {
                 let hash = named(&bytes);
                 RefusedChange {
                     document: Some(key.clone()),
                     hash,
                     refusal: Refusal::NotAllowed,
                     bytes,
-                    seals: seals_of(&seals, hash),
+                    seals: seals.remove(&hash).unwrap_or_default(),
                 }
-            });
-            prepared.refused.extend(refused);
+            }));
         }
     }
-    Ok(prepared)
+    (documents, refused)
 }
 
 /// The change's own hash, or of the bytes if they are no change.
@@ -243,35 +268,44 @@ fn document_of(
 ) -> PreparedDocument {
     let births: BTreeSet<Sha256> = birth(&key).into_iter().map(|change| change.hash).collect();
     let mut changes: BTreeMap<Sha256, PreparedChange> = BTreeMap::new();
+    let mut unread = Vec::new();
     for bytes in document.changes {
         match read(&births, &bytes) {
             Ok(None) => {}
             Ok(Some(change)) => {
                 changes.insert(change.candidate.hash, change);
             }
-            Err(refusal) => {
-                let hash = named(&bytes);
-                refused.push(RefusedChange {
+            Err(refusal) => unread.push((named(&bytes), refusal, bytes)),
+        }
+    }
+    if !unread.is_empty() {
+        let mut seals = seal::by_change(document.seals.iter().copied());
+        refused.extend(
+            unread
+                .into_iter()
+                .map(|(hash, refusal, bytes)| RefusedChange {
                     document: Some(key.clone()),
                     hash,
                     refusal,
                     bytes,
-                    seals: seals_of(&document.seals, hash),
-                });
-            }
-        }
+                    seals: seals.remove(&hash).unwrap_or_default(),
+                }),
+        );
     }
-    let mut sealed = BTreeSet::new();
-    let mut good = Vec::new();
+    let (mut good, mut revoked) = (Vec::new(), Vec::new());
     for seal in document.seals {
         match keys.check(&key, &seal) {
-            Ok(()) => {
-                sealed.extend(covered(&seal, &changes));
-                good.push(seal);
-            }
-            Err(refusal) => refuse_covered(&key, &seal, refusal, &mut changes, refused),
+            Ok(()) => good.push(seal),
+            // It would hold if its phone were in good standing. Another's bad seal must not push changes out.
+            Err(Refusal::PhoneRevoked) => revoked.push(seal),
+            Err(_) => {}
         }
     }
+    // A change is covered by seals of its own writer only, so what these two cover has nothing in common.
+    refuse_covered(&key, revoked, &mut changes, refused);
+    let sealed = covered(&good, |hash| {
+        changes.get(hash).map(|change| &change.candidate)
+    });
     PreparedDocument {
         key,
         changes: changes.into_values().collect(),
@@ -288,12 +322,13 @@ fn keep_sealed(document: &mut PreparedDocument, refused: &mut Vec<RefusedChange>
         .into_iter()
         .partition(|change| document.sealed.contains(&change.candidate.hash));
     document.changes = kept;
+    let mut seals = seal::by_change(document.seals.iter().copied());
     refused.extend(others.into_iter().map(|change| RefusedChange {
         document: Some(document.key.clone()),
         hash: change.candidate.hash,
         refusal: Refusal::NotAllowed,
         bytes: change.bytes,
-        seals: seals_of(&document.seals, change.candidate.hash),
+        seals: seals.remove(&change.candidate.hash).unwrap_or_default(),
     }));
 }
 
@@ -319,60 +354,52 @@ fn read(births: &BTreeSet<Sha256>, bytes: &[u8]) -> Result<Option<PreparedChange
     }))
 }
 
-/// What the seal covers: its change and what that one's actor wrote before it, as far as the signer is that actor.
-fn covered(seal: &Seal, changes: &BTreeMap<Sha256, PreparedChange>) -> BTreeSet<Sha256> {
-    let covered = seal::covered(&[seal.change], |hash| {
-        let candidate = &changes.get(hash)?.candidate;
-        Some((
-            candidate.actor.clone(),
-            candidate.seq,
-            candidate.deps.clone(),
-        ))
-    });
-    let signer = match seal.signer {
-        Signer::Phone(phone) => hex::encode(phone.as_bytes()),
-        Signer::Server(name) => hex::encode(&name.as_bytes()[..16]),
+/// What these seals cover: the change of each and what that one's actor wrote before it, as far as the signer is that actor. Each change
+/// is walked over once, however many seals stand above it.
+fn covered<'a>(
+    seals: &[Seal],
+    change_of: impl Fn(&Sha256) -> Option<&'a Candidate>,
+) -> BTreeSet<Sha256> {
+    let by_its_writer = |seal: &&Seal| {
+        let signer = match seal.signer {
+            Signer::Phone(phone) => hex::encode(phone.as_bytes()),
+            Signer::Server(name) => hex::encode(&name.as_bytes()[..16]),
+        };
+        change_of(&seal.change).is_some_and(|change| change.actor.starts_with(signer.as_bytes()))
     };
-    let by_signer = |hash: &Sha256| {
-        changes
-            .get(hash)
-            .is_some_and(|change| change.candidate.actor.starts_with(signer.as_bytes()))
-    };
-    covered.into_iter().filter(by_signer).collect()
+    let sealed: Vec<Sha256> = seals
+        .iter()
+        .filter(by_its_writer)
+        .map(|seal| seal.change)
+        .collect();
+    seal::covered(&sealed, |hash| {
+        let change = change_of(hash)?;
+        Some((change.actor.as_slice(), change.seq, change.deps.as_slice()))
+    })
 }
 
+/// Takes out what these seals of revoked phones cover.
 fn refuse_covered(
     key: &Key,
-    seal: &Seal,
-    refusal: Refusal,
+    revoked: Vec<Seal>,
     changes: &mut BTreeMap<Sha256, PreparedChange>,
     refused: &mut Vec<RefusedChange>,
 ) {
-    // Only for a seal that would hold if its phone were in good standing: another's bad seal must not push changes out.
-    if refusal != Refusal::PhoneRevoked {
-        return;
-    }
-    for hash in covered(seal, changes) {
+    let covered = covered(&revoked, |hash| {
+        changes.get(hash).map(|change| &change.candidate)
+    });
+    let mut seals = seal::by_change(revoked);
+    for hash in covered {
         if let Some(change) = changes.remove(&hash) {
             refused.push(RefusedChange {
                 document: Some(key.clone()),
                 hash,
-                refusal,
+                refusal: Refusal::PhoneRevoked,
                 bytes: change.bytes,
-                seals: if hash == seal.change {
-                    vec![*seal]
-                } else {
-                    Vec::new()
-                },
+                seals: seals.remove(&hash).unwrap_or_default(),
             });
         }
     }
-}
-
-/// The seals of this change.
-fn seals_of(seals: &[Seal], change: Sha256) -> Vec<Seal> {
-    let of_it = seals.iter().filter(|seal| seal.change == change);
-    of_it.copied().collect()
 }
 
 #[cfg(test)]
