@@ -77,3 +77,6 @@ async fn page(app: &App, phone: &EnrolledPhone, fetch: &Fetch) -> Result<Vec<u8>
     answer.push(&Pulled::Cursor(through, listing.through.is_some()));
     Ok(answer.0)
 }
+
+#[cfg(test)]
+mod tests;
