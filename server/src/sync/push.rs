@@ -81,6 +81,10 @@ fn keeps_limits(push: &Push) -> bool {
 
 /// The feed's next page if it is short. Without it the phone pulls: what it pushed is on the disk whatever becomes of the page.
 async fn page(app: &App, phone: &EnrolledPhone, after: &After) -> Option<Vec<u8>> {
+    // What is on the disk is said at once, and not when others have read theirs.
+    if app.room.is_full() {
+        return None;
+    }
     match pull::page(app, phone, after).await {
         Ok(page) => (page.len() <= wire::PUSHED_PAGE_LIMIT_BYTES).then_some(page),
         Err(problem) => {
