@@ -10,6 +10,7 @@ mod opened;
 mod quarantine;
 mod receipts;
 mod rows;
+mod slice;
 
 use crate::{app::App, clock, database::Tx, feed, ledger::Ledger, round::Round};
 use kieumau_core::{
