@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::fixture::{People, TestApp, apps, enrolled, one_change};
+use kieumau_core::document::Key;
 use sqlx::{AssertSqlSafe, Row as _};
 
 /// A push of one change that a receipt is wanted for.

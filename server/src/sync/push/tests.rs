@@ -9,11 +9,13 @@ use crate::{
 use automerge::Automerge;
 use ed25519_dalek::SigningKey;
 use kieumau_core::{
-    document::{self, Change},
+    document::{self, Actor, Change, Key},
     invalid::Invalid,
+    log::admission::Refusal,
     patrol::{NewPatrol, PatrolLog},
+    seal::Signer,
     stamp::Stamp,
-    wire::{Pushed, WireKey},
+    wire::{Pushed, PushedDocument, WireKey},
 };
 
 /// A phone that writes.
@@ -211,48 +213,6 @@ async fn what_another_unit_sealed_is_refused_whoever_carries_it() {
         let prepared = an.prepared(&app, &key, &change).await;
         assert!(write(&app, &prepared).await.changes.is_empty());
     }
-}
-
-#[test]
-fn each_change_is_walked_over_once_however_many_seals_stand_above_it() {
-    let phone = PhoneId::from_bytes([7; 16]);
-    let key = Key::patrol(UnitId::from_bytes([1; 16]), uuid::Uuid::from_u128(7));
-    let signing = SigningKey::from_bytes(&[7; 32]);
-    let hash = |number: u64| Sha256::of(&number.to_le_bytes());
-    // As many as one push may bring, each upon the one before, each with a seal.
-    let run: BTreeMap<Sha256, Candidate> = (1..=wire::PUSH_LIMIT_CHANGES as u64)
-        .map(|seq| Candidate {
-            hash: hash(seq),
-            actor: hex::encode([7; Actor::LEN]).into_bytes(),
-            seq,
-            deps: vec![hash(seq - 1)],
-        })
-        .map(|change| (change.hash, change))
-        .collect();
-    let seals: Vec<Seal> = run
-        .keys()
-        .map(|hash| key.seal(&signing, Signer::Phone(phone), *hash))
-        .collect();
-    let steps = std::cell::Cell::new(0);
-    let step = |hash: &Sha256| {
-        steps.set(steps.get() + 1);
-        run.get(hash)
-    };
-    assert_eq!(covered(&seals, step).len(), run.len());
-    let all = steps.take();
-    assert!(all <= 4 * run.len(), "{all}");
-    // The twin: a hundred of them, one after the other, are more steps than all together.
-    for seal in &seals[..100] {
-        covered(&[*seal], step);
-    }
-    assert!(steps.get() > all, "{}", steps.get());
-    // Of another phone's changes they cover nothing.
-    let other = key.seal(
-        &signing,
-        Signer::Phone(PhoneId::from_bytes([8; 16])),
-        hash(9),
-    );
-    assert!(covered(&[other], step).is_empty());
 }
 
 #[tokio::test]
