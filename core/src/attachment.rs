@@ -5,7 +5,7 @@ use crate::{
     hash::Sha256,
     id::{AttachmentId, PersonId},
     invalid::{Invalid, Rule},
-    stamp::Stamp,
+    stamp::{self, Stamp},
 };
 use autosurgeon::{Hydrate, Reconcile};
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,8 @@ impl Attachment {
     pub fn check(&self) -> Result<(), Invalid> {
         crate::invalid::text("media_type", &self.media_type, 100)?;
         crate::invalid::text("item", self.item.as_deref().unwrap_or_default(), 36)?;
+        stamp::time("attached_at_ms", self.attached_at_ms)?;
+        stamp::time("withdrawn_at_ms", self.withdrawn_at_ms.unwrap_or(0))?;
         match u64::try_from(self.size_bytes) {
             Ok(1..=SIZE_LIMIT_BYTES) => Ok(()),
             _ => Err(Invalid::new("size_bytes", Rule::TooLarge)),

@@ -142,6 +142,22 @@ impl People {
             khoa: added(app, "Khoa", "khoa", Role::Auditor, province).await,
         }
     }
+
+    /// Trường Vinh goes into Vinh Phú; answers with the chief there.
+    pub async fn merge(&self, app: &App) -> SignedIn {
+        let mut tx = app.database.begin().await.expect("a transaction");
+        sqlx::query(
+            "insert into unit_link (from_unit_id, to_unit_id, link, on_date) values ($1, $2, 'merge', '2026-01-01')",
+        )
+        .bind(self.truong_vinh.to_string())
+        .bind(self.vinh_phu.to_string())
+        .execute(&mut *tx)
+        .await
+        .expect("a link");
+        tx.commit().await.expect("committed");
+        let unit = (self.vinh_phu, "Phường Vinh Phú");
+        added(app, "Phúc", "phuc", Role::Chief, unit).await
+    }
 }
 
 async fn added(

@@ -25,6 +25,7 @@ use std::{
     time::Duration,
 };
 use tokio::net::TcpListener;
+use tower_http::catch_panic::CatchPanicLayer;
 
 /// Where to listen and how, as the command line says it.
 #[derive(Clone, Debug)]
@@ -222,6 +223,7 @@ pub fn router(app: App) -> Router {
         .route("/readyz", routing::get(ready))
         .merge(version::router())
         .merge(pages::router())
+        .layer(CatchPanicLayer::custom(Problem::of_panic))
         .layer(middleware::from_fn(version::understand))
         .with_state(app)
 }
