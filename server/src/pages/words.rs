@@ -524,7 +524,7 @@ impl Words {
             "breaks-a-rule" => self.withheld_breaks_a_rule,
             "another-name" => self.withheld_another_name,
             "track-malformed" => self.withheld_track_malformed,
-            "worker-died" | "worker-too-slow" => self.withheld_worker,
+            "worker-died" | "worker-too-slow" | "writer-kills-workers" => self.withheld_worker,
             _ => self.refused_otherwise,
         }
     }
