@@ -101,6 +101,20 @@ pub async fn prepare(
     prepare_with(app, keys(app), carrier, unit, push).await
 }
 
+/// The same, where a chief lets in what phones wrote that are revoked by now: their seals count as they did before.
+///
+/// # Errors
+/// As [`prepare`].
+pub async fn prepare_admitted(
+    app: &App,
+    carrier: PhoneId,
+    unit: UnitId,
+    push: Push,
+) -> Answer<PreparedPush> {
+    let keys = keys(app).with_revoked();
+    prepare_with(app, keys, carrier, unit, push).await
+}
+
 /// The same, with `keys` that are known already.
 async fn prepare_with(
     app: &App,
