@@ -1,128 +1,18 @@
-"""The Python bindings: an officer's phone without signal, and with a real server.
-
-`make bindings` writes the module; PYTHONPATH names its folder. The tests with a server start the binary that the
-environment's KIEUMAU names; without it they are skipped, and the report says so.
-"""
+"""The Python bindings: an officer's phone without signal, and with a real server."""
 
 import asyncio
-import base64
-import http.server
-import json
-import os
-import subprocess
-import tempfile
-import threading
 import time
 import unittest
 from pathlib import Path
 
 import kieumau
-from kieumau import ItemState, NewObservation, NewPatrol, PhoneConfig, PhoneError, Rule, SyncOptions
-
-KEY = bytes([7]) * 32
-# A black square of 8 by 8 pixels.
-JPEG = base64.b64decode(
-    "/9j/4AAQSkZJRgABAgAAAQABAAD/2wBDAAgGBgcGBQgHBwcJCQgKDBQNDAsLDBkSEw8UHRofHh0aHBwgJC4nICIsIxwcKDcpLDAxNDQ0Hyc5PTgy"
-    "PC4zNDL/wAALCAAIAAgBAREA/8QAHwAAAQUBAQEBAQEAAAAAAAAAAAECAwQFBgcICQoL/8QAtRAAAgEDAwIEAwUFBAQAAAF9AQIDAAQRBRIhMUEG"
-    "E1FhByJxFDKBkaEII0KxwRVS0fAkM2JyggkKFhcYGRolJicoKSo0NTY3ODk6Q0RFRkdISUpTVFVWV1hZWmNkZWZnaGlqc3R1dnd4eXqDhIWGh4iJ"
-    "ipKTlJWWl5iZmqKjpKWmp6ipqrKztLW2t7i5usLDxMXGx8jJytLT1NXW19jZ2uHi4+Tl5ufo6erx8vP09fb3+Pn6/9oACAEBAAA/APn+v//Z"
-)
+import world
+from kieumau import ItemState, NewPatrol, PhoneError, Rule, SyncOptions
+from world import JPEG, Deaf, Heard, sidewalk
 
 
-class EnrolmentDesk:
-    """A server that enrols An in Trường Vinh and can do nothing else: what a phone needs to record, once."""
-
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            key = base64.urlsafe_b64encode(bytes([1]) * 32).rstrip(b"=").decode()
-            body = json.dumps(
-                {
-                    "phone": "00000000-0000-7000-8000-000000000001",
-                    "person": "00000000-0000-7000-8000-000000000002",
-                    "unit": "00000000-0000-7000-8000-000000000003",
-                    "role": "officer",
-                    "person_name": "An",
-                    "unit_name": "Công an phường Trường Vinh",
-                    "log_key": key,
-                    "receipt_key": key,
-                    "rescue_key": key,
-                    "seal_key": key,
-                    "epoch": "desk",
-                    "leaf": 0,
-                    "server_time_ms": 1795410000000,
-                }
-            ).encode()
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(201)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    def __enter__(self):
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.Answer)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{self.server.server_port}"
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-
-
-class Heard(kieumau.Listener):
-    """Keeps what it hears."""
-
-    def __init__(self):
-        self.events = []
-
-    def on_event(self, event):
-        self.events.append(event)
-
-
-class Deaf(kieumau.Listener):
-    """Throws at every event, with content in its words."""
-
-    def on_event(self, event):
-        raise ValueError("Lấn chiếm vỉa hè")
-
-
-def sidewalk(**said):
-    return NewObservation(**{"category": "urban-order", "count": 3, "count_unit": "household", **said})
-
-
-class PhoneTest(unittest.IsolatedAsyncioTestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-
-    async def open(self, key=KEY):
-        return await kieumau.Phone.open(
-            PhoneConfig(folder=str(self.folder / "phone"), key=key, app_version="0.1.0")
-        )
-
-    def photo(self):
-        path = self.folder / "photo.jpg"
-        path.write_bytes(JPEG)
-        return str(path)
-
-    async def assert_invalid(self, field, rule, call):
-        with self.assertRaises(PhoneError.Invalid) as refused:
-            await call
-        self.assertEqual((refused.exception.field, refused.exception.rule), (field, rule))
-
-
-class Offline(PhoneTest):
+class Offline(world.PhoneTest):
     """An officer's phone without signal."""
-
-    async def enrolled(self):
-        phone = await self.open()
-        with EnrolmentDesk() as url:
-            await phone.enrol(url, "ABCDE-FGH12")
-        return phone
 
     def test_the_library_keeps_the_contract_that_these_tests_were_written_for(self):
         self.assertEqual(kieumau.contract(), 1)
@@ -148,7 +38,7 @@ class Offline(PhoneTest):
             self.assertEqual(refused.exception.word, "not-enrolled")
 
     async def test_a_broken_rule_names_its_field(self):
-        phone = await self.enrolled()
+        phone = await self.enrolled_at_a_desk()
         await self.assert_invalid("title", Rule.REQUIRED, phone.start_patrol(NewPatrol(title=" ")))
         patrol = await phone.start_patrol(NewPatrol(title="Ca đêm 21/11, tổ An"))
         for field, rule, new in (
@@ -162,12 +52,12 @@ class Offline(PhoneTest):
         self.assertEqual(await phone.observations(patrol), [])
 
     async def test_a_patrol_of_another_phone_is_not_found(self):
-        phone = await self.enrolled()
+        phone = await self.enrolled_at_a_desk()
         with self.assertRaises(PhoneError.NotFound):
             await phone.patrol("00000000-0000-7000-8000-0000000000ff")
 
     async def test_what_was_recorded_is_there_after_closing_and_opening(self):
-        phone = await self.enrolled()
+        phone = await self.enrolled_at_a_desk()
         patrol = await phone.start_patrol(NewPatrol(title="Ca đêm 21/11, tổ An", forces={"militia": 4}))
         place = kieumau.Position(lat=18.6734, lon=105.6813)
         now_ms = int(time.time() * 1000)
@@ -189,14 +79,14 @@ class Offline(PhoneTest):
         self.assertEqual((item.state, item.unsent_attachments), (ItemState.SAVED, 1))
 
     async def test_a_text_file_is_no_attachment(self):
-        phone = await self.enrolled()
+        phone = await self.enrolled_at_a_desk()
         patrol = await phone.start_patrol(NewPatrol(title="Ca đêm"))
         text = self.folder / "note.jpg"
         text.write_text("not a photo")
         await self.assert_invalid("attachment", Rule.WRONG_KIND, phone.attach(patrol, None, str(text)))
 
     async def test_a_listener_that_throws_stops_no_sync(self):
-        phone = await self.enrolled()
+        phone = await self.enrolled_at_a_desk()
         await phone.start_patrol(NewPatrol(title="Ca đêm"))
         once = SyncOptions(tries=1, attachments=True)
         for listener in (Deaf(), heard := Heard()):
@@ -207,9 +97,8 @@ class Offline(PhoneTest):
         [item] = await phone.items(ItemState.WAITING)
         self.assertGreater(item.unsent_changes, 0)
 
-
     async def test_a_rescue_file_is_written_without_signal_and_no_recorded_word_is_in_it(self):
-        phone = await self.enrolled()
+        phone = await self.enrolled_at_a_desk()
         patrol = await phone.start_patrol(NewPatrol(title="Ca đêm"))
         await phone.add_observation(patrol, sidewalk(note="Lấn chiếm vỉa hè"))
         path = self.folder / "an.rescue"
@@ -223,46 +112,8 @@ class Offline(PhoneTest):
             await phone.deliver_rescue(str(path))
 
 
-@unittest.skipUnless(
-    os.environ.get("KIEUMAU"),
-    "KIEUMAU does not name the server's binary, so no real server was tried",
-)
-class WithServer(PhoneTest):
-    """An officer's phone and a real server: `kieumau demo` on a port of its own."""
-
-    def setUp(self):
-        super().setUp()
-        self.data = str(self.folder / "server")
-        server = subprocess.Popen(
-            [os.environ["KIEUMAU"], "demo", "--data", self.data, "--listen", "127.0.0.1:0", "--json"],
-            stdout=subprocess.PIPE,
-        )
-        self.addCleanup(self.stop, server)
-        watch = threading.Timer(60, server.kill)
-        watch.start()
-        line = server.stdout.readline()
-        watch.cancel()
-        self.assertTrue(line, "`kieumau demo` ended before it said where it is")
-        self.url = json.loads(line)["url"]
-
-    @staticmethod
-    def stop(server):
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-        server.stdout.close()
-
-    def code(self, person):
-        said = subprocess.run(
-            [os.environ["KIEUMAU"], "phone", "code", "--data", self.data, "--person", person, "--json"],
-            stdout=subprocess.PIPE,
-            check=True,
-            timeout=60,
-        )
-        return json.loads(said.stdout)["code"]
+class WithServer(world.ServerTest):
+    """An officer's phone and a real server."""
 
     async def test_what_an_recorded_is_received_when_the_server_has_signed_for_it(self):
         phone = await self.open()
@@ -289,17 +140,10 @@ class WithServer(PhoneTest):
         code = self.code("an")
         phone = await self.open()
         await phone.enrol(self.url, code)
-        another = await kieumau.Phone.open(
-            PhoneConfig(folder=str(self.folder / "another"), key=KEY, app_version="0.1.0")
-        )
+        another = await self.open(name="another")
         with self.assertRaises(PhoneError.SignedOut) as refused:
             await another.enrol(self.url, code)
         self.assertEqual(refused.exception.word, "code-used")
-
-    @staticmethod
-    async def state(phone, document):
-        [item] = [item for item in await phone.items() if item.document == document]
-        return item.state
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import vn.kieumau.core.*
  * and no view model ever sees [Phone].
  *
  * Every suspend function runs off the caller's thread and returns when the record is on the disk; only [enrol],
- * [enrolByQr], [sync], [download] and [deliverRescue] touch the network. Every flow gives what is on the disk now, and again whenever that may read
+ * [enrolByQr], [findServer], [sync], [follow], [download] and [deliverRescue] touch the network. Every flow gives what is on the disk now, and again whenever that may read
  * differently, after one's own writes as after a colleague's. All of them throw [PhoneException].
  */
 class PhoneStore private constructor(private val phone: Phone, private val events: PhoneEvents) : AutoCloseable {
@@ -34,6 +34,12 @@ class PhoneStore private constructor(private val phone: Phone, private val event
     suspend fun enrol(serverUrl: String, code: String): Profile = record { enrol(serverUrl, code) }
 
     suspend fun enrolByQr(qr: String): Profile = record { enrolByQr(qr) }
+
+    /** Takes the server's new address and TLS key from a new QR. */
+    suspend fun findServer(qr: String): Profile = record { findServer(qr) }
+
+    /** By how much the server's clock is ahead of this phone's, milliseconds; null before it told. */
+    fun clockSkewMs(): Long? = phone.clockSkewMs()
 
     fun colleagues(): Flow<List<Colleague>> = seen { colleagues() }
 
@@ -108,6 +114,12 @@ class PhoneStore private constructor(private val phone: Phone, private val event
     /** A path where the file lies in the clear, to be shown now. [PhoneException.NotFound] until it is here: [download]. */
     suspend fun viewable(sha256: Sha256): String = apart { viewable(sha256) }
 
+    /** A path where the small picture of a photo lies in the clear, to be shown now. */
+    suspend fun preview(sha256: Sha256): String = apart { preview(sha256) }
+
+    /** Deletes this phone's copies of files that the server's backups hold, if it has had them for [keepMs]. Returns what went. */
+    suspend fun letGo(keepMs: Long): List<Sha256> = record { letGo(keepMs) }
+
     // ---- On the way to the server and back
 
     /** Every patrol and evidence file with where it is; only those in [state] if one is given. */
@@ -140,6 +152,12 @@ class PhoneStore private constructor(private val phone: Phone, private val event
             throw stopped
         }
     }
+
+    /** While the app is looked at: syncs whenever the server has something new, until [unfollow]. */
+    suspend fun follow(options: SyncOptions? = null) = apart { follow(options) }
+
+    /** Ends [follow]. */
+    fun unfollow() = phone.unfollow()
 
     /** Ends a sync that is under way; what arrived so far stays. */
     fun cancel() = phone.cancel()

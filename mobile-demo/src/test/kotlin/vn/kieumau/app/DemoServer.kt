@@ -14,11 +14,22 @@ class DemoServer private constructor(private val binary: String, private val fol
     val url: String = field(output.readLine() ?: died(), "url")
 
     /** A fresh enrolment code for the person who signs in as [person]. */
-    fun code(person: String): String {
-        val asked = started("phone", "code", "--data", folder.toString(), "--person", person, "--json")
-        val line = asked.inputReader().readText()
-        check(asked.waitFor() == 0) { "`kieumau phone code` ended with ${asked.exitValue()}" }
-        return field(line, "code")
+    fun code(person: String): String = field(said("phone", "code", "--person", person, "--json"), "code")
+
+    /** The text of the QR of a fresh code. */
+    fun qr(person: String): String = field(said("phone", "code", "--person", person, "--json"), "qr")
+
+    /** Says that a backup holds all that the log has now. */
+    fun backUp() {
+        val (leaves) = Regex(", (\\d+) leaves").find(said("backed-up"))!!.destructured
+        said("backed-up", "--through", leaves)
+    }
+
+    private fun said(vararg words: String): String {
+        val asked = started(*words, "--data", folder.toString())
+        val text = asked.inputReader().readText()
+        check(asked.waitFor() == 0) { "`kieumau ${words.joinToString(" ")}` ended with ${asked.exitValue()}" }
+        return text
     }
 
     override fun close() {
