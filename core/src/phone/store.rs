@@ -5,12 +5,12 @@
 //! document itself says, never from a row: a row may have been written by an app that knew fewer fields.
 
 use super::{
+    apart,
     enrolment::Profile,
     error::PhoneError,
     mark::Mark,
     opened::{Open, Opened},
     rows::{self, By, Projected},
-    salvage,
     tracks::Walk,
 };
 use crate::{
@@ -386,7 +386,7 @@ impl Store {
         for seal in seals {
             put_seal(&mut tx, key.document(), seal).await?;
         }
-        let back = salvage::bring_back(&mut tx, key.document(), &mut document).await?;
+        let back = apart::bring_back(&mut tx, key.document(), &mut document).await?;
         if back > 0 {
             let rows = rows::of(key.kind, &document)?;
             rows::put(&mut tx, key, &document::heads(&document), By::Us, &rows).await?;

@@ -145,7 +145,7 @@ impl Phone {
         Ok(())
     }
 
-    /// Folds the loose fixes of every patrol.
+    /// Folds the loose fixes of every patrol. Those of one that a salvage could not name stay until it comes back.
     pub(super) async fn fold_all(&self) -> Result<(), PhoneError> {
         let rows = {
             let mut store = self.store().await;
@@ -154,12 +154,11 @@ impl Phone {
                 .await?
         };
         for row in rows {
-            self.fold(
-                row.get::<&str, _>(0)
-                    .parse()
-                    .map_err(PhoneError::internal)?,
-            )
-            .await?;
+            let patrol = row.get::<&str, _>(0).parse();
+            match self.fold(patrol.map_err(PhoneError::internal)?).await {
+                Ok(()) | Err(PhoneError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

@@ -115,7 +115,7 @@ create table seal (
 -- Fixes that are durable and not yet folded into a chunk of the document.
 create table fix (
     fix_id integer primary key,
-    document_id text not null references document (document_id),
+    document_id text not null,         -- after a salvage perhaps of a document that is not known here yet
     at_ms integer not null,
     lat_e7 integer not null,
     lon_e7 integer not null,

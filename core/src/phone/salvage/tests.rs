@@ -8,7 +8,8 @@ use crate::{
     patrol::NewPatrol,
     phone::{
         Phone,
-        damage::FOLDER,
+        disk::died,
+        refused::LACKING,
         tests::{NOW_MS, close, config, phone, profile},
     },
 };
@@ -200,4 +201,179 @@ async fn a_wrong_key_sets_nothing_aside_and_a_whole_database_survives_a_salvage(
     assert_eq!(damages[0].lacking, []);
     let aside: PathBuf = damages[0].set_aside.clone();
     assert!(aside.join(FILE).exists());
+}
+
+/// A phone that was killed, with the last records in its log only and a bad page in its database, one that costs something but not all.
+async fn killed_and_damaged(world: &Path) -> (PathBuf, Vec<DocumentId>) {
+    let (folder, whole) = (world.join("phone"), world.join("whole"));
+    let (patrols, _) = at_rest(&folder).await;
+    let phone = phone(&folder).await;
+    for patrol in &patrols {
+        let new = NewObservation {
+            note: recorded().next(),
+            ..NewObservation::of("urban-order", 2, "case")
+        };
+        phone.add_observation(*patrol, new).await.expect("recorded");
+    }
+    died::copy_folder(&folder, &whole);
+    let bytes = fs::read(whole.join(FILE)).expect("reads");
+    for page in (1..bytes.len() / PAGE).rev() {
+        let (damaged, trial) = (world.join(format!("{page}")), world.join("trial"));
+        died::copy_folder(&whole, &damaged);
+        let mut bytes = bytes.clone();
+        bytes[page * PAGE + 777] ^= 8;
+        fs::write(damaged.join(FILE), bytes).expect("written");
+        died::copy_folder(&damaged, &trial);
+        Phone::salvage(config(&trial, 7)).await.expect("salvages");
+        let read = read_after_dying(&trial, &patrols).await;
+        fs::remove_dir_all(trial).expect("removed");
+        if (OBSERVATIONS..PATROLS * (OBSERVATIONS + 1)).contains(&read) {
+            return (damaged, patrols);
+        }
+    }
+    panic!("no page costs a part");
+}
+
+/// How many observations are read in all; opened, or salvaged where that is what the opening asks for.
+async fn read_after_dying(folder: &Path, patrols: &[DocumentId]) -> usize {
+    let opened = match Phone::open(config(folder, 7)).await {
+        Ok(phone) if phone.damages().await.is_ok_and(|d| !d.is_empty()) => Ok(phone),
+        _ => Phone::salvage(config(folder, 7)).await,
+    };
+    let phone = opened.expect("salvages");
+    let mut count = 0;
+    for patrol in patrols {
+        count += phone.observations(*patrol).await.map_or(0, |o| o.len());
+    }
+    close(phone).await;
+    count
+}
+
+#[tokio::test]
+async fn a_salvage_that_dies_anywhere_is_taken_up_and_keeps_what_an_undisturbed_one_keeps() {
+    let world = tempfile::tempdir().expect("a folder");
+    let (folder, patrols) = killed_and_damaged(world.path()).await;
+    let left = world.path().join("left");
+    died::killed(&folder, &left);
+    Phone::salvage(config(&folder, 7)).await.expect("salvages");
+    let kills = died::no_more();
+    let undisturbed = read_after_dying(&folder, &patrols).await;
+    assert!(undisturbed > OBSERVATIONS, "{undisturbed}");
+    let mut without = 0;
+    for kill in 0..kills {
+        let killed = left.join(kill.to_string());
+        let twin = world.path().join("twin");
+        died::copy_folder(&killed, &twin);
+        let read = read_after_dying(&killed, &patrols).await;
+        assert_eq!(read, undisturbed, "killed before operation {kill}");
+        for gone in [NEW, WRITING] {
+            assert!(!killed.join(gone).exists(), "{gone}, {kill}");
+        }
+        // The twin: an opening that does not know of the salvage that was whole.
+        fs::remove_file(twin.join(NEW)).ok();
+        without += usize::from(read_after_dying(&twin, &patrols).await < undisturbed);
+        fs::remove_dir_all(twin).expect("removed");
+    }
+    assert!(kills > 20 && without > 0, "{without} of {kills}");
+}
+
+#[tokio::test]
+async fn a_salvage_on_a_full_disk_is_done_when_there_is_room() {
+    let world = tempfile::tempdir().expect("a folder");
+    let (folder, patrols) = killed_and_damaged(world.path()).await;
+    let twin = world.path().join("twin");
+    died::copy_folder(&folder, &twin);
+    let undisturbed = read_after_dying(&twin, &patrols).await;
+    let mut fulls = 0;
+    for operations in 0.. {
+        let full = world.path().join(format!("full {operations}"));
+        died::copy_folder(&folder, &full);
+        died::full(operations);
+        let salvaged = Phone::salvage(config(&full, 7)).await;
+        died::no_more();
+        match salvaged {
+            Ok(_) => break,
+            Err(error) => assert!(matches!(error, PhoneError::StorageFull), "{error}"),
+        }
+        fulls += 1;
+        let read = read_after_dying(&full, &patrols).await;
+        assert_eq!(read, undisturbed, "full at operation {operations}");
+        let copies = fs::read_dir(full.join(FOLDER)).expect("reads");
+        let copies = copies.filter(|copy| {
+            let copy = copy.as_ref().expect("reads").path();
+            copy.join(FILE).exists()
+        });
+        assert!(copies.count() <= 2, "full at operation {operations}");
+    }
+    assert!(fulls > 20, "{fulls}");
+}
+
+/// Takes the patrol's row away, as a bad page does, with loose fixes of it. Its changes, and what the salvage gives.
+async fn without_the_row(folder: &Path) -> (Phone, Key, Vec<Change>) {
+    let (patrols, _) = at_rest(folder).await;
+    let phone = phone(folder).await;
+    for step in 0..5 {
+        let fix = crate::track::tests::fix(step * 10, step as f64 * 10.0);
+        let dropped = phone.add_fix(patrols[0], fix).await;
+        assert_eq!(dropped.expect("recorded"), None);
+    }
+    let mut store = phone.store().await;
+    let key = store.key(patrols[0]).await.expect("is here");
+    let rows = sqlx::query("select hash, bytes from change where document_id = $1")
+        .bind(patrols[0].to_string())
+        .fetch_all(&mut store.connection)
+        .await
+        .expect("reads");
+    let change = |row: &sqlx::sqlite::SqliteRow| Change {
+        hash: row.get::<&str, _>(0).parse().expect("a hash"),
+        bytes: row.get(1),
+    };
+    let changes = rows.iter().map(change).collect();
+    for sql in [
+        "pragma foreign_keys = off",
+        "delete from document where document_id = (select document_id from fix)",
+    ] {
+        let done = sqlx::query(sql).execute(&mut store.connection).await;
+        done.expect("written");
+    }
+    drop(store);
+    close(phone).await;
+    let phone = Phone::salvage(config(folder, 7)).await.expect("salvages");
+    (phone, key, changes)
+}
+
+/// How many fixes the patrol's document holds after its changes came back by a sync.
+async fn fixes_after_it_came_back(phone: &Phone, key: &Key, changes: &[Change]) -> usize {
+    phone.fold_all().await.expect("what has no document waits");
+    let mut store = phone.store().await;
+    store.merge(key, changes, &[]).await.expect("merges");
+    drop(store);
+    phone.fold_all().await.expect("folds");
+    let patrol = phone.patrol(key.document()).await.expect("opens");
+    patrol.tracks.values().flatten().count()
+}
+
+#[tokio::test]
+async fn fixes_of_a_patrol_whose_name_is_gone_are_said_and_folded_when_it_comes_back() {
+    let world = tempfile::tempdir().expect("a folder");
+    let (phone, key, changes) = without_the_row(world.path()).await;
+    let damages = phone.damages().await.expect("reads");
+    assert!(damages[0].lacking.contains(&key.document()));
+    let rescue = world.path().join("rescue");
+    let report = phone.export_rescue(&rescue).await.expect("writes");
+    assert_eq!(report.fixes_left, 5);
+    assert_eq!(fixes_after_it_came_back(&phone, &key, &changes).await, 5);
+}
+
+/// The twin: what a salvage did that took them away.
+#[tokio::test]
+async fn without_their_rows_the_fixes_do_not_come_back() {
+    let world = tempfile::tempdir().expect("a folder");
+    let (phone, key, changes) = without_the_row(world.path()).await;
+    let mut store = phone.store().await;
+    let gone = "delete from fix where document_id not in (select document_id from document)";
+    let done = sqlx::query(gone).execute(&mut store.connection).await;
+    assert_eq!(done.expect("written").rows_affected(), 5);
+    drop(store);
+    assert_eq!(fixes_after_it_came_back(&phone, &key, &changes).await, 0);
 }
