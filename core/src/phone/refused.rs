@@ -317,15 +317,18 @@ impl Phone {
         let actor = store.actor()?;
         store.walk = None;
         let mut open = store.take(&key).await?;
+        let joins = document::join_heads(&mut open.document, actor, self.now_ms())?;
         let written = document::again(&original, change, &mut open.document, actor)?;
         let heads = document::heads(&open.document);
         let rows = rows::of(key.kind, &open.document)?;
         let anew = written.as_ref().map_or(change, |written| written.hash);
         let mut tx = store.connection.begin().await?;
-        if let Some(written) = &written {
+        for written in joins.iter().chain(&written) {
             put_change(&mut tx, document, written, true).await?;
-            rows::put(&mut tx, &key, &heads, By::Us, &rows).await?;
             open.change_bytes += written.bytes.len();
+        }
+        if written.is_some() || !joins.is_empty() {
+            rows::put(&mut tx, &key, &heads, By::Us, &rows).await?;
         }
         sqlx::query("update set_aside set anew = $1 where hash = $2")
             .bind(anew.to_string())

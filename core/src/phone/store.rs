@@ -137,7 +137,7 @@ impl Store {
         change: impl FnOnce(&mut R) -> Result<T, Invalid>,
     ) -> Result<T, PhoneError> {
         let actor = self.actor()?;
-        self.write(key, also, |document, record| {
+        self.write(key, at_ms, also, |document, record| {
             document::edit_read(document, record, actor, at_ms, change)
         })
         .await
@@ -156,7 +156,7 @@ impl Store {
     ) -> Result<(), PhoneError> {
         let actor = self.actor()?;
         let also = Also::FoldedFixes { through };
-        self.write(key, also, |document, log: &mut PatrolLog| {
+        self.write(key, stamp.at_ms, also, |document, log: &mut PatrolLog| {
             let Some(id) = log.add_track(stamp, fixes)? else {
                 return Ok(((), None));
             };
@@ -177,8 +177,11 @@ impl Store {
     ) -> Result<bool, PhoneError> {
         let actor = self.actor()?;
         let mut open = self.take(key).await?;
+        let joins = document::join_heads(&mut open.document, actor, at_ms)?;
         let Some(change) = document::choose(&mut open.document, actor, at_ms, path, index)? else {
-            self.opened.keep(key.document(), open);
+            if joins.is_empty() {
+                self.opened.keep(key.document(), open);
+            }
             return Ok(false);
         };
         self.walk = None;
@@ -186,14 +189,13 @@ impl Store {
         let rows = rows::of(key.kind, &open.document)?;
         let mut tx = self.connection.begin().await?;
         rows::put(&mut tx, key, &heads, By::Us, &rows).await?;
-        put_change(&mut tx, key.document(), &change, true).await?;
+        for change in joins.iter().chain([&change]) {
+            put_change(&mut tx, key.document(), change, true).await?;
+            open.change_bytes += change.bytes.len();
+        }
         tx.commit().await?;
         self.recorded().await;
-        self.keep(
-            key.document(),
-            open.document,
-            open.change_bytes + change.bytes.len(),
-        );
+        self.keep(key.document(), open.document, open.change_bytes);
         Ok(true)
     }
 
@@ -201,6 +203,7 @@ impl Store {
     async fn write<R: Projected, T>(
         &mut self,
         key: &Key,
+        at_ms: i64,
         also: Also,
         write: impl FnOnce(&mut Automerge, &mut R) -> Result<(T, Option<Change>), DocumentError>,
     ) -> Result<T, PhoneError> {
@@ -214,12 +217,13 @@ impl Store {
             Some(record) => record,
             None => document::read(&open.document)?,
         };
+        let joins = document::join_heads(&mut open.document, self.actor()?, at_ms)?;
         let (answer, change) = write(&mut open.document, &mut record)?;
         let heads = document::heads(&open.document);
         let mut tx = self.connection.begin().await?;
         rows::put(&mut tx, key, &heads, By::Us, &record.rows()).await?;
         rows::put_record(&mut tx, id, &heads, &self.app_version, &record).await?;
-        if let Some(change) = &change {
+        for change in joins.iter().chain(&change) {
             put_change(&mut tx, id, change, true).await?;
             open.change_bytes += change.bytes.len();
         }
