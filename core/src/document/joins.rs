@@ -20,7 +20,6 @@ pub fn join_heads(
     at_ms: i64,
 ) -> Result<Vec<Change>, DocumentError> {
     let actor = ActorId::from(actor.to_bytes().as_slice());
-    let time = CommitOptions::default().with_time(at_ms.div_euclid(1_000));
     let mut joins = Vec::new();
     loop {
         let heads = document.get_heads();
@@ -32,7 +31,7 @@ pub fn join_heads(
         let some: Vec<ChangeHash> = heads.into_iter().take(HEADS_LIMIT).chain(last).collect();
         let mut fork = document.fork_at(&some)?;
         fork.set_actor(actor.clone());
-        fork.empty_commit(time.clone());
+        fork.empty_commit(CommitOptions::default().with_time(at_ms.div_euclid(1_000)));
         let Some(join) = fork.get_last_local_change() else {
             return Ok(joins);
         };

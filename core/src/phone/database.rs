@@ -75,3 +75,8 @@ fn not_opened(error: sqlx::Error) -> PhoneError {
         _ => error.into(),
     }
 }
+
+/// Whether a database could not be opened because another connection has it.
+pub(super) fn is_in_use(error: &PhoneError) -> bool {
+    matches!(error, PhoneError::Internal { detail } if detail.contains("database is locked"))
+}

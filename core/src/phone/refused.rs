@@ -221,7 +221,7 @@ impl Store {
         &mut self,
     ) -> Result<Vec<(DocumentId, String, Vec<u8>)>, PhoneError> {
         let rows = sqlx::query(
-            "select document_id, refusal, bytes from set_aside where refusal is not null and anew is null order by position",
+            "select document_id, refusal, bytes from set_aside where refusal is not null and anew is null and own order by position",
         )
         .fetch_all(&mut self.connection)
         .await?;
@@ -264,7 +264,7 @@ impl Phone {
         let mut store = self.store().await;
         let key = store.key(document).await?;
         let rows = sqlx::query(
-            "select hash, refusal, bytes from set_aside where document_id = $1 and refusal is not null and anew is null \
+            "select hash, refusal, bytes from set_aside where document_id = $1 and refusal is not null and anew is null and own \
              union all select hash, server, bytes from change where document_id = $1 and server is not null \
              and server not in ('held', 'waiting')",
         )

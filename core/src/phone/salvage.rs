@@ -63,6 +63,7 @@ pub(super) async fn salvage(config: &PhoneConfig) -> Result<(), PhoneError> {
     match database::connect(&folder.join(FILE), &config.key).await {
         Ok(connection) => connection.close().await?,
         Err(PhoneError::StorageFull) => return Err(PhoneError::StorageFull),
+        Err(error) if database::is_in_use(&error) => return Err(error),
         Err(error) if !mark::Mark::knows(folder, &config.key) => {
             return Err(known_key(error, folder, &config.key));
         }
@@ -209,8 +210,8 @@ impl Found {
         // Their documents' names are gone: the server tells them again, if it knows them.
         for (document, changes) in changes {
             lacking.insert(document);
-            for (change, _) in changes {
-                keep_apart(tx, document, &change).await?;
+            for (change, row) in changes {
+                keep_apart(tx, document, &change, is_own(row)).await?;
             }
         }
         // Their fixes are folded when their documents are here again.
@@ -239,6 +240,11 @@ fn verified(row: &Loose) -> Option<(DocumentId, Change)> {
         let bytes = bytes.clone();
         (document, Change { hash, bytes })
     })
+}
+
+/// Whether the row is of something that was written here.
+fn is_own(row: &Loose) -> bool {
+    matches!(column(row, "own"), Held::Integer(1))
 }
 
 fn key_of(row: &Loose) -> Option<Key> {
@@ -270,8 +276,7 @@ async fn put_document(
     let whole: Vec<&(Change, &Loose)> = whole;
     let pile = whole.iter().map(|(change, _)| change.bytes.as_slice());
     let document = document::load(key, pile)?;
-    let own = matches!(column(row, "own"), Held::Integer(1));
-    let by = if own { By::Us } else { By::Others };
+    let by = if is_own(row) { By::Us } else { By::Others };
     let rows = rows::of(key.kind, &document)?;
     rows::put(tx, key, &document::heads(&document), by, &rows).await?;
     if let Held::Integer(ungranted_at_ms) = column(row, "ungranted_at_ms") {
@@ -284,8 +289,8 @@ async fn put_document(
     for (_, row) in &whole {
         insert(tx, "change", row).await?;
     }
-    for (change, _) in apart {
-        keep_apart(tx, id, change).await?;
+    for (change, row) in apart {
+        keep_apart(tx, id, change, is_own(row)).await?;
     }
     Ok(heads == crate::review::heads_text(&document::heads(&document)))
 }

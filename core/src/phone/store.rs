@@ -390,10 +390,11 @@ impl Store {
         for seal in seals {
             put_seal(&mut tx, key.document(), seal).await?;
         }
-        let back = apart::bring_back(&mut tx, key.document(), &mut document).await?;
+        let (back, own) = apart::bring_back(&mut tx, key.document(), &mut document).await?;
         if back > 0 {
             let rows = rows::of(key.kind, &document)?;
-            rows::put(&mut tx, key, &document::heads(&document), By::Us, &rows).await?;
+            let by = if own { By::Us } else { By::Others };
+            rows::put(&mut tx, key, &document::heads(&document), by, &rows).await?;
             change_bytes += back;
         }
         tx.commit().await?;

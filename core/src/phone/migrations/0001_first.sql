@@ -84,9 +84,10 @@ create table set_aside (
     refusal text,                      -- the refusal's word; null for what was only written upon a refused change
     anew text,                         -- the change that does the same once more; null for what is left out
     set_aside_at_ms integer not null,
+    own integer not null default 1,    -- 0: a colleague's, kept apart since a salvage: the server has it, and nothing waits for it
     bytes blob not null
 ) strict;
-create index set_aside_left_out on set_aside (document_id, refusal) where refusal is not null and anew is null;
+create index set_aside_left_out on set_aside (document_id, refusal) where refusal is not null and anew is null and own;
 create index set_aside_anew on set_aside (anew) where anew is not null;
 
 -- What came whole and is not unfolded yet: known to be here, and nothing else is known of it. A document of a kind that this version of
@@ -197,7 +198,7 @@ select d.*,
         select 1 from attachment_use u where u.document_id = d.document_id and instr(r.attachments, u.sha256) = 0
     ) as covered,
     coalesce(c.unsettled, 0)
-        or d.document_id in (select document_id from set_aside where refusal is not null and anew is null) as unsettled,
+        or d.document_id in (select document_id from set_aside where refusal is not null and anew is null and own) as unsettled,
     coalesce(c.newest_unsent <= (select tried_through from sync), 1) as tried,
     d.document_id in (select document_id from fix) as loose,
     k.heads = d.heads as decided_about_this,

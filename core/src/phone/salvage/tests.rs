@@ -183,6 +183,19 @@ async fn what_stands_on_a_change_that_is_gone_comes_back_with_it() {
 }
 
 #[tokio::test]
+async fn a_phone_that_is_open_is_not_salvaged() {
+    let world = tempfile::tempdir().expect("a folder");
+    at_rest(world.path()).await;
+    let phone = phone(world.path()).await;
+    let salvaged = Phone::salvage(config(world.path(), 7)).await;
+    assert!(matches!(salvaged, Err(PhoneError::Internal { .. })));
+    assert!(!world.path().join(FOLDER).exists());
+    // The twin: at rest it is.
+    close(phone).await;
+    assert!(Phone::salvage(config(world.path(), 7)).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_wrong_key_sets_nothing_aside_and_a_whole_database_survives_a_salvage() {
     let world = tempfile::tempdir().expect("a folder");
     let (patrols, _) = at_rest(world.path()).await;
@@ -236,10 +249,18 @@ async fn killed_and_damaged(world: &Path) -> (PathBuf, Vec<DocumentId>) {
 
 /// How many observations are read in all; opened, or salvaged where that is what the opening asks for.
 async fn read_after_dying(folder: &Path, patrols: &[DocumentId]) -> usize {
-    let opened = match Phone::open(config(folder, 7)).await {
-        Ok(phone) if phone.damages().await.is_ok_and(|d| !d.is_empty()) => Ok(phone),
-        _ => Phone::salvage(config(folder, 7)).await,
-    };
+    let mut opened = Phone::open(config(folder, 7)).await;
+    if let Ok(phone) = opened {
+        opened = match phone.damages().await {
+            Ok(damages) if !damages.is_empty() => Ok(phone),
+            _ => {
+                close(phone).await;
+                Phone::salvage(config(folder, 7)).await
+            }
+        };
+    } else {
+        opened = Phone::salvage(config(folder, 7)).await;
+    }
     let phone = opened.expect("salvages");
     let mut count = 0;
     for patrol in patrols {
@@ -376,4 +397,56 @@ async fn without_their_rows_the_fixes_do_not_come_back() {
     assert_eq!(done.expect("written").rows_affected(), 5);
     drop(store);
     assert_eq!(fixes_after_it_came_back(&phone, &key, &changes).await, 0);
+}
+
+/// A colleague's patrol whose first change a salvage could not read, after it came back; and what is unsent of it.
+async fn colleagues_came_back(folder: &Path, apart_is_own: bool) -> (Phone, Key, i64) {
+    let (key, changes) = crate::phone::tests::colleagues();
+    let phone = phone(folder).await;
+    let mut store = phone.store().await;
+    let saved = profile().save(&mut store.connection, NOW_MS).await;
+    saved.expect("written");
+    store.merge(&key, &changes, &[]).await.expect("merges");
+    let bad = sqlx::query("update change set bytes = x'00' where position = 1");
+    bad.execute(&mut store.connection).await.expect("written");
+    drop(store);
+    close(phone).await;
+    let phone = Phone::salvage(config(folder, 7)).await.expect("salvages");
+    assert!(
+        phone
+            .refused(key.document())
+            .await
+            .expect("reads")
+            .is_empty()
+    );
+    let mut store = phone.store().await;
+    if apart_is_own {
+        let own = sqlx::query("update set_aside set own = 1");
+        let own = own.execute(&mut store.connection).await.expect("written");
+        assert_eq!(own.rows_affected(), 2);
+    }
+    store.merge(&key, &changes[..1], &[]).await.expect("merges");
+    let unsent = sqlx::query("select count(*) from change where server is null")
+        .fetch_one(&mut store.connection)
+        .await
+        .expect("reads")
+        .get(0);
+    drop(store);
+    (phone, key, unsent)
+}
+
+#[tokio::test]
+async fn a_colleagues_change_that_was_kept_apart_comes_back_as_the_colleagues() {
+    let world = tempfile::tempdir().expect("a folder");
+    let (phone, key, unsent) = colleagues_came_back(world.path(), false).await;
+    let read = phone.observations(key.document()).await.expect("reads");
+    assert_eq!((read.len(), unsent), (2, 0));
+}
+
+/// The twin: as its own the phone would send it, under a seal of its own that no server takes.
+#[tokio::test]
+async fn taken_for_the_phones_own_it_would_be_sent() {
+    let world = tempfile::tempdir().expect("a folder");
+    let (_, _, unsent) = colleagues_came_back(world.path(), true).await;
+    assert_eq!(unsent, 2);
 }
