@@ -3,7 +3,7 @@
 //! In reading order: [`id`], [`hash`], [`invalid`], [`position`] and [`stamp`] are the small words. The nouns of the work are
 //! [`patrol`], [`observation`], [`track`], [`evidence`], [`attachment`], [`review`], [`catalogue`], [`criterion`], [`period`],
 //! [`person`] and [`reference`](mod@reference). [`document`] makes them Automerge documents; [`header`], [`seal`], [`log`] and
-//! [`receipt`] prove who said what, [`dossier`] to anyone and without a server; [`wire`] and [`exchange`] carry it ([`live`] says when there is something) to the server that [`pin`] tells from others, [`rescue`] where there is no line. With the feature `phone`, the module `phone` keeps it
+//! [`receipt`] prove who said what, [`dossier`] to anyone and without a server; [`wire`], [`outbox`], [`inbox`] and [`exchange`] carry it ([`live`] says when there is something) to the server that [`pin`] tells from others, [`rescue`] where there is no line. With the feature `phone`, the module `phone` keeps it
 //! in an encrypted file and talks to the server. Nothing outside `phone` reads a disk, a clock or a socket.
 
 pub mod attachment;
@@ -19,11 +19,13 @@ pub mod exchange;
 pub mod hash;
 pub mod header;
 pub mod id;
+pub mod inbox;
 pub mod invalid;
 pub mod jws;
 pub mod live;
 pub mod log;
 pub mod observation;
+pub mod outbox;
 pub mod patrol;
 pub mod period;
 pub mod person;

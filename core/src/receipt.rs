@@ -8,10 +8,12 @@ use crate::{
     hash::Sha256,
     id::{DocumentId, PhoneId},
     jws::{self, JwsError},
-    log::head::Epoch,
+    log::head::{Epoch, TreeHead},
+    wire::ReceiptRequest,
 };
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use minicbor::{Decode, Encode};
+use std::collections::BTreeSet;
 
 /// The type of a signed receipt.
 pub const TYP: &str = "kieumau-receipt+jws";
@@ -72,6 +74,36 @@ pub enum ReceiptError {
 }
 
 impl Receipt {
+    /// What a server may say about what `phone` asks, when its log stands at `head`: nothing unless every head and every file is
+    /// held. `placed` and `filed` say in which leaf; what stood in an epoch before stands under leaf 0.
+    #[must_use]
+    pub fn of(
+        asked: &ReceiptRequest,
+        placed: impl Fn(&Sha256) -> Option<u64>,
+        filed: impl Fn(&Sha256) -> Option<u64>,
+        (head, phone): (&TreeHead, PhoneId),
+    ) -> Option<Self> {
+        if asked.heads.is_empty() {
+            return None;
+        }
+        let leaves = asked.heads.iter().map(placed);
+        let files = asked.attachments.iter().map(filed);
+        let newest = leaves
+            .chain(files)
+            .try_fold(0, |newest: u64, leaf| Some(newest.max(leaf?)))?;
+        Some(Self {
+            document: asked.document,
+            heads: sorted(&asked.heads),
+            attachments: sorted(&asked.attachments),
+            epoch: head.epoch,
+            leaf_index: newest,
+            tree_size: head.size,
+            root: head.root,
+            received_at_ms: head.at_ms,
+            phone,
+        })
+    }
+
     /// The receipt as a token, signed by the receipt key.
     ///
     /// # Errors
@@ -153,6 +185,11 @@ impl Receipt {
     }
 }
 
+fn sorted(hashes: &[Sha256]) -> Vec<Sha256> {
+    let distinct: BTreeSet<Sha256> = hashes.iter().copied().collect();
+    distinct.into_iter().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +218,39 @@ mod tests {
             received_at_ms: 1_772_323_200_000,
             phone: PhoneId::from_bytes([3; 16]),
         }
+    }
+
+    #[test]
+    fn a_receipt_is_given_when_every_head_and_every_file_is_held() {
+        let asked = ReceiptRequest {
+            document: document(),
+            heads: vec![hash(2), hash(1)],
+            attachments: vec![hash(8), hash(7), hash(8)],
+        };
+        let head = TreeHead {
+            epoch: Epoch([5; 16]),
+            size: 42,
+            root: hash(9),
+            at_ms: 1_772_323_200_000,
+        };
+        let given = |held: &[(u8, u64)]| {
+            let leaf = |of: &Sha256| {
+                let found = held.iter().find(|(number, _)| hash(*number) == *of);
+                found.map(|(_, leaf)| *leaf)
+            };
+            Receipt::of(&asked, leaf, leaf, (&head, receipt().phone))
+        };
+        assert_eq!(given(&[(1, 41), (2, 3), (7, 0), (8, 5)]), Some(receipt()));
+        assert_eq!(
+            given(&[(1, 41), (7, 0), (8, 5)]),
+            None,
+            "a head is not held"
+        );
+        assert_eq!(
+            given(&[(1, 41), (2, 3), (7, 0)]),
+            None,
+            "a file is not held"
+        );
     }
 
     fn read(token: &str) -> Result<Receipt, ReceiptError> {

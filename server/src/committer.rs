@@ -1,7 +1,8 @@
 //! One committer per process: pushes that arrive while a transaction is under way go together into the next one.
 //!
 //! A durable answer costs one wait for the disk, whoever shares it. The answer is sent after the commit and never before.
-//! A group that fails is replayed one push at a time, so that one push cannot fail another's.
+//! A group that fails is replayed one push at a time, so that one push cannot fail another's. A large push comes in slices, the next
+//! when the one before is on the disk, so that others' pushes get between them.
 
 use crate::{
     app::App,
@@ -19,6 +20,11 @@ use tokio::sync::{Notify, oneshot};
 const QUEUE: usize = 1_024;
 /// Pushes in one transaction.
 const GROUP: usize = 256;
+/// How much of one push goes into one transaction, in changes: sixteen patrols of a night. Below it the waits for the disk begin to
+/// show in a first upload.
+const SLICE: usize = 512;
+/// How much goes into one transaction, in changes: what more waits for it gets the next.
+const GROUP_WEIGHT: usize = 4 * SLICE;
 /// How often a transaction is tried again after a deadlock or a serialization failure.
 const TRIES: u32 = 5;
 
@@ -36,11 +42,26 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Commits `push` and answers when it is on the disk.
+    /// Commits `push` and answers when all of it is on the disk.
     ///
     /// # Errors
-    /// `busy` when too many wait; `internal` when the database fails.
+    /// `busy` when too many wait; `internal` when the database fails. Slices before the one that failed are stored, and held when
+    /// the push comes again.
     pub async fn commit(&self, push: PreparedPush) -> Answer<Written> {
+        self.commit_by(push, SLICE).await
+    }
+
+    async fn commit_by(&self, push: PreparedPush, size: usize) -> Answer<Written> {
+        let mut slices = push.slices(size).into_iter();
+        let first = slices.next().ok_or_else(|| Problem::busy(2))?;
+        let mut written = self.commit_slice(first).await?;
+        for slice in slices {
+            written.append(self.commit_slice(slice).await?);
+        }
+        Ok(written)
+    }
+
+    async fn commit_slice(&self, push: PreparedPush) -> Answer<Written> {
         let (answer, answered) = oneshot::channel();
         self.with_queue(|queue| {
             if queue.len() >= QUEUE {
@@ -61,7 +82,7 @@ impl Committer {
     pub async fn run(self, app: App) {
         loop {
             let group: Vec<Waiting> = self.with_queue(|queue| {
-                let size = queue.len().min(GROUP);
+                let size = fitting(queue);
                 queue.drain(..size).collect()
             });
             if group.is_empty() {
@@ -72,6 +93,17 @@ impl Committer {
             app.checker.wake();
         }
     }
+}
+
+/// How many of the first of these go into one transaction: at least one.
+fn fitting(queue: &[Waiting]) -> usize {
+    let mut weight = 0;
+    let fit = queue.iter().take(GROUP).take_while(|waiting| {
+        let room = weight < GROUP_WEIGHT;
+        weight += waiting.push.weight();
+        room
+    });
+    fit.count()
 }
 
 /// Commits a group and answers each of it. If it fails as a whole, one by one: one push cannot fail another's.
@@ -127,3 +159,6 @@ fn is_passing(error: &sqlx::Error) -> bool {
         Some("40P01" | "40001" | "5" | "517")
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,7 +89,7 @@ async fn a_revoked_phones_work_is_kept_in_quarantine_and_says_why() {
     let (status, _) = chi.read(&format!("/patrols/{patrol}")).await;
     assert_eq!(status, reqwest::StatusCode::NOT_FOUND);
     let (_, audit) = chi.read("/audit").await;
-    assert!(audit.contains("taken 0 held 0 waiting 0 quarantined 3 files 1"));
+    assert!(audit.contains("mới nhận 0, đã có 0, đang chờ 0, cách ly 3, ảnh, tệp 1"));
 }
 
 #[tokio::test]

@@ -174,6 +174,38 @@ impl From<autosurgeon::ReconcileError> for DocumentError {
     }
 }
 
+/// What a merge took, and what it left aside.
+#[derive(Debug)]
+pub struct Merge<'c> {
+    /// Changes that are in the document now.
+    pub whole: Vec<&'c Change>,
+    /// How many came without what they depend on. They are not to be kept: stored, they would make the pile incomplete for ever.
+    /// Nor is the document then, which remembers them.
+    pub lacking: usize,
+}
+
+/// Merges `changes`, in any order, none of which the document has.
+///
+/// # Errors
+/// `Automerge` for bytes that are no changes.
+pub fn merge<'c>(
+    document: &mut Automerge,
+    changes: Vec<&'c Change>,
+) -> Result<Merge<'c>, DocumentError> {
+    for change in &changes {
+        document.load_incremental(&change.bytes)?;
+    }
+    let (whole, lacking): (Vec<&Change>, Vec<&Change>) = changes.into_iter().partition(|change| {
+        document
+            .get_change_meta_by_hash(&change.hash.into())
+            .is_some()
+    });
+    Ok(Merge {
+        whole,
+        lacking: lacking.len(),
+    })
+}
+
 /// What the document says.
 ///
 /// # Errors

@@ -52,6 +52,15 @@ pub struct Reissued {
     pub fresh: Vec<Change>,
 }
 
+impl Reissued {
+    /// Whether it takes out what the server holds: somebody let what stands under that in after all, and it comes with the next pull.
+    #[must_use]
+    pub fn undoes(&self, settled: &BTreeSet<Sha256>) -> bool {
+        let mut gone = self.set_aside.iter();
+        gone.any(|(hash, _)| settled.contains(hash))
+    }
+}
+
 /// The document of `key` without the refused changes of `pile`; what was written upon them is written anew by `actor`, which wrote
 /// nothing before. None when nothing is refused.
 ///

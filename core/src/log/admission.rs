@@ -4,24 +4,54 @@
 //! What lacks an ancestor waits; what can never fit is refused with a word. Nothing here reads a database or a change's
 //! operations, so the same function runs in the committer, in the simulator and in tests.
 
-use crate::hash::Sha256;
+use crate::{
+    document::{Actor, Key, birth},
+    hash::Sha256,
+    id::PhoneId,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Changes of one document that may wait for an ancestor.
 pub const WAITING_LIMIT: usize = 1_000;
+/// The most that one document may hold, bytes of changes; and the most that may wait for it.
+pub const DOCUMENT_LIMIT_BYTES: i64 = 4 << 20;
 
 /// A change as admission sees it: its header, nothing of what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// Its hash.
     pub hash: Sha256,
-    /// Its actor's bytes.
+    /// Its actor's bytes, as hexadecimal digits.
     pub actor: Vec<u8>,
     /// Its number among its actor's changes, from 1.
     pub seq: u64,
     /// What it depends on.
     pub deps: Vec<Sha256>,
+}
+
+impl Candidate {
+    /// The phone that wrote it, or what stands in a phone's place in the server's own; none for what is no actor of either.
+    #[must_use]
+    pub fn writer(&self) -> Option<PhoneId> {
+        let actor = hex::decode(&self.actor).ok()?;
+        Actor::from_slice(&actor).map(|actor| actor.phone)
+    }
+}
+
+/// What arrives for one document, and what waits for it there.
+#[derive(Clone, Debug)]
+pub struct Arrival<'a> {
+    /// The changes that arrive, with their bytes.
+    pub arrived: Vec<(&'a Candidate, i64)>,
+    /// Those of them that verified seals cover.
+    pub sealed: &'a BTreeSet<Sha256>,
+    /// What waits, with its bytes: its seals held when it came.
+    pub waited: Vec<(&'a Candidate, i64)>,
+    /// Phones that are revoked by now.
+    pub revoked: &'a BTreeSet<PhoneId>,
+    /// Bytes that the document holds before.
+    pub size_bytes: i64,
 }
 
 /// What is known of the document before.
@@ -33,6 +63,24 @@ pub struct Known {
     pub heads: BTreeSet<Sha256>,
     /// The newest accepted change of each actor that a candidate has.
     pub newest: BTreeMap<Vec<u8>, (u64, Sha256)>,
+}
+
+impl Known {
+    /// What is known of a document that has only its birth: the heads are its layers, or genesis if there are none.
+    #[must_use]
+    pub fn born(key: &Key) -> Self {
+        let births: Vec<Sha256> = birth(key).into_iter().map(|change| change.hash).collect();
+        let heads = if births.len() > 1 {
+            &births[1..]
+        } else {
+            &births[..]
+        };
+        Self {
+            heads: heads.iter().copied().collect(),
+            held: births.iter().copied().collect(),
+            newest: BTreeMap::new(),
+        }
+    }
 }
 
 /// Why a change can never be taken. The words are stable: they travel, and stand in quarantine.
@@ -158,6 +206,82 @@ pub struct Admitted {
     pub accepted: Vec<Sha256>,
     /// The document's heads afterwards.
     pub heads: BTreeSet<Sha256>,
+}
+
+/// Decides about what arrives for a document, and by how many bytes it grows.
+///
+/// What a revoked phone had not got into the log by its revocation stays out, whoever carries it and however long it waited. What
+/// waited comes first: there is room for so many, and nobody may push out what waits already. A document that would
+/// grow beyond its limit takes nothing.
+#[must_use]
+pub fn decide(known: &Known, arrival: &Arrival<'_>) -> (Admitted, i64) {
+    let of_revoked = |candidate: &Candidate| {
+        let writer = candidate.writer();
+        writer.is_some_and(|phone| arrival.revoked.contains(&phone))
+    };
+    let all = arrival.waited.iter().chain(&arrival.arrived);
+    let (silenced, candidates): (Vec<Candidate>, Vec<Candidate>) = all
+        .map(|(candidate, _)| (*candidate).clone())
+        .partition(|candidate| of_revoked(candidate) && !known.held.contains(&candidate.hash));
+    let waited = arrival.waited.iter().map(|(candidate, _)| candidate.hash);
+    let sealed = arrival.sealed.iter().copied().chain(waited).collect();
+    let mut admitted = admit(known, &candidates, &sealed);
+    let mut grows = accepted_bytes(arrival, &admitted);
+    if arrival.size_bytes + grows > DOCUMENT_LIMIT_BYTES {
+        admitted = refuse_all(known, &admitted, Refusal::DocumentFull);
+        grows = 0;
+    }
+    let silenced = silenced.iter().map(|candidate| candidate.hash);
+    admitted
+        .outcomes
+        .extend(silenced.map(|hash| (hash, Outcome::Refused(Refusal::PhoneRevoked))));
+    refuse_to_wait(arrival, &mut admitted);
+    (admitted, grows)
+}
+
+/// Bytes of what is accepted now, also of what waited.
+fn accepted_bytes(arrival: &Arrival<'_>, admitted: &Admitted) -> i64 {
+    let all = arrival.waited.iter().chain(&arrival.arrived);
+    let sizes: BTreeMap<Sha256, i64> = all.map(|(it, size)| (it.hash, *size)).collect();
+    let accepted = admitted.accepted.iter();
+    accepted.filter_map(|hash| sizes.get(hash)).sum()
+}
+
+fn refuse_all(known: &Known, admitted: &Admitted, refusal: Refusal) -> Admitted {
+    let outcomes = admitted
+        .outcomes
+        .iter()
+        .map(|(hash, outcome)| match outcome {
+            Outcome::Accepted | Outcome::Waiting => (*hash, Outcome::Refused(refusal)),
+            other => (*hash, *other),
+        })
+        .collect();
+    Admitted {
+        outcomes,
+        accepted: Vec::new(),
+        heads: known.heads.clone(),
+    }
+}
+
+/// What waits is held to what a whole document may hold; what waited already keeps its room.
+fn refuse_to_wait(arrival: &Arrival<'_>, admitted: &mut Admitted) {
+    let waits = |admitted: &Admitted, it: &Candidate| {
+        admitted.outcomes.get(&it.hash) == Some(&Outcome::Waiting)
+    };
+    let waited: BTreeSet<Sha256> = arrival.waited.iter().map(|(it, _)| it.hash).collect();
+    let still = arrival.waited.iter().filter(|(it, _)| waits(admitted, it));
+    let mut bytes: i64 = still.map(|(_, size)| size).sum();
+    for (candidate, size) in &arrival.arrived {
+        if waited.contains(&candidate.hash) || !waits(admitted, candidate) {
+            continue;
+        }
+        if bytes + size <= DOCUMENT_LIMIT_BYTES {
+            bytes += size;
+        } else {
+            let refused = Outcome::Refused(Refusal::TooManyWaiting);
+            admitted.outcomes.insert(candidate.hash, refused);
+        }
+    }
 }
 
 /// Decides about `candidates` (those that waited, then new ones), of which `sealed` are covered by verified seals. Room to wait goes
@@ -297,6 +421,47 @@ mod tests {
             heads: birth,
             ..Known::default()
         }
+    }
+
+    fn decided(
+        arrived: &[Candidate],
+        waited: &[Candidate],
+        size: i64,
+        held_bytes: i64,
+    ) -> (Admitted, i64) {
+        let sealed = all(arrived);
+        let arrival = Arrival {
+            arrived: arrived.iter().map(|it| (it, size)).collect(),
+            sealed: &sealed,
+            waited: waited.iter().map(|it| (it, size)).collect(),
+            revoked: &BTreeSet::new(),
+            size_bytes: held_bytes,
+        };
+        decide(&born(), &arrival)
+    }
+
+    #[test]
+    fn a_document_grows_by_what_it_takes_and_takes_nothing_beyond_its_limit() {
+        let waited = [candidate("a2", 1, 2, &["a1"])];
+        let arrived = [candidate("a1", 1, 1, &["birth"])];
+        let (admitted, grows) = decided(&arrived, &waited, 10, DOCUMENT_LIMIT_BYTES - 20);
+        assert_eq!((admitted.accepted.len(), grows), (2, 20));
+        // The twin: a byte less of room.
+        let (admitted, grows) = decided(&arrived, &waited, 10, DOCUMENT_LIMIT_BYTES - 19);
+        assert_eq!((admitted.accepted.len(), grows), (0, 0));
+        let full = Outcome::Refused(Refusal::DocumentFull);
+        assert!(admitted.outcomes.values().all(|outcome| *outcome == full));
+    }
+
+    #[test]
+    fn what_waits_has_room_for_a_documents_bytes_and_keeps_it() {
+        let half = DOCUMENT_LIMIT_BYTES / 2;
+        let late = |name: &str| candidate(name, 1, 2, &["never came"]);
+        let (admitted, _) = decided(&[late("c"), late("d")], &[late("b")], half, 0);
+        assert_eq!(admitted.outcomes[&hash("b")], Outcome::Waiting);
+        assert_eq!(admitted.outcomes[&hash("c")], Outcome::Waiting);
+        let none = Outcome::Refused(Refusal::TooManyWaiting);
+        assert_eq!(admitted.outcomes[&hash("d")], none);
     }
 
     fn story() -> Vec<Candidate> {

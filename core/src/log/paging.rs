@@ -241,6 +241,17 @@ pub fn listing(
     }
 }
 
+/// From which number on a document's changes follow singly where it comes whole: all of them without a snapshot, those entered after it
+/// with one; none when it says all there is. `snapshot`: its heads, and the number up to which it holds what was entered.
+#[must_use]
+pub fn beyond(snapshot: Option<(&str, i64)>, checked_heads: &str) -> Option<i64> {
+    match snapshot {
+        Some((heads, _)) if heads == checked_heads => None,
+        Some((_, through)) => Some(through),
+        None => Some(0),
+    }
+}
+
 /// What entries bring, each document once.
 #[derive(Default)]
 struct Shown {

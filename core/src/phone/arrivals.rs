@@ -10,193 +10,23 @@ use super::{
     store::{Store, put_change, put_seal},
 };
 use crate::{
-    document::{self, Change, DocumentError, Key},
-    hash::Sha256,
-    header,
+    document::{self, Change, Key},
     id::DocumentId,
-    log::paging::Cursor,
+    inbox::{Arrived, Incoming, Moved, NotOurs, Place},
     seal::Seal,
-    wire::{Pulled, Snapshot, WireKey},
 };
 use automerge::Automerge;
-use sqlx::{Connection as _, Row as _, Sqlite, Transaction};
-use std::collections::BTreeSet;
+use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection, Transaction};
 
 /// Documents unfolded in one transaction.
 const TOGETHER: usize = 64;
 /// Rows written in one statement: each costs a hop to SQLite's thread.
 const ROWS: usize = 16;
 
-/// A page as it came.
-pub(super) struct Page<'a> {
-    /// What of each document came.
-    pub(super) documents: Vec<Arrived<'a>>,
-    /// What may no longer be read.
-    pub(super) ungranted: Vec<DocumentId>,
-    /// Where to go on, and whether there is more.
-    pub(super) cursor: String,
-    pub(super) more: bool,
-}
-
-/// What came of one document.
-pub(super) struct Arrived<'a> {
-    /// Which; none of a kind that is not known here.
-    pub(super) key: Option<Key>,
-    /// As it travelled: its name and what follows it.
-    items: &'a [u8],
-    /// How many changes its snapshot holds.
-    pub(super) snapshot: Option<u32>,
-}
-
-/// The same, read.
-pub(super) struct Incoming {
-    pub(super) key: Key,
-    snapshot: Option<Snapshot>,
-    changes: Vec<Change>,
-    pub(super) seals: Vec<Seal>,
-}
-
-impl<'a> Page<'a> {
-    /// Reads a page. What every change says about itself is checked here, so that nothing is put down that is none.
-    ///
-    /// # Errors
-    /// `Offline` for what is not a whole page of our server's: as good as no answer.
-    pub(super) fn read(page: &'a [u8]) -> Result<Self, PhoneError> {
-        let mut decoder = minicbor::Decoder::new(page);
-        let mut read = Self {
-            documents: Vec::new(),
-            ungranted: Vec::new(),
-            cursor: String::new(),
-            more: false,
-        };
-        let mut begun = 0;
-        while decoder.position() < page.len() {
-            let at = decoder.position();
-            let item = decoder.decode::<Pulled>().map_err(|_| not_ours())?;
-            let to = decoder.position();
-            match item {
-                Pulled::Document(key) => {
-                    begun = at;
-                    read.documents.push(Arrived {
-                        key: known(&key)?,
-                        items: &page[at..to],
-                        snapshot: None,
-                    });
-                    continue;
-                }
-                Pulled::Ungrant(document, _) => {
-                    read.ungranted.push(document);
-                    continue;
-                }
-                Pulled::Cursor(cursor, more) if to == page.len() => {
-                    (read.cursor, read.more) = (cursor, more);
-                    return Ok(read);
-                }
-                Pulled::Cursor(..) => return Err(not_ours()),
-                Pulled::Change(_) | Pulled::Seal(_) | Pulled::Snapshot(_) => {}
-            }
-            let document = read.documents.last_mut().ok_or_else(not_ours)?;
-            document.items = &page[begun..to];
-            match item {
-                Pulled::Change(bytes) => {
-                    header::read(&bytes).map_err(|_| not_ours())?;
-                }
-                Pulled::Snapshot(snapshot) => document.snapshot = Some(snapshot.changes),
-                _ => {}
-            }
-        }
-        // Cut before its cursor.
-        Err(not_ours())
+impl From<NotOurs> for PhoneError {
+    fn from(_: NotOurs) -> Self {
+        Self::offline(Unreached::NotOurs)
     }
-}
-
-impl Arrived<'_> {
-    /// What it says; none of a kind that is not known here.
-    pub(super) fn incoming(&self) -> Result<Option<Incoming>, PhoneError> {
-        Incoming::read(self.items)
-    }
-}
-
-impl Incoming {
-    fn read(items: &[u8]) -> Result<Option<Self>, PhoneError> {
-        let mut decoder = minicbor::Decoder::new(items);
-        let mut incoming: Option<Self> = None;
-        while decoder.position() < items.len() {
-            let item = decoder.decode::<Pulled>().map_err(|_| not_ours())?;
-            match (item, &mut incoming) {
-                (Pulled::Document(name), _) => {
-                    let Some(key) = known(&name)? else {
-                        return Ok(None);
-                    };
-                    incoming.get_or_insert_with(|| Self {
-                        key,
-                        snapshot: None,
-                        changes: Vec::new(),
-                        seals: Vec::new(),
-                    });
-                }
-                (Pulled::Change(bytes), Some(incoming)) => {
-                    let hash = header::read(&bytes).map_err(|_| not_ours())?.hash;
-                    incoming.changes.push(Change { hash, bytes });
-                }
-                (Pulled::Seal(seal), Some(incoming)) => incoming.seals.push(seal),
-                (Pulled::Snapshot(snapshot), Some(incoming)) => incoming.snapshot = Some(snapshot),
-                _ => return Err(not_ours()),
-            }
-        }
-        Ok(incoming)
-    }
-
-    /// Its changes, those of its snapshot first.
-    ///
-    /// # Errors
-    /// What `document::unfold` says of the snapshot.
-    pub(super) fn into_changes(self) -> Result<(Vec<Change>, Vec<Seal>), DocumentError> {
-        let mut changes = match &self.snapshot {
-            Some(snapshot) => document::unfold(&self.key, &snapshot.bytes, &snapshot.heads)?.1,
-            None => Vec::new(),
-        };
-        changes.extend(self.changes);
-        Ok((changes, self.seals))
-    }
-
-    /// The document, of which there is nothing here yet.
-    fn into_document(self) -> Result<(Automerge, Vec<Change>, Vec<Seal>), DocumentError> {
-        let (mut document, mut changes) = match &self.snapshot {
-            Some(snapshot) => document::unfold(&self.key, &snapshot.bytes, &snapshot.heads)?,
-            None => (document::new(&self.key), Vec::new()),
-        };
-        let mut held: BTreeSet<Sha256> = changes.iter().map(|change| change.hash).collect();
-        for change in self.changes {
-            if !held.insert(change.hash) {
-                continue;
-            }
-            document.load_incremental(&change.bytes)?;
-            if document
-                .get_change_meta_by_hash(&change.hash.into())
-                .is_none()
-            {
-                return Err(DocumentError::Incomplete {
-                    stored: held.len(),
-                    loaded: changes.len(),
-                });
-            }
-            changes.push(change);
-        }
-        Ok((document, changes, self.seals))
-    }
-}
-
-/// The key; none of a kind that is not known here.
-fn known(key: &WireKey) -> Result<Option<Key>, PhoneError> {
-    if key.kind.parse::<document::Kind>().is_err() {
-        return Ok(None);
-    }
-    key.key().map(Some).map_err(|_| not_ours())
-}
-
-fn not_ours() -> PhoneError {
-    PhoneError::offline(Unreached::NotOurs)
 }
 
 impl Store {
@@ -239,7 +69,7 @@ impl Store {
             let mut rows = sqlx::QueryBuilder::new("insert into arrival (document_id, items) ");
             rows.push_values(some, |mut row, arrived| {
                 row.push_bind(arrived.key.as_ref().map(|key| key.document().to_string()));
-                row.push_bind(arrived.items);
+                row.push_bind(arrived.items());
             });
             rows.build().execute(&mut *tx).await?;
         }
@@ -380,15 +210,26 @@ pub(super) async fn want(
     Ok(())
 }
 
-/// Where the feed is read on. A cursor of another epoch, or one that says to begin anew, makes receipts of before count no longer:
-/// the server may have lost what they are about, and so may the backup that it announced. The first cursor of all needs no comparison: everything comes with it.
+/// Where this phone is in its feeds.
+pub(super) async fn place(connection: &mut SqliteConnection) -> Result<Place, PhoneError> {
+    let row = sqlx::query("select cursor, epoch, compared_at_ms from sync")
+        .fetch_one(connection)
+        .await?;
+    Ok(Place {
+        cursor: row.get(0),
+        epoch: row.get::<&str, _>(1).parse().ok(),
+        compared_at_ms: row.get(2),
+    })
+}
+
+/// Where the feed is read on, and what that makes of receipts of before.
 pub(super) async fn put_cursor(
     tx: &mut Transaction<'_, Sqlite>,
     cursor: &str,
     now_ms: i64,
 ) -> Result<(), PhoneError> {
-    let parsed = Cursor::parse(cursor).ok_or_else(not_ours)?;
-    if parsed.is_anew() {
+    let Moved { place, cut_short } = place(tx).await?.moved(cursor, now_ms)?;
+    if cut_short {
         for cut_short in [
             "update receipt set epoch = ''",
             "update sync set backed_up_epoch = null, backed_up_through = null",
@@ -396,16 +237,16 @@ pub(super) async fn put_cursor(
             sqlx::query(cut_short).execute(&mut **tx).await?;
         }
     }
-    sqlx::query(
-        "update sync set compared_at_ms = case when cursor = '' then $3 when $4 or epoch <> $2 then null \
-         else compared_at_ms end, cursor = $1, epoch = $2",
-    )
-    .bind(cursor)
-    .bind(parsed.epoch.to_string())
-    .bind(now_ms)
-    .bind(parsed.is_anew())
-    .execute(&mut **tx)
-    .await?;
+    sqlx::query("update sync set cursor = $1, epoch = $2, compared_at_ms = $3")
+        .bind(place.cursor)
+        .bind(
+            place
+                .epoch
+                .map_or_else(String::new, |epoch| epoch.to_string()),
+        )
+        .bind(place.compared_at_ms)
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 

@@ -128,7 +128,7 @@ impl Phone {
         let mut files = Vec::with_capacity(rows.len());
         for row in rows {
             let id: DocumentId = row
-                .get::<&str, _>(3)
+                .get::<&str, _>(6)
                 .parse()
                 .map_err(PhoneError::internal)?;
             let (key, file) = store.read::<EvidenceFile>(id).await?;
@@ -142,7 +142,7 @@ impl Phone {
                 missing: file.missing(criterion),
                 items: views(file),
                 state: items::state_in(&row, 0, sending)?,
-                ungranted_at_ms: row.get(4),
+                ungranted_at_ms: row.get(7),
             });
         }
         files.sort_by_key(|file| (file.period.to_string(), file.criterion));

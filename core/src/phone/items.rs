@@ -9,6 +9,7 @@ use super::{
 use crate::{
     document::{Key, Kind},
     id::{DocumentId, PersonId},
+    outbox::Standing,
     receipt::Receipt,
     reference::Reference,
     review::{Review, Verdict},
@@ -117,22 +118,28 @@ const fn state(whole: bool, tried: bool, sending: bool, decided: Option<Verdict>
     }
 }
 
-/// The columns that [`state_in`] reads, of a row of `standing`. What others wrote came from the server: there is nothing of one's
-/// own in it to be signed for.
+/// The columns that [`state_in`] reads, of a row of `standing`.
 macro_rules! state_columns {
     () => {
-        "(covered or not own) and not unsettled and not loose, tried, case when decided_about_this then verdict end"
+        "covered, own, unsettled, loose, tried, case when decided_about_this then verdict end"
     };
 }
 pub(super) use state_columns;
 
 /// The state in a row that has [`state_columns`] from column `at` on.
 pub(super) fn state_in(row: &SqliteRow, at: usize, sending: bool) -> Result<ItemState, PhoneError> {
+    let standing = Standing {
+        covered: row.get(at),
+        own: row.get(at + 1),
+        unsettled: row.get(at + 2),
+        loose: row.get(at + 3),
+    };
     let verdict = row
-        .get::<Option<&str>, _>(at + 2)
+        .get::<Option<&str>, _>(at + 5)
         .map(str::parse)
         .transpose()?;
-    Ok(state(row.get(at), row.get(at + 1), sending, verdict))
+    let tried = row.get(at + 4);
+    Ok(state(standing.is_whole(), tried, sending, verdict))
 }
 
 const ITEM: &str = concat!(

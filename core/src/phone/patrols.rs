@@ -122,16 +122,16 @@ fn listed(row: &SqliteRow, sending: bool) -> Result<PatrolSummary, PhoneError> {
     Ok(PatrolSummary {
         state: items::state_in(row, 0, sending)?,
         patrol: row
-            .get::<&str, _>(3)
+            .get::<&str, _>(6)
             .parse()
             .map_err(PhoneError::internal)?,
-        title: row.get(4),
-        started_at_ms: row.get(5),
-        ended_at_ms: row.get(6),
-        paused: row.get(7),
-        observation_count: row.get(8),
-        length_m: row.get(9),
-        ungranted_at_ms: row.get(10),
+        title: row.get(7),
+        started_at_ms: row.get(8),
+        ended_at_ms: row.get(9),
+        paused: row.get(10),
+        observation_count: row.get(11),
+        length_m: row.get(12),
+        ungranted_at_ms: row.get(13),
     })
 }
 

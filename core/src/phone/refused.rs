@@ -13,11 +13,12 @@ use super::{
     store::{Store, put_change},
 };
 use crate::{
-    document::{self, Change, Fate, Key, Piled, Reissued, Said},
+    document::{self, Change, Key, Piled, Reissued, Said},
     hash::Sha256,
     header,
     id::DocumentId,
     log::admission::Remedy,
+    outbox,
 };
 use automerge::Automerge;
 use sqlx::{Connection as _, Row as _};
@@ -70,7 +71,7 @@ impl Store {
     /// What was refused for want of room is tried again.
     pub(super) async fn send_again(&mut self) -> Result<(), PhoneError> {
         for word in self.words().await? {
-            if Remedy::of_word(&word) == Some(Remedy::SendAgain) {
+            if outbox::is_sent_again(&word) {
                 sqlx::query("update change set server = null where server = $1")
                     .bind(word)
                     .execute(&mut self.connection)
@@ -87,7 +88,7 @@ impl Store {
     pub(super) async fn reissue(&mut self, now_ms: i64) -> Result<Vec<DocumentId>, PhoneError> {
         let mut documents = BTreeSet::new();
         for word in self.words().await? {
-            if !is_taken_out(&word) {
+            if !outbox::is_taken_out(&word) {
                 continue;
             }
             let rows = sqlx::query("select distinct document_id from change where server = $1")
@@ -126,12 +127,7 @@ impl Store {
         let Some(reissued) = document::reissue(&key, &pile, self.actor()?)? else {
             return Ok(false);
         };
-        // The server holds what stands on a refused change: somebody let that in after all, and it comes with the next pull.
-        if reissued
-            .set_aside
-            .iter()
-            .any(|(hash, _)| settled.contains(hash))
-        {
+        if reissued.undoes(&settled) {
             return Ok(false);
         }
         self.walk = None;
@@ -160,7 +156,7 @@ impl Store {
             let bytes = row.get(1);
             pile.push(Piled {
                 change: Change { hash, bytes },
-                fate: fate(server, row.get(4)),
+                fate: outbox::fate(server, row.get(4)),
             });
             if !row.get::<bool, _>(2) || server == Some("held") {
                 settled.insert(hash);
@@ -235,23 +231,6 @@ impl Store {
                 ))
             })
             .collect()
-    }
-}
-
-/// Whether what is refused so leaves its document.
-fn is_taken_out(word: &str) -> bool {
-    matches!(
-        Remedy::of_word(word),
-        Some(Remedy::WriteAnew | Remedy::LeaveOut)
-    )
-}
-
-/// What becomes of a change that the server answered so. What was written anew once and is refused again is left out.
-fn fate(server: Option<&str>, is_anew: bool) -> Fate {
-    match server.and_then(Remedy::of_word) {
-        Some(Remedy::WriteAnew) if !is_anew => Fate::Again,
-        Some(Remedy::WriteAnew | Remedy::LeaveOut) => Fate::LeftOut,
-        Some(Remedy::SendAgain | Remedy::Person) | None => Fate::Stands,
     }
 }
 

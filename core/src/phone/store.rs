@@ -14,7 +14,7 @@ use super::{
     tracks::Walk,
 };
 use crate::{
-    document::{self, Actor, Change, DocumentError, Key, Kind},
+    document::{self, Actor, Change, DocumentError, Key, Kind, Merge},
     hash::Sha256,
     id::{DocumentId, UnitId},
     invalid::Invalid,
@@ -363,21 +363,13 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
             if known.rows_affected() == 0 {
-                document
-                    .load_incremental(&change.bytes)
-                    .map_err(PhoneError::internal)?;
                 new.push(change);
             }
         }
+        // What lacks an ancestor is not kept: the caller fetches the document whole instead.
+        let Merge { whole, lacking } = document::merge(&mut document, new)?;
         let rows = rows::of(key.kind, &document)?;
         rows::put(&mut tx, key, &document::heads(&document), By::Others, &rows).await?;
-        // A change whose ancestor is not here is not kept: stored, it would make the pile incomplete for ever. The caller fetches
-        // the document whole instead.
-        let (whole, lacking): (Vec<&Change>, Vec<&Change>) = new.into_iter().partition(|change| {
-            document
-                .get_change_meta_by_hash(&change.hash.into())
-                .is_some()
-        });
         for change in &whole {
             put_change(&mut tx, key.document(), change, false).await?;
             // What was refused once and is there after all, by a person's word, is in the document again.
@@ -398,12 +390,12 @@ impl Store {
             change_bytes += back;
         }
         tx.commit().await?;
-        if lacking.is_empty() {
+        if lacking == 0 {
             self.keep(key.document(), document, change_bytes);
         }
         Ok(Merged {
             new: whole.len(),
-            lacking: lacking.len(),
+            lacking,
         })
     }
 

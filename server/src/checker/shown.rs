@@ -6,7 +6,7 @@ use crate::{
     projection::{Projected, Rows},
     row::parsed,
 };
-use kieumau_core::{document::Key, hash::Sha256, id::PersonId, review::heads_text};
+use kieumau_core::{document::Key, hash::Sha256, id::PersonId, log::rights, review::heads_text};
 use std::collections::BTreeSet;
 
 /// Documents that were looked into, with their heads and rows.
@@ -69,11 +69,8 @@ async fn grants(tx: &mut Tx, key: &Key, rows: &Rows) -> Result<(), sqlx::Error> 
         return Ok(());
     }
     let mut feeds = feed::hold(tx, &BTreeSet::from([key.unit])).await?;
-    for person in members.difference(&old) {
-        feeds.append(key.unit, feed::Entry::Grant(key.document(), *person))?;
-    }
-    for person in old.difference(&members) {
-        feeds.append(key.unit, feed::Entry::Ungrant(key.document(), *person))?;
+    for entry in rights::changed(key.document(), &old, &members) {
+        feeds.append(key.unit, entry)?;
     }
     feed::store(tx, feeds).await
 }

@@ -3,7 +3,6 @@
 use super::*;
 use crate::fixture::{apps, audited, rows};
 use kieumau_core::log::leaf::Leaf;
-use sqlx::Row as _;
 
 #[tokio::test]
 async fn a_new_epoch_begins_with_the_head_of_the_one_before() {

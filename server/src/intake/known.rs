@@ -5,7 +5,7 @@
 //! Never the whole history: a document of 10,000 changes takes one more as fast as a new one. What one change needs to know is
 //! asked in one round, with the documents; a first upload first asks which documents there are, for of a new one nothing is known.
 
-use super::{PreparedDocument, PreparedPush, opened::Opened, writer};
+use super::{PreparedDocument, PreparedPush, opened::Opened};
 use crate::{
     app::App,
     database::{Tx, holding},
@@ -57,7 +57,7 @@ pub(super) async fn hold<'a>(
     let writers = arrived
         .iter()
         .flat_map(|document| candidates(document))
-        .filter_map(writer);
+        .filter_map(Candidate::writer);
     let mut round = Round::default();
     let feeds = round.ask(feed::ask(tx, &units));
     let phones = round.ask(revoked_among(tx, writers.collect()));
@@ -129,7 +129,7 @@ async fn waiting(
         };
         let id = parsed(&row, "document_id")?;
         wanted.add(id, [&candidate].into_iter());
-        writers.extend(writer(&candidate));
+        writers.extend(candidate.writer());
         if let Some(opened) = documents.get_mut(&id) {
             opened.waiting_bytes.insert(candidate.hash, row.get(5));
             opened.waited.insert(candidate.hash, candidate);

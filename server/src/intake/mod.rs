@@ -10,24 +10,21 @@ mod opened;
 mod quarantine;
 mod receipts;
 mod rows;
+mod slice;
 
 use crate::{app::App, clock, database::Tx, feed, ledger::Ledger, round::Round};
+pub use kieumau_core::log::arrival::{PreparedChange, PreparedDocument, RefusedChange};
 use kieumau_core::{
-    document::{Actor, Key},
     hash::Sha256,
     id::{DocumentId, PhoneId, UnitId},
-    log::{
-        admission::{Candidate, Outcome, Refusal},
-        leaf::Leaf,
-    },
+    log::{admission::Outcome, leaf::Leaf},
     receipt::Receipt,
-    seal::Seal,
     wire::{ChangeOutcome, Pushed, ReceiptRequest},
 };
 use known::Held;
 use quarantine::Quarantine;
 use receipts::{Placed, Standing};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A push whose bytes were read and whose seals were checked, outside any transaction.
 #[derive(Debug)]
@@ -42,45 +39,6 @@ pub struct PreparedPush {
     pub receipts: Vec<ReceiptRequest>,
     /// What was refused before it came here.
     pub refused: Vec<RefusedChange>,
-}
-
-/// Changes of one document.
-#[derive(Debug)]
-pub struct PreparedDocument {
-    /// Which document.
-    pub key: Key,
-    /// Its changes.
-    pub changes: Vec<PreparedChange>,
-    /// Seals that hold.
-    pub seals: Vec<Seal>,
-    /// The changes that these seals cover.
-    pub sealed: BTreeSet<Sha256>,
-}
-
-/// One change, read by its header only.
-#[derive(Debug)]
-pub struct PreparedChange {
-    /// Its header.
-    pub candidate: Candidate,
-    /// When its writer says it was written, Unix seconds.
-    pub written_at_s: i64,
-    /// The chunk.
-    pub bytes: Vec<u8>,
-}
-
-/// Bytes that can never be taken, and why.
-#[derive(Debug)]
-pub struct RefusedChange {
-    /// The document they were pushed for.
-    pub document: Option<Key>,
-    /// The change's hash; of the bytes themselves if they are no change.
-    pub hash: Sha256,
-    /// Why.
-    pub refusal: Refusal,
-    /// The bytes.
-    pub bytes: Vec<u8>,
-    /// The seals of it that came with it: with them it can be tried again.
-    pub seals: Vec<Seal>,
 }
 
 /// What was written of one push, and what is to be signed under it.
@@ -210,17 +168,13 @@ fn decide<'a>(
             let Some(opened) = held.documents.get_mut(&document.key.document()) else {
                 return Err(sqlx::Error::RowNotFound);
             };
-            let mut taken = opened.take(
+            let taken = opened.take(
                 &mut held.feeds,
                 &held.revoked,
                 push.carrier,
                 document,
                 now_ms,
             )?;
-            for change in &taken.refused {
-                let outcome = Outcome::Refused(change.refusal);
-                taken.outcomes.insert(change.hash, outcome);
-            }
             let outcomes = taken.outcomes.iter();
             answer
                 .changes
@@ -285,12 +239,6 @@ async fn place(
         );
     }
     Ok(placed)
-}
-
-/// The phone that wrote a change; none for the server's.
-fn writer(candidate: &Candidate) -> Option<PhoneId> {
-    let actor = hex::decode(&candidate.actor).ok()?;
-    Actor::from_slice(&actor).map(|actor| actor.phone)
 }
 
 #[cfg(test)]

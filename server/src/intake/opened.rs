@@ -1,26 +1,23 @@
 //! A document while a group of pushes is decided about: what admission has to know of it (`known` reads that), and what is to
 //! be written. Decides nothing itself that `core::log::admission` can decide.
 
-use super::{Batch, PreparedChange, PreparedDocument, RefusedChange, Taken, writer};
+use super::{Batch, PreparedChange, PreparedDocument, RefusedChange, Taken};
 use crate::{
     feed,
     stored::{self, StoredDocument},
 };
 use kieumau_core::{
-    document::birth,
     hash::Sha256,
     id::PhoneId,
     log::{
-        admission::{self, Admitted, Candidate, Known, Outcome, Refusal},
+        admission::{self, Admitted, Arrival, Candidate, Known, Outcome, Refusal},
+        arrival::seals_of,
         leaf::Leaf,
     },
     review::heads_text,
     seal::{Seal, Signer},
 };
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The most that one document may hold, bytes of changes.
-const DOCUMENT_LIMIT_BYTES: i64 = 4 << 20;
 
 /// A document that is held.
 pub(super) struct Opened<'a> {
@@ -51,21 +48,12 @@ pub(super) struct NewRow<'a> {
 
 impl<'a> Opened<'a> {
     pub(super) fn new(stored: StoredDocument) -> Self {
-        let births: Vec<Sha256> = birth(&stored.key)
-            .into_iter()
-            .map(|change| change.hash)
-            .collect();
-        let heads = if stored.heads.is_empty() {
-            born_heads(&births)
-        } else {
-            stored::parse_hashes(&stored.heads).into_iter().collect()
-        };
+        let mut known = Known::born(&stored.key);
+        if !stored.heads.is_empty() {
+            known.heads = stored::parse_hashes(&stored.heads).into_iter().collect();
+        }
         Self {
-            known: Known {
-                held: births.into_iter().collect(),
-                heads,
-                ..Known::default()
-            },
+            known,
             grown: stored.is_new(),
             stored,
             waited: BTreeMap::new(),
@@ -77,12 +65,15 @@ impl<'a> Opened<'a> {
         }
     }
 
-    /// What waits for an ancestor.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = &Candidate> {
+    /// What waits for an ancestor, with its bytes.
+    fn waiting(&self) -> impl Iterator<Item = (Candidate, i64)> {
         let new = self.rows.values().filter(|row| row.number.is_none());
-        self.waited
+        let waiting = self
+            .waited
             .values()
-            .chain(new.map(|row| &row.change.candidate))
+            .chain(new.map(|row| &row.change.candidate));
+        let size = |hash| self.waiting_bytes.get(hash).copied().unwrap_or(0);
+        waiting.map(move |waits| (waits.clone(), size(&waits.hash)))
     }
 
     /// Takes what it takes of `arrived`.
@@ -97,45 +88,19 @@ impl<'a> Opened<'a> {
         arrived: &'a PreparedDocument,
         now_ms: i64,
     ) -> Result<Taken, sqlx::Error> {
-        let of_revoked =
-            |candidate: &Candidate| writer(candidate).is_some_and(|phone| revoked.contains(&phone));
-        let waited: Vec<Candidate> = self.waiting().cloned().collect();
-        // What a revoked phone had not got into the log by its revocation stays out, whoever carries it and however long it waited.
-        // What waited comes first: there is room for so many, and nobody may push out what waits already.
-        let (silenced, candidates): (Vec<Candidate>, Vec<Candidate>) = waited
-            .iter()
-            .cloned()
-            .chain(
-                arrived
-                    .changes
-                    .iter()
-                    .map(|change| change.candidate.clone()),
-            )
-            .partition(|candidate| {
-                of_revoked(candidate) && !self.known.held.contains(&candidate.hash)
-            });
-        let waiting = waited.iter().filter(|candidate| !of_revoked(candidate));
-        let sealed: BTreeSet<Sha256> = arrived
-            .sealed
-            .iter()
-            .copied()
-            .chain(waiting.map(|candidate| candidate.hash))
-            .collect();
-        let mut admitted = admission::admit(&self.known, &candidates, &sealed);
-        let grows = self.accepted_bytes(arrived, &admitted);
-        if self.stored.size_bytes + grows > DOCUMENT_LIMIT_BYTES {
-            admitted = refuse_all(&self.known, &admitted, Refusal::DocumentFull);
-        } else {
-            self.stored.size_bytes += grows;
-        }
-        admitted.outcomes.extend(
-            silenced
-                .into_iter()
-                .map(|candidate| (candidate.hash, Outcome::Refused(Refusal::PhoneRevoked))),
-        );
+        let waited: Vec<(Candidate, i64)> = self.waiting().collect();
+        let arrival = Arrival {
+            arrived: arrived.changes.iter().map(sized).collect(),
+            sealed: &arrived.sealed,
+            waited: waited.iter().map(|(waits, size)| (waits, *size)).collect(),
+            revoked,
+            size_bytes: self.stored.size_bytes,
+        };
+        let (admitted, grows) = admission::decide(&self.known, &arrival);
+        self.stored.size_bytes += grows;
         self.keep_seals(arrived, &admitted);
-        let through = self.accept(feeds, carrier, arrived, &candidates, &admitted)?;
-        let refused = self.keep_waiting(carrier, arrived, &waited, &admitted);
+        let through = self.accept(feeds, carrier, arrived, &arrival, &admitted)?;
+        let refused = self.keep_waiting(carrier, arrived, &arrival, &admitted);
         Ok(Taken {
             batch: through.map(|through| self.batch(arrived, &admitted, through, now_ms)),
             refused,
@@ -149,11 +114,12 @@ impl<'a> Opened<'a> {
         feeds: &mut feed::Feeds,
         carrier: Option<PhoneId>,
         arrived: &'a PreparedDocument,
-        candidates: &[Candidate],
+        arrival: &Arrival<'_>,
         admitted: &Admitted,
     ) -> Result<Option<i64>, sqlx::Error> {
         let (unit, id) = (self.stored.key.unit, self.stored.key.document());
-        let named: BTreeMap<Sha256, &Candidate> = candidates.iter().map(|c| (c.hash, c)).collect();
+        let candidates = arrival.arrived.iter().chain(&arrival.waited);
+        let named: BTreeMap<Sha256, &Candidate> = candidates.map(|(c, _)| (c.hash, *c)).collect();
         let brought: BTreeMap<Sha256, &PreparedChange> = arrived
             .changes
             .iter()
@@ -198,10 +164,10 @@ impl<'a> Opened<'a> {
         &mut self,
         carrier: Option<PhoneId>,
         arrived: &'a PreparedDocument,
-        waited: &[Candidate],
+        arrival: &Arrival<'_>,
         admitted: &Admitted,
     ) -> Vec<RefusedChange> {
-        let waited: BTreeSet<Sha256> = waited.iter().map(|candidate| candidate.hash).collect();
+        let waited: BTreeSet<Sha256> = arrival.waited.iter().map(|(waits, _)| waits.hash).collect();
         let mut refused = self.refuse_waited(&waited, admitted);
         for change in &arrived.changes {
             let hash = change.candidate.hash;
@@ -209,8 +175,9 @@ impl<'a> Opened<'a> {
                 continue;
             }
             match admitted.outcomes.get(&hash) {
-                Some(Outcome::Waiting) if self.may_wait(change) => {
+                Some(Outcome::Waiting) => {
                     let number = None;
+                    self.waiting_bytes.insert(hash, sized(change).1);
                     let row = NewRow {
                         change,
                         carrier,
@@ -225,39 +192,10 @@ impl<'a> Opened<'a> {
                     bytes: change.bytes.clone(),
                     seals: seals_of(&arrived.seals, hash),
                 }),
-                Some(Outcome::Waiting) => refused.push(RefusedChange {
-                    document: Some(arrived.key.clone()),
-                    hash,
-                    refusal: Refusal::TooManyWaiting,
-                    bytes: change.bytes.clone(),
-                    seals: seals_of(&arrived.seals, hash),
-                }),
                 Some(Outcome::Accepted | Outcome::Held) | None => {}
             }
         }
         refused
-    }
-
-    /// Whether there is room for one more that waits: what waits is held to what a whole document may hold.
-    fn may_wait(&mut self, change: &PreparedChange) -> bool {
-        let waiting: i64 = self.waiting_bytes.values().sum();
-        let size = size_of(change);
-        let room = waiting + size <= DOCUMENT_LIMIT_BYTES;
-        if room {
-            self.waiting_bytes.insert(change.candidate.hash, size);
-        }
-        room
-    }
-
-    /// Bytes of what is accepted now, also of what waited.
-    fn accepted_bytes(&self, arrived: &PreparedDocument, admitted: &Admitted) -> i64 {
-        let arrived: BTreeMap<Sha256, i64> = arrived
-            .changes
-            .iter()
-            .map(|change| (change.candidate.hash, size_of(change)))
-            .collect();
-        let size = |hash: &Sha256| arrived.get(hash).or_else(|| self.waiting_bytes.get(hash));
-        admitted.accepted.iter().filter_map(size).sum()
     }
 
     /// What waited and can never be taken: from the database it goes to quarantine with its row, and out of this transaction at once.
@@ -325,12 +263,6 @@ impl<'a> Opened<'a> {
     }
 }
 
-/// The seals of this change.
-fn seals_of(seals: &[Seal], change: Sha256) -> Vec<Seal> {
-    let of_it = seals.iter().filter(|seal| seal.change == change);
-    of_it.copied().collect()
-}
-
 /// Who made the seal, as text.
 pub(super) fn signer(seal: &Seal) -> String {
     match seal.signer {
@@ -339,31 +271,8 @@ pub(super) fn signer(seal: &Seal) -> String {
     }
 }
 
-fn size_of(change: &PreparedChange) -> i64 {
-    i64::try_from(change.bytes.len()).unwrap_or(i64::MAX)
-}
-
-fn refuse_all(known: &Known, admitted: &Admitted, refusal: Refusal) -> Admitted {
-    let outcomes = admitted
-        .outcomes
-        .iter()
-        .map(|(hash, outcome)| match outcome {
-            Outcome::Accepted | Outcome::Waiting => (*hash, Outcome::Refused(refusal)),
-            other => (*hash, *other),
-        })
-        .collect();
-    Admitted {
-        outcomes,
-        accepted: Vec::new(),
-        heads: known.heads.clone(),
-    }
-}
-
-/// The heads of a new document: its layers, or genesis if there are none.
-fn born_heads(births: &[Sha256]) -> BTreeSet<Sha256> {
-    if births.len() > 1 {
-        births[1..].iter().copied().collect()
-    } else {
-        births.iter().copied().collect()
-    }
+/// A change as admission sees it, with its bytes.
+fn sized(change: &PreparedChange) -> (&Candidate, i64) {
+    let size = i64::try_from(change.bytes.len()).unwrap_or(i64::MAX);
+    (&change.candidate, size)
 }

@@ -131,32 +131,18 @@ impl Standing {
         };
         let head = ledger.head(now_ms);
         for asked in &push.receipts {
-            let placed = |hash| self.placed.get(&(push.unit, asked.document, hash));
-            let filed = |sha256| self.files.get(&(push.unit, sha256));
-            missing.extend(
-                asked
-                    .attachments
-                    .iter()
-                    .filter(|sha256| filed(**sha256).is_none()),
+            let placed = |hash: &Sha256| self.placed.get(&(push.unit, asked.document, *hash));
+            let filed = |sha256: &Sha256| self.files.get(&(push.unit, *sha256));
+            let files = asked.attachments.iter();
+            missing.extend(files.filter(|sha256| filed(sha256).is_none()));
+            let receipt = Receipt::of(
+                asked,
+                |hash| placed(hash).copied(),
+                |sha256| filed(sha256).copied(),
+                (&head, phone),
             );
-            let leaves = asked.heads.iter().map(|hash| placed(*hash));
-            let files = asked.attachments.iter().map(|sha256| filed(*sha256));
-            let newest = leaves
-                .chain(files)
-                .try_fold(0, |newest: u64, leaf| Some(newest.max(*leaf?)));
-            let Some(newest) = newest.filter(|_| !asked.heads.is_empty()) else {
+            let Some(receipt) = receipt else {
                 continue;
-            };
-            let receipt = Receipt {
-                document: asked.document,
-                heads: sorted(&asked.heads),
-                attachments: sorted(&asked.attachments),
-                epoch: head.epoch,
-                leaf_index: newest,
-                tree_size: head.size,
-                root: head.root,
-                received_at_ms: now_ms,
-                phone,
             };
             receipts.extend(receipt.parts());
         }
@@ -168,9 +154,4 @@ impl Standing {
 fn is_of(sha256: Sha256, content: Option<Vec<u8>>) -> bool {
     let leaf = content.and_then(|content| Leaf::decode(&content).ok());
     matches!(leaf, Some(Leaf::Attachment { sha256: of, .. }) if of == sha256)
-}
-
-fn sorted(hashes: &[Sha256]) -> Vec<Sha256> {
-    let distinct: BTreeSet<Sha256> = hashes.iter().copied().collect();
-    distinct.into_iter().collect()
 }

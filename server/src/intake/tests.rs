@@ -3,8 +3,12 @@
 
 use super::*;
 use crate::fixture::{People, TestApp, apps, enrolled};
-use kieumau_core::document::birth;
+use kieumau_core::{
+    document::{Key, birth},
+    log::admission::Candidate,
+};
 use sqlx::{AssertSqlSafe, Row as _};
+use std::collections::BTreeSet;
 
 /// A push of one change with its seal asked for and a receipt wanted.
 async fn push(app: &TestApp) -> PreparedPush {

@@ -15,7 +15,7 @@ use crate::{
 use kieumau_core::{
     hash::Sha256,
     id::{DocumentId, PhoneId, UnitId},
-    log::admission::Refusal,
+    log::{admission::Refusal, arrival},
     rescue::{Record, Taken},
     wire::{Push, PushedDocument, WireKey},
 };
@@ -84,7 +84,11 @@ impl<'a> Taking<'a> {
     /// As a push, but for what is in the log already: of a revoked phone that is not refused, whoever brings it again.
     async fn changes(&mut self, mut document: PushedDocument) -> Answer<()> {
         let held = self.held(document.key.key()?.document()).await?;
-        let brought: Vec<Sha256> = document.changes.iter().map(|it| push::named(it)).collect();
+        let brought: Vec<Sha256> = document
+            .changes
+            .iter()
+            .map(|it| arrival::named(it))
+            .collect();
         let mut hashes = brought.iter();
         document
             .changes
@@ -121,7 +125,7 @@ impl<'a> Taking<'a> {
         };
         let refused = RefusedChange {
             document,
-            hash: push::named(&bytes),
+            hash: arrival::named(&bytes),
             refusal,
             bytes,
             seals: Vec::new(),

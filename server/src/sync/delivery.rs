@@ -8,15 +8,14 @@ use crate::{
     database::Tx,
     insert::{Insert, Value},
     row::{parsed, parsed_or_null},
-    snapshot::{self, Stored},
-    stored,
+    snapshot, stored,
     token::EnrolledPhone,
 };
 use kieumau_core::{
     document::{Key, Kind},
     hash::Sha256,
     id::{DocumentId, PersonId, PhoneId},
-    person::Role,
+    log::{paging, rights},
     seal::{Seal, Signer},
     wire::{Pulled, WireKey},
 };
@@ -74,7 +73,7 @@ pub async fn readable(
         let kind: Kind = parsed(&row, "kind")?;
         let member = parsed_or_null::<PersonId>(&row, "person_id")?.is_some();
         let about_evidence = parsed_or_null::<DocumentId>(&row, "about")?.is_some();
-        if may_read(phone.role, kind, member, about_evidence) {
+        if rights::may_read(phone.role, kind, member, about_evidence) {
             let key = Key {
                 kind,
                 unit: phone.unit,
@@ -89,17 +88,6 @@ pub async fn readable(
         }
     }
     Ok(readable)
-}
-
-/// A chief reads the unit; an officer the patrols of teams they are on, the unit's evidence and reference, and reviews of what
-/// they may read. `member`: of the patrol, or of the patrol that the review is about.
-const fn may_read(role: Role, kind: Kind, member: bool, about_evidence: bool) -> bool {
-    role.reads_the_unit()
-        || match kind {
-            Kind::EvidenceFile | Kind::Reference => true,
-            Kind::PatrolLog => member,
-            Kind::Review => member || about_evidence,
-        }
 }
 
 /// Documents, each with all its checked changes or with some of them.
@@ -153,14 +141,10 @@ impl Deliveries {
             BTreeMap::new()
         };
         // Most say all there is: nothing came after them.
-        let all_there_is = |id: &DocumentId, snapshot: &Stored| {
-            let found = readable.get(id);
-            found.is_some_and(|found| found.checked_heads == snapshot.heads)
-        };
-        let beyond = self.whole.iter().filter_map(|id| match snapshots.get(id) {
-            Some(snapshot) if all_there_is(id, snapshot) => None,
-            Some(snapshot) => Some((*id, snapshot.through)),
-            None => Some((*id, 0)),
+        let beyond = self.whole.iter().filter_map(|id| {
+            let snapshot = snapshots.get(id).map(|it| (it.heads.as_str(), it.through));
+            let checked_heads = readable.get(id).map_or("", |it| it.checked_heads.as_str());
+            Some((*id, paging::beyond(snapshot, checked_heads)?))
         });
         let beyond = beyond.collect();
         let mut changes = self.read_changes(tx, own, &beyond).await?;

@@ -5,7 +5,7 @@
 use crate::{
     app::App,
     backed_up,
-    intake::{PreparedChange, PreparedDocument, PreparedPush, RefusedChange},
+    intake::PreparedPush,
     problem::{Answer, Problem},
     row::parsed,
     sync::pull,
@@ -17,20 +17,14 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use ed25519_dalek::VerifyingKey;
 use kieumau_core::{
-    document::{Actor, Key, birth},
-    hash::Sha256,
-    header as change_header,
     id::{PhoneId, UnitId},
     invalid::{Invalid, Rule},
-    jws,
-    log::admission::{Candidate, Refusal},
-    seal::{self, Seal, Signer},
-    wire::{self, After, Push, PushedDocument},
+    log::arrival::{self, Signers},
+    wire::{self, After, Push},
 };
 use sqlx::Row as _;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// `POST /v1/sync/push`.
 pub async fn push(State(app): State<App>, phone: SealingPhone, body: Bytes) -> Answer<Response> {
@@ -40,7 +34,7 @@ pub async fn push(State(app): State<App>, phone: SealingPhone, body: Bytes) -> A
         return Err(Problem::invalid(Invalid::new("push", Rule::TooLarge)));
     }
     let (after, backups) = (push.after.clone(), push.backups);
-    let mut keys = Keys::new(&app);
+    let mut keys = keys(&app);
     keys.add(
         phone.speaks.phone,
         &phone.public_key,
@@ -98,27 +92,18 @@ pub async fn prepare(
     unit: UnitId,
     push: Push,
 ) -> Answer<PreparedPush> {
-    prepare_with(app, Keys::new(app), carrier, unit, push).await
+    prepare_with(app, keys(app), carrier, unit, push).await
 }
 
 /// The same, with `keys` that are known already.
 async fn prepare_with(
     app: &App,
-    mut keys: Keys,
+    mut keys: Signers,
     carrier: PhoneId,
     unit: UnitId,
     push: Push,
 ) -> Answer<PreparedPush> {
-    let signers: BTreeSet<PhoneId> = push
-        .documents
-        .iter()
-        .flat_map(|document| &document.seals)
-        .filter_map(|seal| match seal.signer {
-            Signer::Phone(phone) => Some(phone),
-            Signer::Server(_) => None,
-        })
-        .collect();
-    keys.load(app, &signers).await?;
+    load(app, &mut keys, &arrival::phones_that_seal(&push.documents)).await?;
     let mut prepared = PreparedPush {
         carrier: Some(carrier),
         unit,
@@ -128,251 +113,39 @@ async fn prepare_with(
     };
     for document in push.documents {
         let key = document.key.key()?;
-        if key.unit == unit {
-            let mut document = document_of(&keys, key, document, &mut prepared.refused);
-            if !document.key.kind.written_by_phones() {
-                keep_sealed(&mut document, &mut prepared.refused);
-            }
-            if document.key.kind.written_by_phones() || !document.changes.is_empty() {
-                prepared.documents.push(document);
-            }
-        } else {
-            let seals = document.seals;
-            let refused = document.changes.into_iter().map(|bytes| {
-                let hash = named(&bytes);
-                RefusedChange {
-                    document: Some(key.clone()),
-                    hash,
-                    refusal: Refusal::NotAllowed,
-                    bytes,
-                    seals: seals_of(&seals, hash),
-                }
-            });
-            prepared.refused.extend(refused);
-        }
+        let refused = &mut prepared.refused;
+        let document = arrival::prepare(&keys, unit, key, document, refused);
+        prepared.documents.extend(document);
     }
     Ok(prepared)
 }
 
-/// The change's own hash, or of the bytes if they are no change.
-pub fn named(bytes: &[u8]) -> Sha256 {
-    change_header::read(bytes).map_or_else(|_| Sha256::of(bytes), |header| header.hash)
+/// The server's own key.
+fn keys(app: &App) -> Signers {
+    Signers::new(app.keys.seal.verifying_key())
 }
 
-/// A phone that seals.
-#[derive(Clone, Copy)]
-struct Standing {
-    key: VerifyingKey,
-    unit: UnitId,
-    revoked: bool,
-}
-
-/// Public keys of signers, and how they stand.
-struct Keys {
-    phones: BTreeMap<PhoneId, Standing>,
-    server: VerifyingKey,
-    server_name: Sha256,
-}
-
-impl Keys {
-    /// The server's own.
-    fn new(app: &App) -> Self {
-        let server = app.keys.seal.verifying_key();
-        Self {
-            phones: BTreeMap::new(),
-            server,
-            server_name: jws::fingerprint(&server),
+/// Adds those of these phones that are not known yet.
+async fn load(
+    app: &App,
+    keys: &mut Signers,
+    signers: &BTreeSet<PhoneId>,
+) -> Result<(), sqlx::Error> {
+    for phone in signers {
+        if keys.knows(*phone) {
+            continue;
+        }
+        let row =
+            sqlx::query("select public_key, revoked_at_ms, unit_id from phone where phone_id = $1")
+                .bind(phone.to_string())
+                .fetch_optional(&app.database.read)
+                .await?;
+        if let Some(row) = row {
+            let revoked = row.get::<Option<i64>, _>(1).is_some();
+            keys.add(*phone, row.get(0), parsed(&row, "unit_id")?, revoked);
         }
     }
-
-    /// One more phone's; none if that is no key.
-    fn add(&mut self, phone: PhoneId, public_key: &[u8], unit: UnitId, revoked: bool) {
-        let key = <[u8; 32]>::try_from(public_key).ok();
-        if let Some(key) = key.and_then(|key| VerifyingKey::from_bytes(&key).ok()) {
-            let standing = Standing { key, unit, revoked };
-            self.phones.insert(phone, standing);
-        }
-    }
-
-    /// Those of these phones that are not known yet.
-    async fn load(&mut self, app: &App, signers: &BTreeSet<PhoneId>) -> Result<(), sqlx::Error> {
-        for phone in signers {
-            if self.phones.contains_key(phone) {
-                continue;
-            }
-            let row = sqlx::query(
-                "select public_key, revoked_at_ms, unit_id from phone where phone_id = $1",
-            )
-            .bind(phone.to_string())
-            .fetch_optional(&app.database.read)
-            .await?;
-            if let Some(row) = row {
-                let revoked = row.get::<Option<i64>, _>(1).is_some();
-                self.add(*phone, row.get(0), parsed(&row, "unit_id")?, revoked);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the seal holds and its signer may still speak, about this unit; else why not. Who carries a seal gives it nothing.
-    fn check(&self, key: &Key, seal: &Seal) -> Result<(), Refusal> {
-        let holds = |by: &VerifyingKey| key.verify(seal, by).map_err(|_| Refusal::Unsealed);
-        match seal.signer {
-            // What only the server writes comes back from a phone after a restored backup, and is the server's by its seal.
-            Signer::Phone(_) if !key.kind.written_by_phones() => Err(Refusal::NotAllowed),
-            Signer::Phone(phone) => {
-                let phone = self.phones.get(&phone).ok_or(Refusal::Unsealed)?;
-                holds(&phone.key)?;
-                match phone {
-                    _ if phone.unit != key.unit => Err(Refusal::NotAllowed),
-                    _ if phone.revoked => Err(Refusal::PhoneRevoked),
-                    _ => Ok(()),
-                }
-            }
-            Signer::Server(name) if name == self.server_name => holds(&self.server),
-            Signer::Server(_) => Err(Refusal::Unsealed),
-        }
-    }
-}
-
-fn document_of(
-    keys: &Keys,
-    key: Key,
-    document: PushedDocument,
-    refused: &mut Vec<RefusedChange>,
-) -> PreparedDocument {
-    let births: BTreeSet<Sha256> = birth(&key).into_iter().map(|change| change.hash).collect();
-    let mut changes: BTreeMap<Sha256, PreparedChange> = BTreeMap::new();
-    for bytes in document.changes {
-        match read(&births, &bytes) {
-            Ok(None) => {}
-            Ok(Some(change)) => {
-                changes.insert(change.candidate.hash, change);
-            }
-            Err(refusal) => {
-                let hash = named(&bytes);
-                refused.push(RefusedChange {
-                    document: Some(key.clone()),
-                    hash,
-                    refusal,
-                    bytes,
-                    seals: seals_of(&document.seals, hash),
-                });
-            }
-        }
-    }
-    let mut sealed = BTreeSet::new();
-    let mut good = Vec::new();
-    for seal in document.seals {
-        match keys.check(&key, &seal) {
-            Ok(()) => {
-                sealed.extend(covered(&seal, &changes));
-                good.push(seal);
-            }
-            Err(refusal) => refuse_covered(&key, &seal, refusal, &mut changes, refused),
-        }
-    }
-    PreparedDocument {
-        key,
-        changes: changes.into_values().collect(),
-        seals: good,
-        sealed,
-    }
-}
-
-/// Of what only the server writes, what its own seals cover: phones bring that back after a restored backup. Nothing else is theirs to
-/// write.
-fn keep_sealed(document: &mut PreparedDocument, refused: &mut Vec<RefusedChange>) {
-    let changes = std::mem::take(&mut document.changes);
-    let (kept, others): (Vec<_>, Vec<_>) = changes
-        .into_iter()
-        .partition(|change| document.sealed.contains(&change.candidate.hash));
-    document.changes = kept;
-    refused.extend(others.into_iter().map(|change| RefusedChange {
-        document: Some(document.key.clone()),
-        hash: change.candidate.hash,
-        refusal: Refusal::NotAllowed,
-        bytes: change.bytes,
-        seals: seals_of(&document.seals, change.candidate.hash),
-    }));
-}
-
-/// The change in `bytes`; none for a birth, which needs no keeping.
-fn read(births: &BTreeSet<Sha256>, bytes: &[u8]) -> Result<Option<PreparedChange>, Refusal> {
-    let header = change_header::read(bytes).map_err(|_| Refusal::Malformed)?;
-    if births.contains(&header.hash) {
-        return Ok(None);
-    }
-    if header.actor.len() != Actor::LEN {
-        return Err(Refusal::ForgedBirth);
-    }
-    let candidate = Candidate {
-        hash: header.hash,
-        actor: hex::encode(header.actor).into_bytes(),
-        seq: header.seq,
-        deps: header.deps,
-    };
-    Ok(Some(PreparedChange {
-        candidate,
-        written_at_s: header.time_s,
-        bytes: bytes.to_vec(),
-    }))
-}
-
-/// What the seal covers: its change and what that one's actor wrote before it, as far as the signer is that actor.
-fn covered(seal: &Seal, changes: &BTreeMap<Sha256, PreparedChange>) -> BTreeSet<Sha256> {
-    let covered = seal::covered(&[seal.change], |hash| {
-        let candidate = &changes.get(hash)?.candidate;
-        Some((
-            candidate.actor.clone(),
-            candidate.seq,
-            candidate.deps.clone(),
-        ))
-    });
-    let signer = match seal.signer {
-        Signer::Phone(phone) => hex::encode(phone.as_bytes()),
-        Signer::Server(name) => hex::encode(&name.as_bytes()[..16]),
-    };
-    let by_signer = |hash: &Sha256| {
-        changes
-            .get(hash)
-            .is_some_and(|change| change.candidate.actor.starts_with(signer.as_bytes()))
-    };
-    covered.into_iter().filter(by_signer).collect()
-}
-
-fn refuse_covered(
-    key: &Key,
-    seal: &Seal,
-    refusal: Refusal,
-    changes: &mut BTreeMap<Sha256, PreparedChange>,
-    refused: &mut Vec<RefusedChange>,
-) {
-    // Only for a seal that would hold if its phone were in good standing: another's bad seal must not push changes out.
-    if refusal != Refusal::PhoneRevoked {
-        return;
-    }
-    for hash in covered(seal, changes) {
-        if let Some(change) = changes.remove(&hash) {
-            refused.push(RefusedChange {
-                document: Some(key.clone()),
-                hash,
-                refusal,
-                bytes: change.bytes,
-                seals: if hash == seal.change {
-                    vec![*seal]
-                } else {
-                    Vec::new()
-                },
-            });
-        }
-    }
-}
-
-/// The seals of this change.
-fn seals_of(seals: &[Seal], change: Sha256) -> Vec<Seal> {
-    let of_it = seals.iter().filter(|seal| seal.change == change);
-    of_it.copied().collect()
+    Ok(())
 }
 
 #[cfg(test)]

@@ -238,7 +238,14 @@ mod tests {
             random: [6; 10],
         };
         let (_, change) = document::edit(&mut patrol, actor, stamp.at_ms, |log: &mut PatrolLog| {
-            log.start(stamp, NewPatrol::default())
+            log.start(
+                stamp,
+                NewPatrol {
+                    title: "Ca đêm".to_owned(),
+                    team: vec![PersonId::from_bytes([7; 16])],
+                    ..NewPatrol::default()
+                },
+            )
         })
         .expect("no rule is broken");
         let bytes = change.expect("a change").bytes;

@@ -403,3 +403,10 @@ fn a_cursor_of_another_history_begins_anew() {
         Start::Entries { after: 3 }
     );
 }
+
+#[test]
+fn what_came_after_a_snapshot_follows_it_singly() {
+    assert_eq!(beyond(None, "b"), Some(0));
+    assert_eq!(beyond(Some(("a", 7)), "b"), Some(7));
+    assert_eq!(beyond(Some(("b", 7)), "b"), None, "it says all there is");
+}

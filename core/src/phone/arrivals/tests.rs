@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::{
+    document::Key,
+    inbox::Page,
     log::{
         head::Epoch,
         paging::{Cursor, Position},
@@ -10,6 +12,7 @@ use crate::{
         Phone,
         tests::{NOW_MS, colleagues, config, phone},
     },
+    wire::{Pulled, Snapshot, WireKey},
 };
 
 /// A page that ends in a cursor of the feed of `key`.

@@ -5,6 +5,7 @@ use crate::{
     id::PhoneId,
     log::head::Epoch,
     observation::NewObservation,
+    outbox::Signed,
     patrol::NewPatrol,
     phone::{
         Phone,
@@ -198,6 +199,14 @@ fn the_view_says_covered_when_the_receipt_does() {
         let mut store = store.borrow_mut();
         let shows = covered(&mut store, patrol, &heads, &files, &receipt, epoch);
         prop_assert_eq!(runtime.block_on(shows).expect("asks"), says);
+        let signed = Signed {
+            heads: heads_text(&receipt.heads),
+            epoch: receipt.epoch,
+            attachments: receipt.attachments.into_iter().collect(),
+            tokens: Vec::new(),
+        };
+        let files = files.into_iter().collect();
+        prop_assert_eq!(signed.covers(&heads_text(&heads), &files, Some(epoch)), says);
         seen[usize::from(says)].update(|count| count + 1);
     });
     assert!(seen.iter().all(|count| count.get() > 0), "{seen:?}");

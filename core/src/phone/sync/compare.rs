@@ -4,7 +4,7 @@
 use super::Session;
 use crate::{
     id::DocumentId,
-    log::{compare, paging::Cursor},
+    log::compare,
     phone::{PhoneError, arrivals},
     wire::Compare,
 };
@@ -15,7 +15,7 @@ impl Session<'_> {
         let (told, anew) = {
             let mut store = self.phone.store().await;
             store.unfold_all().await?;
-            let anew = is_anew(&mut store.connection).await?;
+            let anew = arrivals::place(&mut store.connection).await?.is_anew();
             (here(&mut store.connection, anew).await?, anew)
         };
         let compared = self.client.compare(self.token()?, &told).await?;
@@ -43,14 +43,6 @@ impl Session<'_> {
         // In another epoch every receipt is asked for anew.
         Ok((anew || !compared.differing.is_empty(), false))
     }
-}
-
-/// Whether the server said that its history is another one.
-pub(super) async fn is_anew(connection: &mut SqliteConnection) -> Result<bool, PhoneError> {
-    let row = sqlx::query("select cursor from sync")
-        .fetch_one(connection)
-        .await?;
-    Ok(Cursor::parse(row.get(0)).is_some_and(|cursor| cursor.is_anew()))
 }
 
 /// What is here. What this person may no longer read only if the server may have lost it: it is not fetched.

@@ -5,7 +5,8 @@
 use super::Session;
 use crate::{
     id::DocumentId,
-    phone::{PhoneError, arrivals::Page},
+    inbox::Page,
+    phone::PhoneError,
     wire::{FETCH_LIMIT_DOCUMENTS, Fetch},
 };
 use sqlx::{Connection as _, Row as _, SqliteConnection};

@@ -8,7 +8,7 @@ mod pull;
 mod push;
 
 use super::{
-    Phone,
+    Phone, arrivals,
     client::Client,
     error::{PhoneError, Unreached},
     queue::InTheWay,
@@ -23,7 +23,6 @@ use crate::{
 };
 use ed25519_dalek::SigningKey;
 use pace::Pace;
-use sqlx::Row as _;
 use std::{
     collections::BTreeSet,
     sync::{
@@ -340,15 +339,12 @@ impl Session<'_> {
             && self.options.attachments
             && !self.options.files_wait_for_wifi();
         let now = Instant::now();
-        let compared_at_ms: Option<i64> = sqlx::query("select compared_at_ms from sync")
-            .fetch_one(&mut store.connection)
-            .await?
-            .get(0);
+        let place = arrivals::place(&mut store.connection).await?;
         Ok(Situation {
             signed_in: self.token.as_ref().is_some_and(|token| token.is_good(now)),
             unsent_changes,
-            anew: compare::is_anew(&mut store.connection).await?,
-            compare_due: exchange::compare_due(compared_at_ms, self.phone.now_ms()),
+            anew: place.is_anew(),
+            compare_due: exchange::compare_due(place.compared_at_ms, self.phone.now_ms()),
             wanted,
             unsent_files,
             unconfirmed,

@@ -6,15 +6,13 @@
 use super::{Event, Session};
 use crate::{
     id::DocumentId,
+    inbox::{Arrived, Page, Sorted},
     log::paging::Cursor,
-    phone::{
-        PhoneError,
-        arrivals::{self, Arrived, Page},
-        store::Merged,
-    },
+    phone::{PhoneError, arrivals, store::Merged},
     wire::After,
 };
 use sqlx::{Connection as _, Row as _};
+use std::collections::BTreeSet;
 
 impl Session<'_> {
     pub(super) async fn pull(&mut self) -> Result<(bool, bool), PhoneError> {
@@ -71,11 +69,13 @@ impl Session<'_> {
         for document in &page.ungranted {
             self.ungrant(*document).await?;
         }
-        let (whole, others) = self.sorted(page).await?;
+        let sorted = self.sorted(page).await?;
+        let goes_along = sorted.cursor_goes_along();
+        let Sorted { whole, others } = sorted;
         let mut came = 0;
         let now_ms = self.phone.now_ms();
         if !whole.is_empty() {
-            let cursor = cursor.filter(|_| others.is_empty());
+            let cursor = cursor.filter(|_| goes_along);
             let mut store = self.phone.store().await;
             store.put_down(&whole, cursor, now_ms).await?;
             drop(store);
@@ -87,9 +87,7 @@ impl Session<'_> {
         for arrived in &others {
             came += self.merge(arrived).await?;
         }
-        if let Some(cursor) = cursor
-            && (whole.is_empty() || !others.is_empty())
-        {
+        if let Some(cursor) = cursor.filter(|_| !goes_along) {
             let mut store = self.phone.store().await;
             let mut tx = store.connection.begin().await?;
             arrivals::put_cursor(&mut tx, cursor, now_ms).await?;
@@ -98,25 +96,20 @@ impl Session<'_> {
         Ok(came)
     }
 
-    /// What is put down as it came, and what is merged: what is new here and whole, or of a kind not known here; and the rest.
-    async fn sorted<'p>(
-        &self,
-        page: &'p Page<'p>,
-    ) -> Result<(Vec<&'p Arrived<'p>>, Vec<&'p Arrived<'p>>), PhoneError> {
+    async fn sorted<'p>(&self, page: &'p Page<'p>) -> Result<Sorted<'p>, PhoneError> {
         let mut store = self.phone.store().await;
-        let (mut whole, mut others) = (Vec::new(), Vec::new());
-        for arrived in &page.documents {
-            let puts_down = match &arrived.key {
-                None => true,
-                Some(key) => arrived.snapshot.is_some() && store.is_new(key.document()).await?,
-            };
-            if puts_down {
-                whole.push(arrived);
-            } else {
-                others.push(arrived);
+        let mut new = BTreeSet::new();
+        for key in page
+            .documents
+            .iter()
+            .filter_map(|arrived| arrived.key.as_ref())
+        {
+            let id = key.document();
+            if store.is_new(id).await? {
+                new.insert(id);
             }
         }
-        Ok((whole, others))
+        Ok(page.sorted(|id| new.contains(&id)))
     }
 
     async fn changed(&self, arrived: &Arrived<'_>) {

@@ -9,11 +9,13 @@ use crate::{
 use automerge::Automerge;
 use ed25519_dalek::SigningKey;
 use kieumau_core::{
-    document::{self, Change},
+    document::{self, Actor, Change, Key},
     invalid::Invalid,
+    log::admission::Refusal,
     patrol::{NewPatrol, PatrolLog},
+    seal::Signer,
     stamp::Stamp,
-    wire::{Pushed, WireKey},
+    wire::{Pushed, PushedDocument, WireKey},
 };
 
 /// A phone that writes.

@@ -1,0 +1,409 @@
+//! Outbox: what of a phone's unsent changes goes into one push, and what the server's answer makes of them.
+//!
+//! The phone's store reads rows, calls these functions and writes rows; a simulator does the same with what it keeps in memory.
+//! Nothing is marked as sent by having been sent: only the server's answer marks it, and only a receipt whose signature holds
+//! lets an item be shown as *Đã gửi*.
+
+use crate::{
+    document::{Change, Fate, Key},
+    hash::Sha256,
+    header::{self, HeaderError},
+    id::DocumentId,
+    log::{
+        admission::{Refusal, Remedy},
+        head::Epoch,
+        paging::Cursor,
+    },
+    receipt::Receipt,
+    review::heads_text,
+    seal::{Seal, Signer},
+    wire::{Pushed, PushedDocument, WireKey},
+};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+
+/// Changes in one push: with their seals well below the server's limits.
+pub const PUSH_CHANGES: usize = 2_000;
+/// Bytes of changes in one push, on a line that bears them.
+pub const PUSH_BYTES: usize = 4 << 20;
+/// Documents asked about in one push.
+pub const PUSH_RECEIPTS: usize = 2_000;
+
+/// The word of a change that the server holds.
+pub const HELD: &str = "held";
+/// The word of a change that the server keeps until its ancestor comes.
+pub const WAITING: &str = "waiting";
+
+/// Whether changes of these bytes in all still go into one push, on a line that bears so many. The first one goes whatever its size.
+#[must_use]
+pub const fn fits(bytes: usize, line_bytes: usize) -> bool {
+    bytes <= line_bytes && bytes <= PUSH_BYTES
+}
+
+/// Whether a push that sends `sent` of `unsent` changes asks for the feed's next page: the last one of several does. A phone that
+/// has nothing yet pulls instead, which comes compressed; and a cursor that says to begin anew waits for the comparison: an
+/// ordinary page would write an ordinary cursor over it, and what the restored server lost of documents that this phone may no
+/// longer read would never be named.
+#[must_use]
+pub fn asks_for_page(cursor: &str, unsent: usize, sent: usize) -> bool {
+    let goes_on = Cursor::parse(cursor).is_some_and(|cursor| !cursor.is_anew());
+    goes_on && unsent <= sent
+}
+
+/// What is to be sent of one document.
+#[derive(Clone, Debug, Default)]
+pub struct Unsent {
+    /// Written here.
+    pub own: Vec<Change>,
+    /// Written by others, and lost by the server.
+    pub carried: Vec<Change>,
+}
+
+impl Unsent {
+    /// One more.
+    pub fn add(&mut self, change: Change, own: bool) {
+        if own {
+            self.own.push(change);
+        } else {
+            self.carried.push(change);
+        }
+    }
+
+    /// One fresh seal per actor: of its newest change here, which covers the older ones through its own dependencies. So every cut
+    /// is sealed.
+    ///
+    /// # Errors
+    /// A stored change that is none: the disk is damaged.
+    pub fn seals(
+        &self,
+        key: &SigningKey,
+        signer: Signer,
+        of: &Key,
+    ) -> Result<Vec<Seal>, HeaderError> {
+        let mut newest: BTreeMap<Vec<u8>, (u64, Sha256)> = BTreeMap::new();
+        for change in &self.own {
+            let header = header::read(&change.bytes)?;
+            let entry = newest
+                .entry(header.actor.to_vec())
+                .or_insert((header.seq, header.hash));
+            *entry = (*entry).max((header.seq, header.hash));
+        }
+        let newest = newest.into_values();
+        Ok(newest.map(|(_, hash)| of.seal(key, signer, hash)).collect())
+    }
+
+    /// The document's part of a push: with its fresh seals, or with every seal that is kept of it where others wrote some of it, for
+    /// one may cover many changes.
+    #[must_use]
+    pub fn pushed(self, of: &Key, seals: Vec<Seal>) -> PushedDocument {
+        let changes = self.own.into_iter().chain(self.carried);
+        PushedDocument {
+            key: WireKey::from(of),
+            changes: changes.map(|change| change.bytes).collect(),
+            seals,
+        }
+    }
+}
+
+/// What an answer makes of what was sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// What the server says of each sent change: [`HELD`], [`WAITING`], or a refusal's word.
+    pub words: Vec<(Sha256, String)>,
+    /// What the server signed for, by document.
+    pub receipts: BTreeMap<DocumentId, Signed>,
+}
+
+impl Heard {
+    /// What `pushed` says about `sent`. A receipt counts only if its signature by `receipt_key` holds. None when it names bytes that
+    /// were never sent: on the way to the server a change became another, so what it took without a word is not known.
+    #[must_use]
+    pub fn of(sent: &[Sha256], pushed: &Pushed, receipt_key: VerifyingKey) -> Option<Self> {
+        let outcomes = pushed.changes.iter();
+        let outcomes: BTreeMap<Sha256, &str> =
+            outcomes.map(|c| (c.hash, c.word.as_str())).collect();
+        let strange = |(hash, word): (&Sha256, &&str)| {
+            *word == Refusal::Malformed.word() && !sent.contains(hash)
+        };
+        if outcomes.iter().any(strange) {
+            return None;
+        }
+        // What was simply taken is not mentioned.
+        let word = |hash: &Sha256| outcomes.get(hash).copied().unwrap_or(HELD).to_owned();
+        let mut receipts: BTreeMap<DocumentId, Signed> = BTreeMap::new();
+        for jws in &pushed.receipts {
+            if let Ok(receipt) = Receipt::verify(jws, |_| Some(receipt_key)) {
+                match receipts.entry(receipt.document) {
+                    Entry::Occupied(mut signed) => signed.get_mut().add(receipt, jws),
+                    Entry::Vacant(free) => {
+                        free.insert(Signed::new(receipt, jws));
+                    }
+                }
+            }
+        }
+        Some(Self {
+            words: sent.iter().map(|hash| (*hash, word(hash))).collect(),
+            receipts,
+        })
+    }
+}
+
+/// Whether a change of which the server said `word` is on its way there: held, or taken once its ancestor comes.
+#[must_use]
+pub fn is_kept(word: &str) -> bool {
+    matches!(word, HELD | WAITING)
+}
+
+/// What is written down of a change of which the server said `word`. What this phone only carried is its writer's to be told of:
+/// nothing here waits for it.
+#[must_use]
+pub fn written_down(word: &str, own: bool) -> &str {
+    if own || word == WAITING { word } else { HELD }
+}
+
+/// What a phone does at its next sync about a change of which the server said `word`: whether it is sent again as it is.
+#[must_use]
+pub fn is_sent_again(word: &str) -> bool {
+    Remedy::of_word(word) == Some(Remedy::SendAgain)
+}
+
+/// Whether what is refused so leaves its document.
+#[must_use]
+pub fn is_taken_out(word: &str) -> bool {
+    matches!(
+        Remedy::of_word(word),
+        Some(Remedy::WriteAnew | Remedy::LeaveOut)
+    )
+}
+
+/// What becomes of a change that the server answered so. What was written anew once and is refused again is left out.
+#[must_use]
+pub fn fate(server: Option<&str>, is_anew: bool) -> Fate {
+    match server.and_then(Remedy::of_word) {
+        Some(Remedy::WriteAnew) if !is_anew => Fate::Again,
+        Some(Remedy::WriteAnew | Remedy::LeaveOut) => Fate::LeftOut,
+        Some(Remedy::SendAgain | Remedy::Person) | None => Fate::Stands,
+    }
+}
+
+/// What one answer's receipts say about one document: more than one when it names more files than one receipt does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// The heads, in their one spelling.
+    pub heads: String,
+    /// The epoch of the log in which they say so.
+    pub epoch: Epoch,
+    /// The files.
+    pub attachments: BTreeSet<Sha256>,
+    /// The tokens.
+    pub tokens: Vec<String>,
+}
+
+impl Signed {
+    fn new(receipt: Receipt, jws: &str) -> Self {
+        Self {
+            heads: heads_text(&receipt.heads),
+            epoch: receipt.epoch,
+            attachments: receipt.attachments.into_iter().collect(),
+            tokens: vec![jws.to_owned()],
+        }
+    }
+
+    fn add(&mut self, receipt: Receipt, jws: &str) {
+        if (&self.heads, self.epoch) == (&heads_text(&receipt.heads), receipt.epoch) {
+            self.attachments.extend(receipt.attachments);
+            self.tokens.push(jws.to_owned());
+        } else {
+            *self = Self::new(receipt, jws);
+        }
+    }
+
+    /// Whether this says that the server, in the present `epoch` of its log, holds a document at these heads, with all these files.
+    #[must_use]
+    pub fn covers(&self, heads: &str, files: &BTreeSet<Sha256>, epoch: Option<Epoch>) -> bool {
+        self.heads == heads && files.is_subset(&self.attachments) && epoch == Some(self.epoch)
+    }
+
+    /// Whether this ends the waiting of a document that has `heads` here: they are held with all that is below them, so nothing of
+    /// it waits any more.
+    #[must_use]
+    pub fn ends_waiting(&self, heads: &str) -> bool {
+        self.heads == heads
+    }
+}
+
+/// Where one document is, as facts of the phone's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// A receipt of the log's present epoch covers its heads and every file it names.
+    pub covered: bool,
+    /// Something in it was written here.
+    pub own: bool,
+    /// Changes of it that the server is not known to hold: unsent, waiting or refused.
+    pub unsettled: bool,
+    /// Fixes of it that are not yet in the document.
+    pub loose: bool,
+}
+
+impl Standing {
+    /// Whether the server signed for all of it. What others wrote came from the server: there is nothing of one's own in it to
+    /// be signed for.
+    #[must_use]
+    pub const fn is_whole(self) -> bool {
+        (self.covered || !self.own) && !self.unsettled && !self.loose
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        id::{PhoneId, UnitId},
+        log::paging::Position,
+        wire::ChangeOutcome,
+    };
+
+    fn hash(number: u8) -> Sha256 {
+        Sha256([number; 32])
+    }
+
+    fn receipt(heads: Vec<Sha256>, epoch: u8) -> Receipt {
+        Receipt {
+            document: DocumentId::from_bytes([1; 16]),
+            heads,
+            attachments: vec![hash(epoch)],
+            epoch: Epoch([epoch; 16]),
+            leaf_index: 1,
+            tree_size: 2,
+            root: hash(9),
+            received_at_ms: 0,
+            phone: PhoneId::from_bytes([3; 16]),
+        }
+    }
+
+    fn told(hash: Sha256, word: &str) -> ChangeOutcome {
+        ChangeOutcome {
+            hash,
+            word: word.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_cursor_that_says_to_begin_anew_is_not_read_on_inside_a_push() {
+        let epoch = Epoch([1; 16]);
+        let anew = Cursor::anew(epoch).to_text();
+        assert!(!asks_for_page(&anew, 1, 1));
+        assert!(!asks_for_page("", 1, 1), "a phone that has nothing pulls");
+        // The twin: any other is, by the last push.
+        let position = Position {
+            unit: UnitId::from_bytes([2; 16]),
+            number: 7,
+            listed: None,
+        };
+        let feeds = vec![position];
+        let ordinary = Cursor { epoch, feeds }.to_text();
+        assert!(asks_for_page(&ordinary, 1, 1));
+        assert!(!asks_for_page(&ordinary, 2, 1), "more is to be sent");
+    }
+
+    #[test]
+    fn what_the_answer_does_not_mention_is_held_and_a_strangers_receipt_is_nothing() {
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let sign = |receipt: Receipt| receipt.sign(&key).expect("well formed");
+        let pushed = Pushed {
+            changes: vec![told(hash(2), WAITING)],
+            receipts: vec![sign(receipt(vec![hash(1)], 5))],
+            ..Pushed::default()
+        };
+        let heard = |key: &SigningKey| Heard::of(&[hash(1), hash(2)], &pushed, key.verifying_key());
+        let here = heard(&key).expect("it names what was sent");
+        let words: Vec<&str> = here.words.iter().map(|(_, word)| word.as_str()).collect();
+        assert_eq!(words, [HELD, WAITING]);
+        let signed = &here.receipts[&receipt(vec![], 5).document];
+        assert!(signed.ends_waiting(&heads_text(&[hash(1)])));
+        assert!(!signed.ends_waiting(&heads_text(&[hash(1), hash(2)])));
+        // The twin: another's signature.
+        let stranger = SigningKey::from_bytes(&[2; 32]);
+        assert!(heard(&stranger).expect("as above").receipts.is_empty());
+    }
+
+    #[test]
+    fn receipts_of_the_same_heads_and_epoch_count_together_and_no_others() {
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let more = Receipt {
+            attachments: vec![hash(7)],
+            ..receipt(vec![hash(1)], 5)
+        };
+        let told = |second: Receipt| {
+            let both = [receipt(vec![hash(1)], 5), second];
+            let receipts = both.map(|receipt| receipt.sign(&key).expect("well formed"));
+            let pushed = Pushed {
+                receipts: receipts.to_vec(),
+                ..Pushed::default()
+            };
+            let heard = Heard::of(&[], &pushed, key.verifying_key()).expect("nothing strange");
+            heard
+                .receipts
+                .into_values()
+                .next()
+                .expect("one")
+                .attachments
+        };
+        assert_eq!(told(more), [hash(5), hash(7)].into());
+        assert_eq!(told(receipt(vec![hash(1)], 6)), [hash(6)].into());
+        assert_eq!(told(receipt(vec![hash(2)], 5)), [hash(5)].into());
+    }
+
+    #[test]
+    fn an_answer_about_bytes_that_were_never_sent_says_nothing() {
+        let key = SigningKey::from_bytes(&[1; 32]).verifying_key();
+        let pushed = Pushed {
+            changes: vec![told(hash(7), Refusal::Malformed.word())],
+            ..Pushed::default()
+        };
+        assert_eq!(Heard::of(&[hash(1)], &pushed, key), None);
+        // The twin: about what was sent it says much.
+        assert!(Heard::of(&[hash(7)], &pushed, key).is_some());
+    }
+
+    #[test]
+    fn a_refusal_of_what_was_only_carried_is_not_this_phones() {
+        let word = Refusal::Unsealed.word();
+        assert_eq!(written_down(word, true), word);
+        assert_eq!(written_down(word, false), HELD);
+        assert_eq!(written_down(WAITING, false), WAITING);
+    }
+
+    #[test]
+    fn nothing_is_sent_while_anything_of_it_is_loose_unsettled_or_unsigned() {
+        let sent = Standing {
+            covered: true,
+            own: true,
+            unsettled: false,
+            loose: false,
+        };
+        assert!(sent.is_whole());
+        for not in [
+            Standing {
+                covered: false,
+                ..sent
+            },
+            Standing {
+                unsettled: true,
+                ..sent
+            },
+            Standing {
+                loose: true,
+                ..sent
+            },
+        ] {
+            assert!(!not.is_whole());
+        }
+        let others = Standing {
+            covered: false,
+            own: false,
+            ..sent
+        };
+        assert!(others.is_whole());
+    }
+}
