@@ -66,7 +66,7 @@ pub(super) fn holds(log: &mut (impl Read + Seek), again: impl Read) -> io::Resul
         Err(error) => return Err(error),
     }
     let behind = log.seek(SeekFrom::End(0))? - HEADER as u64;
-    Ok(behind % FRAME as u64 == 0)
+    Ok(behind.is_multiple_of(FRAME as u64))
 }
 
 /// Takes what its reader reads, and nothing else.
