@@ -102,8 +102,11 @@ impl Store {
         }
         let mut changed = Vec::new();
         for document in documents {
-            if self.reissue_in(document, now_ms).await? {
-                changed.push(document);
+            match self.reissue_in(document, now_ms).await {
+                Ok(true) => changed.push(document),
+                // One that does not load keeps what was refused, and holds up no other.
+                Ok(false) | Err(PhoneError::Internal { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(changed)

@@ -10,6 +10,7 @@ use crate::{
     hash::Sha256,
     id::DocumentId,
     inbox::Page,
+    log::admission::Refusal,
     outbox::{self, Heard, PUSH_CHANGES, PUSH_RECEIPTS, Signed, Unsent},
     phone::{
         PhoneError, Unreached,
@@ -32,8 +33,9 @@ impl Session<'_> {
         let unsent = self.unsent().await?;
         push.after = outbox::asks_for_page(&after.cursor, unsent, sent.len()).then_some(after);
         let begun = Instant::now();
-        let (pushed, size) = self.client.push(self.token()?, &push).await?;
+        let (mut pushed, size) = self.client.push(self.token()?, &push).await?;
         self.pace.went(size, begun.elapsed());
+        outbox::under_their_names(&push, &mut pushed);
         self.phone.hear_time(pushed.server_time_ms);
         self.hear(&sent, &pushed).await?;
         match &pushed.page {
@@ -64,7 +66,7 @@ impl Session<'_> {
         .bind(i64::try_from(PUSH_CHANGES).unwrap_or(i64::MAX))
         .fetch_all(&mut store.connection)
         .await?;
-        let mut sent = Vec::new();
+        let (mut sent, mut unreadable) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         let mut documents: BTreeMap<DocumentId, Unsent> = BTreeMap::new();
         for row in &rows {
@@ -75,6 +77,10 @@ impl Session<'_> {
                     .map_err(PhoneError::internal)?,
                 bytes: row.get(2),
             };
+            if !outbox::is_readable(&change) {
+                unreadable.push(change.hash);
+                continue;
+            }
             bytes += change.bytes.len();
             if !outbox::fits(bytes, self.pace.size()) && !sent.is_empty() {
                 break;
@@ -89,6 +95,11 @@ impl Session<'_> {
                 .or_default()
                 .add(change, row.get(3));
         }
+        let mut tx = store.connection.begin().await?;
+        for hash in &unreadable {
+            write_down(&mut tx, *hash, Refusal::Malformed.word()).await?;
+        }
+        tx.commit().await?;
         let phone = store.profile()?.phone;
         let mut push = Push::default();
         for (document, unsent) in documents {
@@ -124,14 +135,7 @@ impl Session<'_> {
             if !outbox::is_kept(word) {
                 refused.push(word.clone());
             }
-            sqlx::query(
-                "update change set server = case when own then $1 else $2 end where hash = $3",
-            )
-            .bind(outbox::written_down(word, true))
-            .bind(outbox::written_down(word, false))
-            .bind(hash.to_string())
-            .execute(&mut *tx)
-            .await?;
+            write_down(&mut tx, *hash, word).await?;
         }
         // The server says it has not what this phone thought it had sent: it is sent again. One that is on its way goes on.
         for sha256 in &pushed.missing_attachments {
@@ -169,6 +173,21 @@ impl Session<'_> {
         self.phone.syncing.tell(Event::State).await;
         Ok(())
     }
+}
+
+/// Keeps what was said of a change.
+async fn write_down(
+    tx: &mut Transaction<'_, Sqlite>,
+    hash: Sha256,
+    word: &str,
+) -> Result<(), PhoneError> {
+    sqlx::query("update change set server = case when own then $1 else $2 end where hash = $3")
+        .bind(outbox::written_down(word, true))
+        .bind(outbox::written_down(word, false))
+        .bind(hash.to_string())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 /// Keeps what the server signed about a document.
