@@ -405,7 +405,7 @@ mod tests {
         };
         let mut born = document::new(&key);
         let rename = |log: &mut crate::patrol::PatrolLog| {
-            log.title = "Ca".to_owned();
+            log.title = Some("Ca".to_owned());
             Ok(())
         };
         let (_, change) = document::edit(&mut born, actor, 0, rename).expect("the rules hold");

@@ -105,11 +105,13 @@ pub enum Refusal {
     TooManyWaiting,
     /// It was refused, and its carrier has as much in quarantine as one phone may: its bytes stay on the phone.
     QuarantineFull,
+    /// No server says so: a damaged phone brings by a rescue file what it could keep and what stands on something that it could not.
+    LacksAnAncestor,
 }
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Malformed,
         Self::Unsealed,
         Self::Sequence,
@@ -119,6 +121,7 @@ impl Refusal {
         Self::DocumentFull,
         Self::TooManyWaiting,
         Self::QuarantineFull,
+        Self::LacksAnAncestor,
     ];
 
     /// The refusal of this word.
@@ -140,6 +143,7 @@ impl Refusal {
             Self::DocumentFull => "document-full",
             Self::TooManyWaiting => "too-many-waiting",
             Self::QuarantineFull => "quarantine-full",
+            Self::LacksAnAncestor => "lacks-an-ancestor",
         }
     }
 }
@@ -166,7 +170,9 @@ impl Refusal {
                 Remedy::WriteAnew
             }
             Self::DocumentFull => Remedy::LeaveOut,
-            Self::TooManyWaiting | Self::QuarantineFull => Remedy::SendAgain,
+            Self::TooManyWaiting | Self::QuarantineFull | Self::LacksAnAncestor => {
+                Remedy::SendAgain
+            }
             Self::NotAllowed | Self::PhoneRevoked => Remedy::Person,
         }
     }

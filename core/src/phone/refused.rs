@@ -17,7 +17,7 @@ use crate::{
     hash::Sha256,
     header,
     id::DocumentId,
-    log::admission::Remedy,
+    log::admission::{Refusal, Remedy},
     outbox,
 };
 use automerge::Automerge;
@@ -25,7 +25,7 @@ use sqlx::{Connection as _, Row as _};
 use std::collections::BTreeSet;
 
 /// The word of what a damaged database still held and what stands on something that it did not.
-pub(super) const LACKING: &str = "lacks-an-ancestor";
+pub(super) const LACKING: &str = Refusal::LacksAnAncestor.word();
 
 /// A change that the server refused, and that stands nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +58,7 @@ pub enum WayOut {
 impl WayOut {
     fn of(word: &str) -> Self {
         match Remedy::of_word(word) {
-            // It comes back by itself when what it stands on comes from the server.
-            _ if word == LACKING => Self::Wait,
+            // Of these what lacks an ancestor comes back when that comes from the server.
             Some(Remedy::SendAgain) => Self::Wait,
             Some(Remedy::Person) => Self::Chief,
             Some(Remedy::WriteAnew | Remedy::LeaveOut) | None => Self::WriteAgain,

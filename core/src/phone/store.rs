@@ -342,6 +342,15 @@ impl Store {
         })
     }
 
+    /// Whether the key of a document is known here.
+    pub(super) async fn is_named(&mut self, id: DocumentId) -> Result<bool, PhoneError> {
+        match self.key(id).await {
+            Ok(_) => Ok(true),
+            Err(PhoneError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Merges what the server sent.
     pub(super) async fn merge(
         &mut self,
