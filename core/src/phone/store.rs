@@ -35,7 +35,7 @@ pub(super) struct Store {
     pub(super) signing_key: SigningKey,
     /// Drawn at this opening: part of the actor of everything that is written in it.
     pub(super) opening: [u8; 8],
-    app_version: String,
+    pub(super) app_version: String,
     pub(super) opened: Opened,
     /// The patrol being walked; forgotten with every write.
     pub(super) walk: Option<(DocumentId, Walk)>,

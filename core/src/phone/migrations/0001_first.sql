@@ -95,6 +95,8 @@ create index set_aside_anew on set_aside (anew) where anew is not null;
 create table arrival (
     arrival_id integer primary key,
     document_id text,                  -- null: of an unknown kind
+    strange text,                      -- the id of one of an unknown kind, as far as its seals told
+    app_version text,                  -- which did not know that kind: a later one fetches it anew
     items blob not null,               -- as they travelled: its name, a snapshot, changes, seals
     set_aside integer not null default 0   -- 1: its snapshot does not unfold; it is fetched as single changes
 ) strict;

@@ -21,8 +21,14 @@ impl Session<'_> {
         let compared = self.client.compare(self.token()?, &told).await?;
         let now_ms = self.phone.now_ms();
         let mut store = self.phone.store().await;
+        let app_version = store.app_version.clone();
         let mut tx = store.connection.begin().await?;
+        let mut wanted = false;
         for document in &compared.differing {
+            if arrivals::is_strange(&mut tx, *document, &app_version).await? {
+                continue;
+            }
+            wanted = true;
             // What was refused stays refused; what this phone only carries has its writer's seals.
             sqlx::query(
                 "update change set server = null where document_id = $1 and server in ('held', 'waiting')",
@@ -41,7 +47,7 @@ impl Session<'_> {
             .await?;
         tx.commit().await?;
         // In another epoch every receipt is asked for anew.
-        Ok((anew || !compared.differing.is_empty(), false))
+        Ok((anew || wanted, false))
     }
 }
 
