@@ -826,7 +826,7 @@ pub struct RescueReport {
     pub files: u32,
     /// Attachments that could not be read or no longer fit: they are still only on this phone.
     pub files_left: u32,
-    /// Fixes that are in no document yet, because the disk is full: they are still only on this phone.
+    /// Fixes that are in no document yet, because the disk is full or a salvage lost their patrol: they are still only on this phone.
     pub fixes_left: u32,
     /// The file's size, bytes.
     pub size_bytes: u64,
