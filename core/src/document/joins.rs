@@ -56,7 +56,16 @@ mod tests {
     fn at_the_same_time(phones: u8) -> (Automerge, Vec<Change>) {
         let key = patrol_key();
         let mut born = new(&key);
-        let start = |log: &mut PatrolLog| log.start(stamp(0, 0), NewPatrol::default());
+        let start = |log: &mut PatrolLog| {
+            let title = "Ca".to_owned();
+            log.start(
+                stamp(0, 0),
+                NewPatrol {
+                    title,
+                    ..NewPatrol::default()
+                },
+            )
+        };
         let (_, start) = edit(&mut born, actor(0), 0, start).expect("the rules hold");
         let mut changes: Vec<Change> = start.into_iter().collect();
         for phone in 1..=phones {

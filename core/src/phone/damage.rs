@@ -126,13 +126,11 @@ pub(super) async fn open(
     let mut lost = marked - held;
     if disk::is_there(&folder.join(FOUND))? {
         connection.close().await?;
-        connection = match mend(folder, key, marked).await? {
-            Some(mended) => {
-                lost = 0;
-                mended
-            }
-            None => database::connect(&path, key).await?,
-        };
+        let mended;
+        (connection, mended) = mend(folder, key, marked).await?;
+        if mended {
+            lost = 0;
+        }
     }
     let lost = u32::try_from(lost).unwrap_or(u32::MAX);
     match said(&mut connection, folder, marked, lost, now_ms).await {
@@ -243,12 +241,15 @@ async fn recorded(connection: &mut SqliteConnection) -> Result<u64, PhoneError> 
     Ok(row.get::<i64, _>(0).unsigned_abs())
 }
 
-/// Opens the database with the found log mended. None, and it is the short one, if that does not bring back everything whole.
+/// Opens the database with the found log mended, and true; or the short one if that does not bring back everything whole.
+///
+/// # Errors
+/// `Invalid` at `database` when neither is whole: a salvage reads both.
 async fn mend(
     folder: &Path,
     key: &[u8; 32],
     marked: u64,
-) -> Result<Option<SqliteConnection>, PhoneError> {
+) -> Result<(SqliteConnection, bool), PhoneError> {
     let (path, short, log) = (folder.join(FILE), folder.join(SHORT), folder.join(LOG));
     if disk::is_there(&log)? {
         // SQLite could not write into the database what the log holds.
@@ -266,10 +267,13 @@ async fn mend(
         log.flush()
     })?;
     if mends && let Some(connection) = whole(&path, key, marked).await? {
-        return Ok(Some(connection));
+        return Ok((connection, true));
     }
     take_up(folder)?;
-    Ok(None)
+    match whole(&path, key, 0).await? {
+        Some(connection) => Ok((connection, false)),
+        None => Err(Invalid::new("database", Rule::Unreadable).into()),
+    }
 }
 
 /// The database, if every page of it holds and it counts as much as its mark.

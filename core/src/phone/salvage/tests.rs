@@ -216,7 +216,8 @@ async fn a_wrong_key_sets_nothing_aside_and_a_whole_database_survives_a_salvage(
     assert!(aside.join(FILE).exists());
 }
 
-/// A phone that was killed, with the last records in its log only and a bad page in its database, one that costs something but not all.
+/// A phone that was killed, with the last records behind a break of its log and a bad page in its database, one that costs something but
+/// not all.
 async fn killed_and_damaged(world: &Path) -> (PathBuf, Vec<DocumentId>) {
     let (folder, whole) = (world.join("phone"), world.join("whole"));
     let (patrols, _) = at_rest(&folder).await;
@@ -229,6 +230,9 @@ async fn killed_and_damaged(world: &Path) -> (PathBuf, Vec<DocumentId>) {
         phone.add_observation(*patrol, new).await.expect("recorded");
     }
     died::copy_folder(&folder, &whole);
+    let mut log = fs::read(whole.join(LOG)).expect("reads");
+    log[32 + 17] ^= 4;
+    fs::write(whole.join(LOG), log).expect("written");
     let bytes = fs::read(whole.join(FILE)).expect("reads");
     for page in (1..bytes.len() / PAGE).rev() {
         let (damaged, trial) = (world.join(format!("{page}")), world.join("trial"));
