@@ -50,7 +50,16 @@ mod tests {
         },
         observation::NewObservation,
         patrol::{NewPatrol, PatrolLog},
+        stamp::Stamp,
     };
+
+    /// The leader's, at so many phones.
+    fn of_the_team(phone: u8, step: usize) -> Stamp {
+        Stamp {
+            by: stamp(0, 0).by,
+            ..stamp(phone, step)
+        }
+    }
 
     /// A patrol that so many phones observed at the same time, and what they wrote.
     fn at_the_same_time(phones: u8) -> (Automerge, Vec<Change>) {
@@ -72,7 +81,7 @@ mod tests {
             let mut own = load(&key, [changes[0].bytes.as_slice()]).expect("loads");
             let observe = |log: &mut PatrolLog| {
                 log.observe(
-                    stamp(phone, 1),
+                    of_the_team(phone, 1),
                     NewObservation::of("urban-order", 1, "case"),
                 )
             };
@@ -85,7 +94,10 @@ mod tests {
 
     fn one_more(document: &mut Automerge) -> Change {
         let observe = |log: &mut PatrolLog| {
-            log.observe(stamp(0, 2), NewObservation::of("urban-order", 1, "case"))
+            log.observe(
+                of_the_team(0, 2),
+                NewObservation::of("urban-order", 1, "case"),
+            )
         };
         let (_, change) = edit(document, actor(0), 0, observe).expect("the rules hold");
         change.expect("something was written")

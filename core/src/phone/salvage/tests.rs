@@ -296,6 +296,7 @@ async fn a_salvage_that_dies_anywhere_is_taken_up_and_keeps_what_an_undisturbed_
         }
         // The twin: an opening that does not know of the salvage that was whole.
         fs::remove_file(twin.join(NEW)).ok();
+        close(Phone::salvage(config(&twin, 7)).await.expect("salvages")).await;
         without += usize::from(read_after_dying(&twin, &patrols).await < undisturbed);
         fs::remove_dir_all(twin).expect("removed");
     }
