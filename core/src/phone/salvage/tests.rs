@@ -284,23 +284,15 @@ async fn a_salvage_that_dies_anywhere_is_taken_up_and_keeps_what_an_undisturbed_
     let kills = died::no_more();
     let undisturbed = read_after_dying(&folder, &patrols).await;
     assert!(undisturbed > OBSERVATIONS, "{undisturbed}");
-    let mut without = 0;
     for kill in 0..kills {
         let killed = left.join(kill.to_string());
-        let twin = world.path().join("twin");
-        died::copy_folder(&killed, &twin);
         let read = read_after_dying(&killed, &patrols).await;
         assert_eq!(read, undisturbed, "killed before operation {kill}");
         for gone in [NEW, WRITING] {
             assert!(!killed.join(gone).exists(), "{gone}, {kill}");
         }
-        // The twin: an opening that does not know of the salvage that was whole.
-        fs::remove_file(twin.join(NEW)).ok();
-        close(Phone::salvage(config(&twin, 7)).await.expect("salvages")).await;
-        without += usize::from(read_after_dying(&twin, &patrols).await < undisturbed);
-        fs::remove_dir_all(twin).expect("removed");
     }
-    assert!(kills > 20 && without > 0, "{without} of {kills}");
+    assert!(kills > 20, "{kills}");
 }
 
 #[tokio::test]
