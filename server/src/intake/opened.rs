@@ -11,11 +11,10 @@ use kieumau_core::{
     id::PhoneId,
     log::{
         admission::{self, Admitted, Arrival, Candidate, Known, Outcome, Refusal},
-        arrival::seals_of,
         leaf::Leaf,
     },
     review::heads_text,
-    seal::{Seal, Signer},
+    seal::{self, Seal, Signer},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -169,6 +168,7 @@ impl<'a> Opened<'a> {
     ) -> Vec<RefusedChange> {
         let waited: BTreeSet<Sha256> = arrival.waited.iter().map(|(waits, _)| waits.hash).collect();
         let mut refused = self.refuse_waited(&waited, admitted);
+        let mut seals = seal::by_change(arrived.seals.iter().copied());
         for change in &arrived.changes {
             let hash = change.candidate.hash;
             if waited.contains(&hash) {
@@ -190,7 +190,7 @@ impl<'a> Opened<'a> {
                     hash,
                     refusal: *refusal,
                     bytes: change.bytes.clone(),
-                    seals: seals_of(&arrived.seals, hash),
+                    seals: seals.remove(&hash).unwrap_or_default(),
                 }),
                 Some(Outcome::Accepted | Outcome::Held) | None => {}
             }
@@ -205,6 +205,7 @@ impl<'a> Opened<'a> {
         admitted: &Admitted,
     ) -> Vec<RefusedChange> {
         let mut refused = Vec::new();
+        let mut seals = None;
         for hash in waited {
             let Some(Outcome::Refused(refusal)) = admitted.outcomes.get(hash) else {
                 continue;
@@ -212,17 +213,14 @@ impl<'a> Opened<'a> {
             if self.waited.remove(hash).is_some() {
                 self.refused_waited.push((*hash, *refusal));
             } else if let Some(row) = self.rows.remove(hash) {
+                let kept = self.seals.iter().map(|seal| **seal);
+                let seals = seals.get_or_insert_with(|| seal::by_change(kept));
                 refused.push(RefusedChange {
                     document: Some(self.stored.key.clone()),
                     hash: *hash,
                     refusal: *refusal,
                     bytes: row.change.bytes.clone(),
-                    seals: self
-                        .seals
-                        .iter()
-                        .filter(|seal| seal.change == *hash)
-                        .map(|seal| **seal)
-                        .collect(),
+                    seals: seals.remove(hash).unwrap_or_default(),
                 });
             }
         }

@@ -20,8 +20,11 @@ use axum::{
     response::{Html, Redirect},
     routing::{get, post},
 };
-use kieumau_core::{id::UnitId, person::Role};
+use kieumau_core::{id::UnitId, invalid, person::Role};
 use std::collections::BTreeMap;
+
+/// Characters in an item's id: those of a hash.
+const ID_LIMIT: usize = 64;
 
 /// `/quarantine`, one item, its routing.
 pub fn router() -> Router<App> {
@@ -119,6 +122,7 @@ async fn one(
     Path(id): Path<String>,
 ) -> Answer<Html<String>> {
     reader.enter(Section::Phones)?;
+    let id = item_id(id)?;
     let content = quarantine::content(&app, &reader.who, &id).await?;
     let mut rows = shown(&app, vec![content.item], reader.language).await?;
     html(&ItemPage {
@@ -135,9 +139,16 @@ async fn route(
     Form(form): Form<RouteForm>,
 ) -> Answer<Redirect> {
     reader.enter(Section::Phones)?;
+    let id = item_id(id)?;
     let unit: UnitId = form.unit.parse().map_err(|_| Problem::not_found())?;
     quarantine::route(&app, &reader.who, &id, unit).await?;
     Ok(Redirect::to("/quarantine"))
+}
+
+/// The id in a path; what cannot be one is not there.
+fn item_id(text: String) -> Answer<String> {
+    invalid::text("id", &text, ID_LIMIT).map_err(|_| Problem::not_found())?;
+    Ok(text)
 }
 
 /// Items in words, with the names of phones and units.

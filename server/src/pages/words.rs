@@ -260,7 +260,7 @@ words! {
     refused_document_full: "hồ sơ đã đầy", "the document is full";
     refused_too_many_waiting: "quá nhiều thay đổi chờ phần trước", "too many wait for an earlier one";
     refused_quarantine_full: "điện thoại này đã có quá nhiều bản ghi bị giữ lại; bản ghi vẫn ở trên máy", "too much of this phone is kept already; it stays on the phone";
-    refused_wrong_kind: "không phải ảnh hay PDF", "neither a picture nor a PDF";
+    refused_wrong_kind: "không phải ảnh, PDF, video MP4 hay ghi âm M4A", "no picture, PDF, MP4 video or M4A sound recording";
     refused_hash_mismatch: "không đúng như đã ghi", "not the file that was recorded";
     refused_incomplete: "thiếu phần cuối", "lacks its end";
     refused_otherwise: "lý do khác", "another reason";
@@ -524,7 +524,7 @@ impl Words {
             "breaks-a-rule" => self.withheld_breaks_a_rule,
             "another-name" => self.withheld_another_name,
             "track-malformed" => self.withheld_track_malformed,
-            "worker-died" | "worker-too-slow" => self.withheld_worker,
+            "worker-died" | "worker-too-slow" | "writer-kills-workers" => self.withheld_worker,
             _ => self.refused_otherwise,
         }
     }

@@ -226,3 +226,18 @@ async fn a_document_that_does_not_load_holds_up_no_other() {
     drop(store);
     assert_eq!(reissue(&phone).await, [good]);
 }
+
+#[tokio::test]
+async fn what_waits_on_the_server_is_asked_about_with_each_sync_so_that_a_late_refusal_is_heard() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (phone, patrol) = answered(folder.path(), [HELD, HELD, WAITING, WAITING]).await;
+    assert_eq!(unsent(&phone).await, 0);
+    // The twin: without being asked about it stays as it is, whatever became of it.
+    assert_eq!(reissue(&phone).await, []);
+    phone.store().await.send_again().await.expect("done");
+    assert_eq!(unsent(&phone).await, 2);
+    answer(&phone, [Some("sequence"), WAITING, None, None]).await;
+    assert_eq!(reissue(&phone).await, [patrol]);
+    assert_eq!(notes(&phone, patrol).await, ["Vụ 1", "Vụ 2", "Vụ 3"]);
+    assert_eq!(unsent(&phone).await, 2, "both go again, anew");
+}
