@@ -8,7 +8,7 @@ use crate::{
 };
 use kieumau_core::{
     hash::Sha256,
-    id::PhoneId,
+    id::{PersonId, PhoneId},
     log::{
         admission::{self, Admitted, Arrival, Candidate, Known, Outcome, Refusal},
         leaf::Leaf,
@@ -16,7 +16,10 @@ use kieumau_core::{
     review::heads_text,
     seal::{self, Seal, Signer},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// A document that is held.
 pub(super) struct Opened<'a> {
@@ -75,7 +78,7 @@ impl<'a> Opened<'a> {
         waiting.map(move |waits| (waits.clone(), size(&waits.hash)))
     }
 
-    /// Takes what it takes of `arrived`.
+    /// Takes what it takes of `arrived`. `admitted_by`: a chief lets in what revoked phones wrote of it, and what waits of theirs.
     ///
     /// # Errors
     /// `RowNotFound` if its feed is not held.
@@ -85,14 +88,23 @@ impl<'a> Opened<'a> {
         revoked: &BTreeSet<PhoneId>,
         carrier: Option<PhoneId>,
         arrived: &'a PreparedDocument,
+        admitted_by: Option<PersonId>,
         now_ms: i64,
     ) -> Result<Taken, sqlx::Error> {
         let waited: Vec<(Candidate, i64)> = self.waiting().collect();
+        let mut revoked = Cow::Borrowed(revoked);
+        if admitted_by.is_some() {
+            let writers = arrived.changes.iter();
+            let writers: BTreeSet<PhoneId> = writers
+                .filter_map(|change| change.candidate.writer())
+                .collect();
+            revoked.to_mut().retain(|phone| !writers.contains(phone));
+        }
         let arrival = Arrival {
             arrived: arrived.changes.iter().map(sized).collect(),
             sealed: &arrived.sealed,
             waited: waited.iter().map(|(waits, size)| (waits, *size)).collect(),
-            revoked,
+            revoked: &revoked,
             size_bytes: self.stored.size_bytes,
         };
         let (admitted, grows) = admission::decide(&self.known, &arrival);
@@ -101,7 +113,8 @@ impl<'a> Opened<'a> {
         let through = self.accept(feeds, carrier, arrived, &arrival, &admitted)?;
         let refused = self.keep_waiting(carrier, arrived, &arrival, &admitted);
         Ok(Taken {
-            batch: through.map(|through| self.batch(arrived, &admitted, through, now_ms)),
+            batch: through
+                .map(|through| self.batch(arrived, &admitted, through, admitted_by, now_ms)),
             refused,
             outcomes: admitted.outcomes,
         })
@@ -242,20 +255,32 @@ impl<'a> Opened<'a> {
         arrived: &PreparedDocument,
         admitted: &Admitted,
         through: i64,
+        admitted_by: Option<PersonId>,
         now_ms: i64,
     ) -> Batch {
         let document = self.stored.key.document();
+        let changes = admitted.accepted.clone();
         let seals = arrived.seals.iter().map(|seal| Sha256::of(&seal.encode()));
+        let seals = seals.collect();
         Batch {
             unit: self.stored.key.unit,
             document,
             accepted: admitted.accepted.clone(),
             through,
-            leaf: Leaf::Batch {
-                document,
-                changes: admitted.accepted.clone(),
-                seals: seals.collect(),
-                received_at_ms: now_ms,
+            leaf: match admitted_by {
+                None => Leaf::Batch {
+                    document,
+                    changes,
+                    seals,
+                    received_at_ms: now_ms,
+                },
+                Some(by) => Leaf::Admitted {
+                    document,
+                    changes,
+                    seals,
+                    admitted_at_ms: now_ms,
+                    by,
+                },
             },
         }
     }

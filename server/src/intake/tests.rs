@@ -42,7 +42,7 @@ async fn an_answer_is_given_only_for_what_is_on_the_disk() {
         let push = push(&app).await;
         // The twin: a server that answers before it commits has signed for what a death at that moment takes with it.
         let mut tx = app.database.begin().await.expect("begins");
-        let early = put(&app, &mut tx, &[&push], 5).await.expect("put");
+        let early = put(&app, &mut tx, &[&push], None, 5).await.expect("put");
         let told = early.written(&[&push], 5).remove(0).signed(&app);
         drop(tx);
         assert!(told.changes.is_empty(), "it said that all was accepted");

@@ -30,8 +30,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 /// `POST /v1/sync/push`.
 pub async fn push(State(app): State<App>, phone: SealingPhone, body: Bytes) -> Answer<Response> {
-    let push: Push = minicbor::decode(&body)
-        .map_err(|_| Problem::invalid(Invalid::new("push", Rule::Unreadable)))?;
+    let push: Push = super::body::read(&body, "push")?;
     if !keeps_limits(&push) {
         return Err(Problem::invalid(Invalid::new("push", Rule::TooLarge)));
     }
@@ -99,6 +98,20 @@ pub async fn prepare(
     push: Push,
 ) -> Answer<PreparedPush> {
     prepare_with(app, keys(app), carrier, unit, push).await
+}
+
+/// The same, where a chief lets in what phones wrote that are revoked by now: their seals count as they did before.
+///
+/// # Errors
+/// As [`prepare`].
+pub async fn prepare_admitted(
+    app: &App,
+    carrier: PhoneId,
+    unit: UnitId,
+    push: Push,
+) -> Answer<PreparedPush> {
+    let keys = keys(app).with_revoked();
+    prepare_with(app, keys, carrier, unit, push).await
 }
 
 /// The same, with `keys` that are known already.

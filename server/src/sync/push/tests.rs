@@ -10,12 +10,13 @@ use automerge::Automerge;
 use ed25519_dalek::SigningKey;
 use kieumau_core::{
     document::{self, Actor, Change, Key},
+    hash::Sha256,
     invalid::Invalid,
     log::admission::Refusal,
     patrol::{NewPatrol, PatrolLog},
     seal::Signer,
     stamp::Stamp,
-    wire::{Pushed, PushedDocument, WireKey},
+    wire::{Pushed, PushedDocument, ReceiptRequest, WireKey},
 };
 
 /// A phone that writes.
@@ -241,5 +242,54 @@ async fn a_document_that_a_push_names_many_times_is_one() {
         assert_eq!(prepared.documents.len(), 1);
         assert!(write(&app, &prepared).await.changes.is_empty());
         assert_eq!(states(&app).await, ["accepted"]);
+    }
+}
+
+#[test]
+fn a_push_that_keeps_every_limit_is_read_and_one_more_of_anything_is_too_much() {
+    let key = Key::patrol(UnitId::from_bytes([1; 16]), uuid::Uuid::from_u128(7));
+    let (id, hash) = (key.document(), Sha256::of(b"a change"));
+    let seal = key.seal(
+        &SigningKey::from_bytes(&[7; 32]),
+        Signer::Phone(PhoneId::from_bytes([7; 16])),
+        hash,
+    );
+    let full = || {
+        let empty = PushedDocument {
+            key: WireKey::from(&key),
+            changes: Vec::new(),
+            seals: Vec::new(),
+        };
+        let nothing = ReceiptRequest {
+            document: id,
+            heads: Vec::new(),
+            attachments: Vec::new(),
+        };
+        let mut push = Push {
+            documents: vec![empty; wire::PUSH_LIMIT_DOCUMENTS],
+            receipts: vec![nothing; wire::PUSH_LIMIT_DOCUMENTS],
+            ..Push::default()
+        };
+        push.documents[0].changes = vec![Vec::new(); wire::PUSH_LIMIT_CHANGES];
+        push.documents[1].seals = vec![seal; wire::PUSH_LIMIT_SEALS];
+        push.receipts[0].heads = vec![hash; wire::PUSH_LIMIT_ASKED];
+        push
+    };
+    // The twin: as many as there may be of everything, and its body is one that is read.
+    let body = minicbor::to_vec(full()).expect("encodes");
+    let read: Push = crate::sync::body::read(&body, "push").expect("a push");
+    assert!(keeps_limits(&read));
+    let more: [&dyn Fn(&mut Push); 6] = [
+        &|push| push.documents.extend_from_within(2..3),
+        &|push| push.documents[2].changes.push(Vec::new()),
+        &|push| push.documents[2].seals.push(seal),
+        &|push| push.receipts.extend_from_within(1..2),
+        &|push| push.receipts[1].heads.push(hash),
+        &|push| push.receipts[1].attachments.push(hash),
+    ];
+    for (number, more) in more.into_iter().enumerate() {
+        let mut push = full();
+        more(&mut push);
+        assert!(!keeps_limits(&push), "{number}");
     }
 }
