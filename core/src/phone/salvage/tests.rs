@@ -242,7 +242,7 @@ async fn killed_and_damaged(world: &Path) -> (PathBuf, Vec<DocumentId>) {
         fs::write(damaged.join(FILE), bytes).expect("written");
         died::copy_folder(&damaged, &trial);
         Phone::salvage(config(&trial, 7)).await.expect("salvages");
-        let read = read_after_dying(&trial, &patrols).await;
+        let (read, _) = read_after_dying(&trial, &patrols).await;
         fs::remove_dir_all(trial).expect("removed");
         if (OBSERVATIONS..PATROLS * (OBSERVATIONS + 1)).contains(&read) {
             return (damaged, patrols);
@@ -251,8 +251,9 @@ async fn killed_and_damaged(world: &Path) -> (PathBuf, Vec<DocumentId>) {
     panic!("no page costs a part");
 }
 
-/// How many observations are read in all; opened, or salvaged where that is what the opening asks for.
-async fn read_after_dying(folder: &Path, patrols: &[DocumentId]) -> usize {
+/// How many observations are read in all, and how many changes there are, those kept apart with the rest; opened, or salvaged where that
+/// is what the opening asks for.
+async fn read_after_dying(folder: &Path, patrols: &[DocumentId]) -> (usize, i64) {
     let mut opened = Phone::open(config(folder, 7)).await;
     if let Ok(phone) = opened {
         opened = match phone.damages().await {
@@ -270,8 +271,13 @@ async fn read_after_dying(folder: &Path, patrols: &[DocumentId]) -> usize {
     for patrol in patrols {
         count += phone.observations(*patrol).await.map_or(0, |o| o.len());
     }
+    let mut store = phone.store().await;
+    let kept = "select (select count(*) from change) + (select count(*) from set_aside)";
+    let kept = sqlx::query(kept).fetch_one(&mut store.connection).await;
+    let kept = kept.expect("a row").get(0);
+    drop(store);
     close(phone).await;
-    count
+    (count, kept)
 }
 
 #[tokio::test]
@@ -283,16 +289,24 @@ async fn a_salvage_that_dies_anywhere_is_taken_up_and_keeps_what_an_undisturbed_
     Phone::salvage(config(&folder, 7)).await.expect("salvages");
     let kills = died::no_more();
     let undisturbed = read_after_dying(&folder, &patrols).await;
-    assert!(undisturbed > OBSERVATIONS, "{undisturbed}");
+    assert!(undisturbed.0 > OBSERVATIONS, "{undisturbed:?}");
+    let mut without = 0;
     for kill in 0..kills {
         let killed = left.join(kill.to_string());
+        let twin = world.path().join("twin");
+        died::copy_folder(&killed, &twin);
         let read = read_after_dying(&killed, &patrols).await;
         assert_eq!(read, undisturbed, "killed before operation {kill}");
         for gone in [NEW, WRITING] {
             assert!(!killed.join(gone).exists(), "{gone}, {kill}");
         }
+        // The twin: an opening that does not know of the new database salvages anew, and the old log may be gone by then. What it
+        // held stands on what is lost, so it is not read; it is not kept either.
+        fs::remove_file(twin.join(NEW)).ok();
+        without += usize::from(read_after_dying(&twin, &patrols).await.1 < undisturbed.1);
+        fs::remove_dir_all(twin).expect("removed");
     }
-    assert!(kills > 20, "{kills}");
+    assert!(kills > 20 && without > 0, "{without} of {kills}");
 }
 
 #[tokio::test]
