@@ -50,8 +50,7 @@ pub struct RescueReport {
     pub files: u32,
     /// Attachments that could not be read here or no longer fit into the file: they are still only on this phone.
     pub files_left: u32,
-    /// Fixes that are in no document yet, because this phone's disk is full or a salvage could not name their patrol: they are still only on
-    /// this phone.
+    /// Fixes that are in no document, because this phone's disk is full or their patrol is damaged: they are still only on this phone.
     pub fixes_left: u32,
     /// The file's size.
     pub size_bytes: u64,
