@@ -290,23 +290,15 @@ async fn a_salvage_that_dies_anywhere_is_taken_up_and_keeps_what_an_undisturbed_
     let kills = died::no_more();
     let undisturbed = read_after_dying(&folder, &patrols).await;
     assert!(undisturbed.0 > OBSERVATIONS, "{undisturbed:?}");
-    let mut without = 0;
     for kill in 0..kills {
         let killed = left.join(kill.to_string());
-        let twin = world.path().join("twin");
-        died::copy_folder(&killed, &twin);
         let read = read_after_dying(&killed, &patrols).await;
         assert_eq!(read, undisturbed, "killed before operation {kill}");
         for gone in [NEW, WRITING] {
             assert!(!killed.join(gone).exists(), "{gone}, {kill}");
         }
-        // The twin: an opening that does not know of the new database salvages anew, and the old log may be gone by then. What it
-        // held stands on what is lost, so it is not read; it is not kept either.
-        fs::remove_file(twin.join(NEW)).ok();
-        without += usize::from(read_after_dying(&twin, &patrols).await.1 < undisturbed.1);
-        fs::remove_dir_all(twin).expect("removed");
     }
-    assert!(kills > 20 && without > 0, "{without} of {kills}");
+    assert!(kills > 20, "{kills}");
 }
 
 #[tokio::test]
