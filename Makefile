@@ -73,6 +73,10 @@ test: tools build tests/pages/node_modules tests/tus/node_modules tests/automerg
 faults: server phone ## F1 to F10 of the table of faults over real processes and sockets; LONG=1 in the long size
 	$(if $(LONG),KIEUMAU_LONG=1) python3 tests/run.py "phones killed" faults
 
+simulate: ## F19, the virtual world: SEEDS=100000 runs so many, SEED=n tells one
+	KIEUMAU_SEED=$(SEED) KIEUMAU_SEEDS=$(SEEDS) cargo test -p kieumau-core --features phone --test simulator -- --nocapture --test-threads=1 \
+	  $(if $(SEED),--ignored told,nothing_breaks)
+
 deny: ## Licences, bans and sources of every dependency (builds cargo-deny once, about three minutes)
 	test -x target/tools/bin/cargo-deny || cargo install cargo-deny --version 0.20.2 --locked --root target/tools
 	cargo fetch --locked
@@ -93,4 +97,4 @@ bench: assets peers ## The table of targets beside the peers, and target/bench.j
 reproject: server ## Rebuilds every projected row of ./data from its documents
 	target/debug/kieumau reproject
 
-.PHONY: help tools assets server phone build bindings demo layers test faults deny peers bench reproject
+.PHONY: help tools assets server phone build bindings demo layers test faults simulate deny peers bench reproject

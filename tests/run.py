@@ -61,11 +61,12 @@ def check(_):
 # name, command, who reads its closing lines, extra environment
 RUNNERS = [
     ("formatting", "cargo fmt --check", check, {}),
-    ("lints core", "cargo clippy -q -p kieumau-core --features phone --all-targets -- -D warnings", check, {}),
+    ("lints core", "cargo clippy -q -p kieumau-core --features phone --all-targets --test simulator -- -D warnings", check, {}),
     ("lints server", "cargo clippy -q -p kieumau-server --all-targets -- -D warnings", check, {}),
     ("lints tests", "cargo clippy -q -p kieumau-tests -p kieumau-bindings --all-targets --test faults -- -D warnings", check, {}),
     ("layers", "python3 tests/layers.py", check, {}),
     ("core", "cargo test --no-fail-fast -p kieumau-core --features phone", cargo, {}),
+    ("simulator", "cargo test -p kieumau-core --features phone --test simulator -- --nocapture --test-threads=1", cargo, {}),
     ("bindings", "cargo test --no-fail-fast -p kieumau-bindings", cargo, {}),
     ("server on SQLite and PostgreSQL", "cargo test --no-fail-fast -p kieumau-server", cargo, {"postgres": True}),
     ("stories on SQLite", "cargo test --no-fail-fast -p kieumau-tests", cargo, {}),
