@@ -9,7 +9,7 @@ use crate::{
     id::{AttachmentId, EvidenceId, PersonId},
     invalid::{self, Invalid, Rule},
     observation::{NOTE_LIMIT, REFERENCE_LIMIT},
-    stamp::Stamp,
+    stamp::{self, Stamp},
 };
 use autosurgeon::{Hydrate, Reconcile};
 use serde::{Deserialize, Serialize};
@@ -135,6 +135,8 @@ impl Evidence {
         for (field, head) in self.heads() {
             invalid::text(field, head.unwrap_or_default(), REFERENCE_LIMIT)?;
         }
+        stamp::time("recorded_at_ms", self.recorded_at_ms)?;
+        stamp::time("withdrawn_at_ms", self.withdrawn_at_ms.unwrap_or(0))?;
         match &self.issued_on {
             Some(date) if date.parse::<jiff::civil::Date>().is_err() => {
                 Err(Invalid::new("issued_on", Rule::Malformed))

@@ -5,7 +5,7 @@ use crate::{
     id::PersonId,
     invalid::{self, Invalid, Rule},
     position::Position,
-    stamp::Stamp,
+    stamp::{self, Stamp},
 };
 use autosurgeon::{Hydrate, Reconcile};
 use serde::{Deserialize, Serialize};
@@ -250,7 +250,19 @@ impl Observation {
         ] {
             invalid::text(field, text.as_deref().unwrap_or_default(), limit)?;
         }
-        Ok(())
+        for (field, at_ms) in [
+            ("happened_at_ms", Some(self.happened_at_ms)),
+            ("recorded_at_ms", Some(self.recorded_at_ms)),
+            ("withdrawn_at_ms", self.withdrawn_at_ms),
+        ] {
+            stamp::time(field, at_ms.unwrap_or(0))?;
+        }
+        // One half of a place is none, and is held to the Earth all the same.
+        Position {
+            lat_e7: self.lat_e7.unwrap_or(0),
+            lon_e7: self.lon_e7.unwrap_or(0),
+        }
+        .check()
     }
 
     /// Where it was, if known.

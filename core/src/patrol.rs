@@ -2,11 +2,13 @@
 //! when what may be written is a method here and nowhere else.
 //!
 //! Nothing is ever removed: a slip is withdrawn, which is one more fact. What a team of two phones writes at once merges,
-//! because every list is a map under fresh ids and every field a scalar. Pauses, the recorded track and handovers have a file each.
+//! because every list is a map under fresh ids and every field a scalar. Pauses, the recorded track, handovers and what another phone's log
+//! is held to have a file each.
 
 mod handover;
 mod pause;
 mod recorded;
+mod rules;
 
 pub use handover::Handover;
 pub use pause::Pause;
@@ -264,33 +266,6 @@ impl PatrolLog {
             }
         }
         Ok(attachment::hang(&mut self.attachments, stamp, attachment))
-    }
-
-    /// Whether everything in it could have come from a phone that keeps the rules: texts within their limits and without
-    /// control characters, counts that are counts. Codes are not judged: a newer phone may know more of them.
-    ///
-    /// # Errors
-    /// The first broken rule.
-    pub fn check(&self) -> Result<(), Invalid> {
-        invalid::text(
-            "title",
-            self.title.as_deref().unwrap_or_default(),
-            TITLE_LIMIT,
-        )?;
-        for (code, count) in self.forces.iter().chain(&self.vehicles) {
-            invalid::text("code", code, crate::observation::CODE_LIMIT)?;
-            within_limit(*count).map_err(|rule| Invalid::new("count", rule))?;
-        }
-        for observation in self.observations.values() {
-            observation.check()?;
-        }
-        for visit in self.visits.values() {
-            invalid::text("proof", &visit.proof, crate::observation::CODE_LIMIT)?;
-        }
-        for handover in self.handovers.values() {
-            invalid::text("note", &handover.note, crate::observation::NOTE_LIMIT)?;
-        }
-        self.attachments.values().try_for_each(Attachment::check)
     }
 
     fn on_the_team(&self, person: PersonId) -> Result<(), Invalid> {

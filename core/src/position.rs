@@ -45,6 +45,20 @@ impl Position {
         })
     }
 
+    /// Whether it lies on the Earth.
+    ///
+    /// # Errors
+    /// `OffTheMap`.
+    pub fn check(self) -> Result<(), Invalid> {
+        let on_earth =
+            (-90.0..=90.0).contains(&self.lat()) && (-180.0..=180.0).contains(&self.lon());
+        if on_earth {
+            Ok(())
+        } else {
+            Err(Invalid::new("position", Rule::OffTheMap))
+        }
+    }
+
     /// Latitude in degrees.
     #[must_use]
     pub fn lat(self) -> f64 {

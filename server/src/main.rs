@@ -44,6 +44,7 @@ mod review;
 mod round;
 mod row;
 mod sample;
+mod scope;
 mod serve;
 mod session;
 mod snapshot;

@@ -142,6 +142,11 @@ impl Problem {
         problem
     }
 
+    /// 500: a handler panicked. What it said may hold anything, so only that it did is logged; where, the process has said already.
+    pub fn of_panic(_: Box<dyn std::any::Any + Send>) -> Response {
+        Self::internal("a handler panicked").into_response()
+    }
+
     /// Its HTTP status.
     pub const fn status(&self) -> StatusCode {
         self.status

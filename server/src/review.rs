@@ -5,13 +5,15 @@ use crate::{
     audit::Deed,
     feed, own,
     problem::{Answer, Problem},
+    row::parsed,
+    scope,
     session::SignedIn,
     stored::{StoredDocument, parse_hashes},
     worker::Edit,
 };
 use kieumau_core::{
     document::{Key, Kind},
-    id::{DecisionId, DocumentId},
+    id::{DecisionId, DocumentId, UnitId},
     review::{NewDecision, Verdict, heads_text},
 };
 use sqlx::Row as _;
@@ -20,7 +22,7 @@ use std::collections::BTreeSet;
 /// Writes an approval or a return of `reviewed`.
 ///
 /// # Errors
-/// `forbidden` for who does not review, `not-found` for another unit's document, `changed-meanwhile` when what was seen is
+/// `forbidden` for who does not review, `not-found` for a document that the unit does not reach, `changed-meanwhile` when what was seen is
 /// not what stands, `invalid` for a return without a remark, or at `decision` (`Already`) for the one that stands, sent twice.
 pub async fn decide(
     app: &App,
@@ -61,19 +63,20 @@ async fn write(
     if !by.role.reviews() {
         return Err(Problem::forbidden());
     }
+    let (unit, heads) = seen(app, by, reviewed).await?;
     if new.withdraws.is_some() {
-        new.heads = parse_hashes(&seen(app, by, reviewed).await?);
+        new.heads = parse_hashes(&heads);
     }
-    let key = Key::review(by.unit, reviewed);
+    // Of the document's own unit, which is perhaps one that the decider's came from: a document never changes feed, and the
+    // phones that wrote it read that one.
+    let key = Key::review(unit, reviewed);
     let edit = Edit::Decide(serde_json::to_string(&new).map_err(Problem::internal)?);
     let change = own::make(app, &key, by.person, edit).await?;
     let mut tx = app.database.begin().await?;
     // The feed first, as everywhere: two that take locks in two orders wait for each other.
-    feed::hold(&mut tx, &BTreeSet::from([by.unit])).await?;
+    feed::hold(&mut tx, &BTreeSet::from([unit])).await?;
     let document = StoredDocument::hold(&mut tx, &app.vault, reviewed).await?;
-    let document = document
-        .filter(|document| document.key.unit == by.unit)
-        .ok_or_else(Problem::not_found)?;
+    let document = document.ok_or_else(Problem::not_found)?;
     if !matches!(document.key.kind, Kind::PatrolLog | Kind::EvidenceFile) {
         return Err(Problem::not_found());
     }
@@ -90,17 +93,20 @@ async fn write(
     };
     own::write(app, &mut tx, &change, deed).await?;
     tx.commit().await?;
-    app.live.grew([by.unit]);
+    app.live.grew([unit]);
     Ok(())
 }
 
-/// The heads of a document of one's own unit as pages show them now.
-async fn seen(app: &App, by: &SignedIn, document: DocumentId) -> Answer<String> {
-    let row =
-        sqlx::query("select checked_heads from document where document_id = $1 and unit_id = $2")
-            .bind(document.to_string())
-            .bind(by.unit.to_string())
-            .fetch_optional(&app.database.read)
-            .await?;
-    row.map(|row| row.get(0)).ok_or_else(Problem::not_found)
+/// Whose a document is that one's own unit reaches, and its heads as pages show them now.
+async fn seen(app: &App, by: &SignedIn, document: DocumentId) -> Answer<(UnitId, String)> {
+    let row = sqlx::query("select unit_id, checked_heads from document where document_id = $1")
+        .bind(document.to_string())
+        .fetch_optional(&app.database.read)
+        .await?
+        .ok_or_else(Problem::not_found)?;
+    let unit = parsed(&row, "unit_id")?;
+    if !scope::reaches(&app.database.read, by.unit, unit).await? {
+        return Err(Problem::not_found());
+    }
+    Ok((unit, row.get(1)))
 }

@@ -10,6 +10,7 @@ use crate::{
     clock,
     database::Tx,
     password,
+    person::kept_sign_in,
     problem::{Answer, Problem},
     row::parsed,
 };
@@ -122,7 +123,8 @@ pub async fn sign_in(app: &App, sign_in: &str, password: &str) -> Answer<(Signed
                 person.password_hash, person.disabled_at_ms \
          from person join unit on unit.unit_id = person.unit_id where person.sign_in = $1",
     )
-    .bind(typed)
+    // What cannot be a name is nobody's, and no database sees it: one of them would refuse where the other finds nothing.
+    .bind(kept_sign_in(&typed).unwrap_or_default())
     .fetch_optional(&app.database.read)
     .await?;
     let (mut kept, mut known) = (None, None);

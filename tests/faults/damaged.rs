@@ -103,8 +103,13 @@ async fn all_of(
 
 /// What a salvage gives: never anything else than what was recorded.
 async fn salvaged(folder: &Path, patrol: DocumentId, kept: &[ObservationView]) -> bool {
-    let phone = try_salvage(folder, &Arc::new(AtomicI64::new(0))).await;
-    let Ok(phone) = phone else { return false };
+    let phone = match try_salvage(folder, &Arc::new(AtomicI64::new(0))).await {
+        Ok(phone) => phone,
+        Err(error) => {
+            println!("F5 not salvaged: {error}");
+            return false;
+        }
+    };
     let said = phone
         .damages()
         .await
@@ -112,7 +117,10 @@ async fn salvaged(folder: &Path, patrol: DocumentId, kept: &[ObservationView]) -
     match phone.observations(patrol).await {
         Ok(read) => said && read.iter().all(|read| kept.contains(read)),
         Err(PhoneError::NotFound) => said,
-        Err(_) => false,
+        Err(error) => {
+            println!("F5 salvaged and not read: {error}");
+            false
+        }
     }
 }
 
@@ -166,7 +174,13 @@ async fn a_damaged_file_is_found_out_or_does_no_harm_and_never_panics() {
         } else {
             bytes.truncate(place);
         }
+        let (name, length) = (name.clone(), bytes.len());
         let end = end(&folder, &files, patrol, &kept).await;
+        if matches!(end, End::Other | End::Shorter | End::Panicked) {
+            println!(
+                "F5 {end:?}: {name} at {place} of {length} bytes, number {number} of KIEUMAU_SEED={seed}"
+            );
+        }
         *ends.entry((is_log, end)).or_default() += 1;
     }
     let count = |log, end| ends.get(&(log, end)).copied().unwrap_or_default();

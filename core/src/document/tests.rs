@@ -12,7 +12,9 @@ use crate::{
     stamp::Stamp,
 };
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+mod shift;
 
 const UNIT: UnitId = UnitId::from_bytes([1; 16]);
 
@@ -179,18 +181,23 @@ proptest! {
 
     /// A stored pile of changes makes the same document in any order, and a lost one is noticed.
     #[test]
-    fn a_lost_change_is_noticed(script in script(), lost in any::<prop::sample::Index>()) {
-        let replicas = play(&patrol_key(), 1, &script, observe);
-        let mut changes: Vec<&[u8]> = replicas[0].written.iter().map(|c| c.bytes.as_slice()).collect();
+    fn a_lost_change_is_noticed(phones in 1u8..=4, script in script(), lost in any::<prop::sample::Index>()) {
+        let replicas = play(&patrol_key(), phones, &script, observe);
+        let mut changes: Vec<&Change> = replicas.iter().flat_map(|replica| &replica.written).collect();
         changes.reverse();
-        let loaded = load(&patrol_key(), changes.iter().copied()).expect("loads");
-        prop_assert_eq!(heads(&loaded), heads(&replicas[0].document));
-        if changes.len() > 1 {
-            // Not the newest: without that one, what is left is a whole, older document.
-            changes.remove(1 + lost.index(changes.len() - 1));
-            let incomplete = matches!(load(&patrol_key(), changes.into_iter()), Err(DocumentError::Incomplete { .. }));
-            prop_assert!(incomplete);
-        }
+        let bytes = |changes: &[&Change]| -> Vec<Vec<u8>> { changes.iter().map(|change| change.bytes.clone()).collect() };
+        let all = bytes(&changes);
+        let loaded = load(&patrol_key(), all.iter().map(Vec::as_slice)).expect("loads");
+        let heads = heads(&loaded);
+        prop_assert_eq!(&heads, &super::heads(&replicas[0].document));
+        let gone = changes.remove(lost.index(changes.len()));
+        let left = bytes(&changes);
+        let incomplete = matches!(
+            load(&patrol_key(), left.iter().map(Vec::as_slice)),
+            Err(DocumentError::Incomplete { .. })
+        );
+        // Without a head, what is left is a whole, older document.
+        prop_assert_eq!(incomplete, !heads.contains(&gone.hash));
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     audit::{self, Deed},
     clock,
     problem::{Answer, Problem},
+    scope,
     session::SignedIn,
     token::EnrolledPhone,
 };
@@ -167,15 +168,16 @@ async fn readable(app: &App, reader: Reader, unit: UnitId, sha256: &str) -> Answ
         .ok_or_else(Problem::not_found)
 }
 
-/// A chief reads all of the own unit. An officer reads what hangs on a patrol of the own team, or on the own unit's evidence;
-/// what was withdrawn as a slip (a face, an identity card) is for the chief alone.
+/// A chief reads all of the own unit and of those it came from. An officer reads what hangs on a patrol of the own team, or on
+/// those units' evidence; what was withdrawn as a slip (a face, an identity card) is for the chief alone.
 async fn may_read(
     app: &App,
     reader: Reader,
     unit: UnitId,
     sha256: Sha256,
 ) -> Result<bool, sqlx::Error> {
-    if reader.role.reads_the_unit() && reader.unit == unit {
+    let reached = scope::reaches(&app.database.read, reader.unit, unit).await?;
+    if reader.role.reads_the_unit() && reached {
         return Ok(true);
     }
     if !reader.role.records() {
@@ -186,13 +188,13 @@ async fn may_read(
          join document d on d.document_id = u.document_id and d.unit_id = $2 \
          where u.sha256 = $1 and u.withdrawn_at_ms is null and ( \
              exists (select 1 from patrol_member m where m.document_id = u.document_id and m.person_id = $3) \
-             or ($4 = $2 and exists (select 1 from evidence e where e.document_id = u.document_id))) \
+             or ($4 = 1 and exists (select 1 from evidence e where e.document_id = u.document_id))) \
          limit 1",
     )
     .bind(sha256.to_string())
     .bind(unit.to_string())
     .bind(reader.person.to_string())
-    .bind(reader.unit.to_string())
+    .bind(i64::from(reached))
     .fetch_optional(&app.database.read)
     .await?;
     Ok(use_of_it.is_some())
@@ -269,6 +271,8 @@ fn media_headers(media_type: &str, sha256: Sha256, part: Part) -> [(HeaderName, 
             "image/png" => ("image/png", "png"),
             "image/webp" => ("image/webp", "webp"),
             "application/pdf" => ("application/pdf", "pdf"),
+            "video/mp4" => ("video/mp4", "mp4"),
+            "audio/mp4" => ("audio/mp4", "m4a"),
             _ => ("application/octet-stream", "bin"),
         },
     };

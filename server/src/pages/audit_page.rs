@@ -4,7 +4,7 @@
 use super::{
     html,
     language::Language,
-    patrols::day,
+    patrols::{FILTER_LIMIT, day},
     reader::Reader,
     shell::{Section, Shell},
     words::Words,
@@ -18,7 +18,7 @@ use axum::{
     routing::get,
 };
 use kieumau_core::{
-    invalid::{Invalid, Rule},
+    invalid::{self, Invalid, Rule},
     person::Role,
 };
 
@@ -84,6 +84,8 @@ async fn list(
     Query(filter): Query<Filter>,
 ) -> Answer<Html<String>> {
     reader.enter(Section::Audit)?;
+    invalid::text("person", &filter.person, FILTER_LIMIT)?;
+    invalid::text("after", &filter.after, FILTER_LIMIT)?;
     // Empty: every unit.
     let every_unit = reader.who.role == Role::Auditor;
     let unit = if every_unit {

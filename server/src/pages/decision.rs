@@ -5,7 +5,7 @@
 
 use super::{
     change::{self, Batch, Change},
-    document::{Page, document_id},
+    document::{Asked, Page, document_id},
     reader::Reader,
     standing::Standing,
 };
@@ -121,9 +121,8 @@ impl ReviewPart {
         document: DocumentId,
         places: Vec<(String, String)>,
         changes: &[Change],
-        refused: Option<Refused>,
+        Asked { heads, refused }: Asked,
     ) -> Answer<Self> {
-        let heads = heads_now(app, document).await?;
         let rows: Vec<Row> = sqlx::query_as(
             "select d.decision_id, d.decision, d.heads, d.field, d.remark, d.person_id, person.name as person, d.at_ms, \
                     d.withdraws \
@@ -233,13 +232,13 @@ impl DecisionForm {
 /// What a document's page shows, by its heads.
 ///
 /// # Errors
-/// What the database says.
+/// 404 for one that is not there.
 pub(super) async fn heads_now(app: &App, document: DocumentId) -> Answer<String> {
     let heads = sqlx::query_scalar("select checked_heads from document where document_id = $1")
         .bind(document.to_string())
-        .fetch_one(&app.database.read)
+        .fetch_optional(&app.database.read)
         .await?;
-    Ok(heads)
+    heads.ok_or_else(Problem::not_found)
 }
 
 async fn decide(

@@ -4,7 +4,7 @@
 use super::{
     change::{self, Batch},
     clash::{self, Clash},
-    decision::{Refused, ReviewPart},
+    decision::{self, Refused, ReviewPart},
     evidence, patrol,
     photo::Photo,
     reader::Reader,
@@ -85,11 +85,23 @@ impl Page {
         document: DocumentId,
         refused: Option<Refused>,
     ) -> Answer<Html<String>> {
+        // Before anything that the page shows. What is written between two of its reads is then newer than the form's heads, and
+        // deciding is 409; read last, the heads would vouch for what nobody saw.
+        let heads = decision::heads_now(app, document).await?;
+        let asked = Asked { heads, refused };
         match self {
-            Self::Patrol => patrol::page(app, reader, document, refused).await,
-            Self::Evidence => evidence::page(app, reader, document, refused).await,
+            Self::Patrol => patrol::page(app, reader, document, asked).await,
+            Self::Evidence => evidence::page(app, reader, document, asked).await,
         }
     }
+}
+
+/// What the form of a page is about.
+pub struct Asked {
+    /// The document's heads, read before all else.
+    pub heads: String,
+    /// The form that was refused, if one was.
+    pub refused: Option<Refused>,
 }
 
 /// What both pages show beside their own content.
@@ -117,7 +129,7 @@ impl DocumentPart {
         document: DocumentId,
         photos: Vec<Photo>,
         places: Vec<(String, String)>,
-        refused: Option<Refused>,
+        asked: Asked,
     ) -> Answer<Self> {
         let language = reader.language;
         let changes = change::read(app, document).await?;
@@ -129,7 +141,7 @@ impl DocumentPart {
             clashes: clash::read(app, document, language).await?,
             batches: change::batches(&changes, language),
             log: change::Standing::of(&changes, language),
-            review: ReviewPart::read(app, reader, document, places, &changes, refused).await?,
+            review: ReviewPart::read(app, reader, document, places, &changes, asked).await?,
         })
     }
 }

@@ -2,12 +2,11 @@
 //! what, what was decided. Reading it writes an audit row.
 
 use super::{
-    decision::Refused,
-    document::{DocumentPart, Page},
+    document::{Asked, DocumentPart, Page},
     evidence_list, html,
     language::Language,
     photo::{self, Photo},
-    reader::{Reader, scoped},
+    reader::Reader,
     shell::{Section, Shell},
     titles,
 };
@@ -15,6 +14,7 @@ use crate::{
     app::App,
     clock,
     problem::{Answer, Problem},
+    scope::scoped,
 };
 use askama::Template;
 use axum::{
@@ -108,7 +108,7 @@ pub async fn find(app: &App, reader: &Reader, document: DocumentId) -> Answer<Fi
     file.ok_or_else(Problem::not_found)
 }
 
-/// The page, with the form that was refused if one was.
+/// The page, with its form.
 ///
 /// # Errors
 /// 404 if the reader may not know of it.
@@ -116,7 +116,7 @@ pub async fn page(
     app: &App,
     reader: &Reader,
     document: DocumentId,
-    refused: Option<Refused>,
+    asked: Asked,
 ) -> Answer<Html<String>> {
     let language = reader.language;
     let file = find(app, reader, document).await?;
@@ -144,7 +144,7 @@ pub async fn page(
             .into_iter()
             .map(|row| row.shown(&photos, language))
             .collect(),
-        document: DocumentPart::read(app, reader, document, photos, places, refused).await?,
+        document: DocumentPart::read(app, reader, document, photos, places, asked).await?,
     })
 }
 

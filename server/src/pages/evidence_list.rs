@@ -4,12 +4,13 @@
 use super::{
     html,
     language::Language,
-    reader::{Reader, scoped},
+    patrols::FILTER_LIMIT,
+    reader::Reader,
     shell::{Section, Shell},
     standing::{Standing, current_decision},
     titles,
 };
-use crate::{app::App, clock, problem::Answer};
+use crate::{app::App, clock, problem::Answer, scope::scoped};
 use askama::Template;
 use axum::{
     Router,
@@ -20,6 +21,7 @@ use axum::{
 use kieumau_core::{
     catalogue::Catalogue,
     criterion::Criterion,
+    invalid,
     period::{self, Period},
 };
 
@@ -87,6 +89,7 @@ async fn list(
     Query(filter): Query<Filter>,
 ) -> Answer<Html<String>> {
     reader.enter(Section::Evidence)?;
+    invalid::text("period", &filter.period, FILTER_LIMIT)?;
     let language = reader.language;
     let catalogue = Catalogue::placeholder();
     let current = Period::of_programme(period::day_of(clock::now_ms())).to_string();

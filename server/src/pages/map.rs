@@ -73,7 +73,7 @@ pub async fn read(
             clock::vietnamese(*from_ms),
             clock::vietnamese(*until_ms)
         ),
-        lasted: language.span(until_ms - from_ms),
+        lasted: language.span(until_ms.saturating_sub(*from_ms)),
         who: who.clone(),
     });
     let drawing = Drawing {

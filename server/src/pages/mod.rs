@@ -38,6 +38,7 @@ use crate::{
     problem::{Answer, Problem},
 };
 use axum::{Router, middleware, response::Html};
+use tower_http::catch_panic::CatchPanicLayer;
 
 /// Every page, with its headers and its protection against forged requests. Whatever no other router knows ends here too.
 pub fn router() -> Router<App> {
@@ -56,6 +57,8 @@ pub fn router() -> Router<App> {
         .merge(quarantine::router())
         .merge(audit_page::router())
         .fallback(async || Problem::not_found());
+    // Inside the layer that makes pages of problems: a panic is a page too.
+    let pages = pages.layer(CatchPanicLayer::custom(Problem::of_panic));
     let pages = headers::protect(pages.layer(middleware::from_fn(problem_page::for_browsers)));
     pages.merge(assets::router())
 }

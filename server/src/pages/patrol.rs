@@ -2,14 +2,13 @@
 //! Reading it writes an audit row.
 
 use super::{
-    decision::Refused,
-    document::{DocumentPart, Page},
+    document::{Asked, DocumentPart, Page},
     html,
     language::Language,
     map::{self, Segment},
     observation::{self, ObservationRow},
     photo,
-    reader::{Reader, scoped},
+    reader::Reader,
     shell::{Section, Shell},
     titles,
 };
@@ -17,6 +16,7 @@ use crate::{
     app::App,
     clock,
     problem::{Answer, Problem},
+    scope::scoped,
 };
 use askama::Template;
 use axum::{
@@ -138,7 +138,7 @@ pub async fn find(app: &App, reader: &Reader, patrol: DocumentId) -> Answer<Row>
     row.ok_or_else(Problem::not_found)
 }
 
-/// The page, with the form that was refused if one was.
+/// The page, with its form.
 ///
 /// # Errors
 /// 404 if the reader may not know of it.
@@ -146,7 +146,7 @@ pub async fn page(
     app: &App,
     reader: &Reader,
     patrol: DocumentId,
-    refused: Option<Refused>,
+    asked: Asked,
 ) -> Answer<Html<String>> {
     let language = reader.language;
     let row = find(app, reader, patrol).await?;
@@ -160,7 +160,7 @@ pub async fn page(
         map,
         segments,
         observations,
-        document: DocumentPart::read(app, reader, patrol, photos, places, refused).await?,
+        document: DocumentPart::read(app, reader, patrol, photos, places, asked).await?,
     })
 }
 
@@ -197,7 +197,7 @@ async fn facts(app: &App, patrol: DocumentId, row: Row, language: Language) -> A
         ended: row.ended_at_ms.map(clock::vietnamese),
         lasted: row
             .ended_at_ms
-            .map(|ended| language.span(ended - row.started_at_ms)),
+            .map(|ended| language.span(ended.saturating_sub(row.started_at_ms))),
         imported: row.imported_at_ms.map(clock::vietnamese),
         leader: row.leader.unwrap_or_default(),
         team,
@@ -245,7 +245,7 @@ async fn pauses(app: &App, patrol: DocumentId, language: Language) -> Answer<Vec
     .await?;
     let in_words = |(from_ms, until_ms, who): (i64, Option<i64>, Option<String>)| Pause {
         when: clock::vietnamese(from_ms),
-        lasted: until_ms.map(|until_ms| language.span(until_ms - from_ms)),
+        lasted: until_ms.map(|until_ms| language.span(until_ms.saturating_sub(from_ms))),
         who: who.unwrap_or_default(),
     };
     Ok(rows.into_iter().map(in_words).collect())

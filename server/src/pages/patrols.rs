@@ -4,12 +4,12 @@
 use super::{
     html,
     language::Language,
-    reader::{ReachedUnit, Reader, scoped},
+    reader::{ReachedUnit, Reader},
     shell::{Section, Shell},
     standing::{Standing, current_decision},
     words::Words,
 };
-use crate::{app::App, clock, live::stream, problem::Answer};
+use crate::{app::App, clock, live::stream, problem::Answer, scope::scoped};
 use askama::Template;
 use axum::{
     Router,
@@ -17,10 +17,13 @@ use axum::{
     response::Html,
     routing::get,
 };
-use kieumau_core::invalid::{Invalid, Rule};
+use kieumau_core::invalid::{self, Invalid, Rule};
 
 /// Rows on one page.
 const PAGE: usize = 50;
+
+/// Characters in a filter: an id, two dates, or a time and an id.
+pub(super) const FILTER_LIMIT: usize = 100;
 
 /// The states that the list can be narrowed to; the empty one is all.
 const STATES: [&str; 7] = [
@@ -105,6 +108,7 @@ async fn list(
     Query(filter): Query<Filter>,
 ) -> Answer<Html<String>> {
     reader.enter(Section::Patrols)?;
+    filter.check()?;
     let number = stream::through(&app, reader.who.unit).await?;
     let units = reader.units(&app).await?;
     let mut rows = read(&app, &reader, &filter).await?;
@@ -137,6 +141,12 @@ fn states(w: &Words, chosen: &str) -> Vec<Choice> {
 }
 
 impl Filter {
+    /// What goes to the database as it was typed. Days are parsed, a state is one of ours.
+    fn check(&self) -> Result<(), Invalid> {
+        invalid::text("unit", &self.unit, FILTER_LIMIT)?;
+        invalid::text("after", &self.after, FILTER_LIMIT)
+    }
+
     fn is_narrow(&self) -> bool {
         [&self.unit, &self.from, &self.to, &self.state]
             .into_iter()
@@ -199,7 +209,7 @@ impl Row {
             started: clock::vietnamese(self.started_at_ms),
             ended: self
                 .ended_at_ms
-                .map(|ended| language.span(ended - self.started_at_ms)),
+                .map(|ended| language.span(ended.saturating_sub(self.started_at_ms))),
             length: language.kilometres(self.length_m),
             observations: language.integer(self.observation_count),
             photos: language.integer(self.attachment_count),

@@ -143,6 +143,11 @@ mod tests {
     use super::*;
     use axum::{Router, middleware, routing::get};
     use tower::ServiceExt as _;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    async fn panics() -> StatusCode {
+        panic!("a note of An's")
+    }
 
     async fn asked(path: &str, accept: &str) -> Response {
         let router = Router::new()
@@ -151,7 +156,9 @@ mod tests {
                 "/failed",
                 get(async || crate::problem::Problem::internal("the reason")),
             )
+            .route("/panicked", get(panics))
             .fallback(async || crate::problem::Problem::not_found())
+            .layer(CatchPanicLayer::custom(crate::problem::Problem::of_panic))
             .layer(middleware::from_fn(for_browsers));
         let request = Request::get(path)
             .header(header::ACCEPT, accept)
@@ -180,6 +187,17 @@ mod tests {
             .expect("a body");
         let body = String::from_utf8_lossy(&body);
         assert!(!body.contains("the reason") && body.contains("data-copy="));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_problem_and_says_nothing_of_what_it_was_about() {
+        for (accept, says) in [("text/html", "data-copy="), ("*/*", ":internal\"")] {
+            let answer = asked("/panicked", accept).await;
+            assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            let body = to_bytes(answer.into_body(), BODY_LIMIT).await;
+            let body = String::from_utf8(body.expect("a body").to_vec()).expect("text");
+            assert!(body.contains(says) && !body.contains("note"), "{body}");
+        }
     }
 
     #[tokio::test]

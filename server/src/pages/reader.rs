@@ -6,22 +6,11 @@ use crate::{
     app::App,
     audit, clock,
     problem::{Answer, Problem},
+    scope::scoped,
     session::SignedIn,
 };
 use axum::{extract::FromRequestParts, http::request::Parts};
 use kieumau_core::{id::DocumentId, person::Role};
-
-/// Begins a statement whose `scope` is the unit `$1` and every unit it came from.
-macro_rules! scoped {
-    ($($sql:tt)+) => {
-        concat!(
-            "with recursive scope (unit_id) as (select cast($1 as text) union \
-             select link.from_unit_id from unit_link link join scope on link.to_unit_id = scope.unit_id) ",
-            $($sql)+
-        )
-    };
-}
-pub(super) use scoped;
 
 /// Who reads.
 #[derive(Clone, Debug)]

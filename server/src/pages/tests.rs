@@ -186,16 +186,17 @@ async fn a_successor_unit_reads_what_its_predecessor_wrote() {
     for app in apps().await {
         let people = People::new(&app).await;
         records(&app, &people).await;
-        put(
-            &app,
-            "insert into unit_link (from_unit_id, to_unit_id, link, on_date) values ($1, $2, 'merge', '2026-01-01')",
-            &[&people.truong_vinh.to_string(), &people.vinh_phu.to_string()],
-        )
-        .await;
-        let (status, page) =
-            asked(&app, Some(&people.binh), &format!("/evidence/{EVIDENCE}")).await;
+        let path = format!("/evidence/{EVIDENCE}");
+        let (status, _) = asked(&app, Some(&people.binh), &path).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        let phuc = people.merge(&app).await;
+        let (status, page) = asked(&app, Some(&people.binh), &path).await;
         assert_eq!(status, StatusCode::OK);
-        assert!(page.contains("Phường Trường Vinh"));
+        assert!(page.contains("Phường Trường Vinh") && !page.contains("seen_heads"));
+        // Its chief decides there too.
+        let (status, page) = asked(&app, Some(&phuc), &path).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(page.contains("seen_heads"));
     }
 }
 
@@ -253,5 +254,143 @@ async fn only_a_chief_decides_and_a_form_from_elsewhere_does_nothing() {
             );
         }
         assert_eq!(crate::fixture::rows(&app, "decision").await, 0);
+    }
+}
+
+/// What a page shows of the patrol and what its form vouches for: the number of the version in each.
+fn versions(page: &str) -> (u64, u64) {
+    let number = |before: &str| -> u64 {
+        let (_, after) = page.split_once(before).expect("is on the page");
+        let digits: String = after.chars().take_while(char::is_ascii_hexdigit).collect();
+        digits.parse().expect("a number")
+    };
+    (
+        number("<h1>version "),
+        number("name=\"seen_heads\" value=\""),
+    )
+}
+
+/// Writes version after version of the patrol, each its title and its heads in one transaction, until it is stopped.
+async fn rewrite(app: &TestApp, stopped: &std::sync::atomic::AtomicBool) {
+    for version in 1_u64.. {
+        if stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            return;
+        }
+        let mut tx = app.database.begin().await.expect("a transaction");
+        for (sql, value) in [
+            (
+                "update patrol set title = $1 where document_id = $2",
+                format!("version {version}."),
+            ),
+            (
+                "update document set checked_heads = $1 where document_id = $2",
+                format!("{version:064}"),
+            ),
+        ] {
+            let query = sqlx::query(sql).bind(value).bind(PATROL);
+            query.execute(&mut *tx).await.expect("written");
+        }
+        tx.commit().await.expect("committed");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_form_never_vouches_for_more_than_its_page_shows() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        records(&app, &people).await;
+        let stopped = std::sync::atomic::AtomicBool::new(false);
+        let read = async {
+            while !sqlx::query_scalar::<_, String>("select title from patrol")
+                .fetch_one(&app.database.read)
+                .await
+                .expect("a row")
+                .starts_with("version")
+            {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..40 {
+                let page = asked(&app, Some(&people.chi), &format!("/patrols/{PATROL}")).await;
+                let (shown, vouched) = versions(&page.1);
+                assert!(vouched <= shown, "{vouched} over {shown}");
+            }
+            // The twin: read last, the heads are soon of something that the page did not show.
+            let mut tries = 0;
+            loop {
+                let title: String = sqlx::query_scalar("select title from patrol")
+                    .fetch_one(&app.database.read)
+                    .await
+                    .expect("a row");
+                let id = PATROL.parse().expect("an id");
+                let heads = super::decision::heads_now(&app, id).await.expect("heads");
+                let heads: u64 = heads.parse().expect("a number");
+                if title != format!("version {heads}.") {
+                    break;
+                }
+                tries += 1;
+                assert!(
+                    tries < 100_000,
+                    "nothing was ever written between two reads"
+                );
+            }
+            stopped.store(true, std::sync::atomic::Ordering::Relaxed);
+        };
+        tokio::join!(read, rewrite(&app, &stopped));
+    }
+}
+
+#[tokio::test]
+async fn times_from_the_ends_of_the_world_are_no_reason_to_show_nothing() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        records(&app, &people).await;
+        put(
+            &app,
+            "update patrol set started_at_ms = -9223372036854775808, ended_at_ms = 9223372036854775807 where document_id = $1",
+            &[PATROL],
+        )
+        .await;
+        put(
+            &app,
+            "insert into pause (document_id, pause_id, person_id, from_ms, until_ms) \
+             values ($1, $1, $2, -9223372036854775808, 9223372036854775807)",
+            &[PATROL, &people.an.person.to_string()],
+        )
+        .await;
+        for path in ["/patrols".to_owned(), format!("/patrols/{PATROL}")] {
+            let (status, page) = asked(&app, Some(&people.chi), &path).await;
+            assert_eq!(status, StatusCode::OK, "{path}");
+            assert!(page.contains("106.751.991.167 ngày"), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_no_text_may_hold_is_refused_before_any_database_sees_it() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        records(&app, &people).await;
+        let (unprocessable, nowhere) = (StatusCode::UNPROCESSABLE_ENTITY, StatusCode::NOT_FOUND);
+        for (who, path, status) in [
+            (&people.chi, "/patrols?unit=%00", unprocessable),
+            (&people.chi, "/patrols?after=5.%00", unprocessable),
+            (&people.chi, "/patrols?state=%00", StatusCode::OK),
+            (&people.chi, "/patrols?from=%00", unprocessable),
+            (&people.chi, "/evidence?period=%00", unprocessable),
+            (&people.chi, "/evidence?criterion=%00", StatusCode::OK),
+            (&people.khoa, "/audit?person=%00", unprocessable),
+            (&people.khoa, "/audit?after=5.%00", unprocessable),
+            (&people.chi, "/quarantine/%00", nowhere),
+            (&people.chi, "/patrols/%00", nowhere),
+            // What is merely unknown finds nothing.
+            (&people.chi, "/patrols?unit=elsewhere", StatusCode::OK),
+        ] {
+            let answer = asked(&app, Some(who), path).await;
+            assert_eq!(answer.0, status, "{path}: {}", answer.1);
+        }
+        let typed = crate::session::sign_in(&app, "chi\0", "a\0password").await;
+        let word = typed.err().map(|problem| problem.word());
+        assert_eq!(word, Some("sign-in-refused"));
     }
 }

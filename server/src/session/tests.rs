@@ -92,6 +92,7 @@ async fn who_cannot_sign_in_cannot_tell_why() {
             ("an", ""),
             ("nobody", PASSWORD),
             ("\u{202e} ' or 1=1 --", PASSWORD),
+            ("chi\0", PASSWORD),
         ] {
             let problem = sign_in(&app, name, password).await.expect_err("refused");
             assert_eq!(
@@ -108,6 +109,7 @@ async fn who_cannot_sign_in_cannot_tell_why() {
                 known(&people.chi),
                 known(&people.ha),
                 known(&people.an),
+                None,
                 None,
                 None
             ]

@@ -33,11 +33,12 @@ pub async fn compare(
     body: Bytes,
 ) -> Answer<Response> {
     let unreadable = || Problem::invalid(Invalid::new("compare", Rule::Unreadable));
-    let compare: Compare = minicbor::decode(&body).map_err(|_| unreadable())?;
+    let compare: Compare = super::body::read(&body, "compare")?;
     if compare.documents.len() > wire::COMPARE_LIMIT_DOCUMENTS * compare::PAIR_BYTES {
         return Err(Problem::invalid(Invalid::new("compare", Rule::TooLarge)));
     }
     let named = compare::unpack(&compare.documents).ok_or_else(unreadable)?;
+    let _place = app.room.enter().await?;
     // The cursor first: what comes into the feed meanwhile lies behind it and is pulled.
     let (epoch, _) = ledger::size(&app.database.read).await?;
     let end = pull::checked_through(&app, phone.unit).await?;

@@ -35,11 +35,11 @@ pub async fn fetch(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer<Response> {
-    let fetch: Fetch = minicbor::decode(&body)
-        .map_err(|_| Problem::invalid(Invalid::new("fetch", Rule::Unreadable)))?;
+    let fetch: Fetch = super::body::read(&body, "fetch")?;
     if fetch.documents.len() > wire::FETCH_LIMIT_DOCUMENTS {
         return Err(Problem::invalid(Invalid::new("fetch", Rule::TooLarge)));
     }
+    let _place = app.room.enter().await?;
     let page = page(&app, &phone, &fetch).await?;
     pull::answer(&headers, page).await
 }
@@ -77,3 +77,6 @@ async fn page(app: &App, phone: &EnrolledPhone, fetch: &Fetch) -> Result<Vec<u8>
     answer.push(&Pulled::Cursor(through, listing.through.is_some()));
     Ok(answer.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,14 @@
 //! Sync with phones: they push what they wrote and pull what others did. A log, not a conversation: nothing new costs one
 //! request, whatever the number of documents.
 
+mod body;
 mod compare;
 pub mod delivery;
 pub mod fetch;
 pub mod live;
 pub mod pull;
 pub mod push;
+pub mod room;
 
 use crate::app::App;
 use axum::{Router, extract::DefaultBodyLimit, routing};

@@ -104,6 +104,32 @@ async fn evidence_is_for_the_whole_unit_and_another_units_copy_is_another_file()
 }
 
 #[tokio::test]
+async fn a_successors_chief_opens_what_its_predecessor_brought() {
+    for setting in settings().await {
+        let file = photo(1_000, 1);
+        let sha256 = setting.bring(&setting.an, &file).await;
+        hang_on_the_patrol_of_an(&setting, sha256).await;
+        let place = place(&setting, sha256);
+        let people = &setting.people;
+        let phuc = people.merge(&setting.app).await;
+        let read = setting.open(&phuc, &place, &[]).await;
+        assert_eq!((read.status, read.body), (StatusCode::OK, file));
+        // An officer there was not on that patrol, and a predecessor's chief does not follow the successor.
+        let refused = setting.open(&people.binh, &place, &[]).await;
+        assert_eq!(refused.status, StatusCode::NOT_FOUND);
+        let theirs = setting.bring(&setting.binh, &photo(1_000, 2)).await;
+        let place = format!("/attachments/{}/{theirs}", people.vinh_phu);
+        let refused = setting.open(&people.chi, &place, &[]).await;
+        assert_eq!(refused.status, StatusCode::NOT_FOUND);
+        // What hangs on the predecessor's evidence is the whole successor's to read.
+        hang_on_evidence(&setting, sha256).await;
+        let place = self::place(&setting, sha256);
+        let read = setting.open(&people.binh, &place, &[]).await;
+        assert_eq!(read.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
 async fn what_was_withdrawn_as_a_slip_is_for_the_chief_alone() {
     for setting in settings().await {
         let sha256 = setting.bring(&setting.an, &photo(1_000, 1)).await;
@@ -216,11 +242,17 @@ async fn what_the_browser_has_is_not_sent_again_but_is_a_reading() {
 #[tokio::test]
 async fn a_photo_is_shown_a_document_is_saved_and_neither_can_run() {
     for setting in settings().await {
-        let mut paper = b"%PDF-1.7\n<script>".to_vec();
-        paper.resize(1_000, b' ');
+        let file = |head: &[u8]| {
+            let mut file = head.to_vec();
+            file.resize(1_000, b' ');
+            file
+        };
+        let (film, sound) = (b"\0\0\0\x18ftypisom", b"\0\0\0\x18ftypM4A ");
         for (file, media_type, place_word) in [
             (photo(1_000, 1), "image/jpeg", "inline"),
-            (paper, "application/pdf", "attachment"),
+            (file(b"%PDF-1.7\n<script>"), "application/pdf", "attachment"),
+            (file(film), "video/mp4", "attachment"),
+            (file(sound), "audio/mp4", "attachment"),
         ] {
             let sha256 = setting.bring(&setting.an, &file).await;
             let reply = setting
