@@ -222,7 +222,10 @@ impl Phone {
 
     /// What was refused for want of room is tried again.
     pub fn send_again(&mut self) -> Result<(), Stop> {
-        let again = |row: &Row| row.word.as_deref().is_some_and(outbox::is_sent_again);
+        let again = |row: &Row| {
+            let word = row.word.as_deref();
+            word.is_some_and(|word| outbox::is_sent_again(word, row.own))
+        };
         if !self.disk.rows.iter().any(again) {
             return Ok(());
         }

@@ -252,10 +252,11 @@ pub fn written_down(word: &str, own: bool) -> &str {
     if own || word == WAITING { word } else { HELD }
 }
 
-/// What a phone does at its next sync about a change of which the server said `word`: whether it is sent again as it is.
+/// Whether a change of which the server said `word` is sent again at the next sync as it is: what was refused for want of room; and, of
+/// this phone's own, what waits for an ancestor, for the server may have refused it when that came, and tells so only who brings it.
 #[must_use]
-pub fn is_sent_again(word: &str) -> bool {
-    Remedy::of_word(word) == Some(Remedy::SendAgain)
+pub fn is_sent_again(word: &str, own: bool) -> bool {
+    own && word == WAITING || Remedy::of_word(word) == Some(Remedy::SendAgain)
 }
 
 /// Whether what is refused so leaves its document.
