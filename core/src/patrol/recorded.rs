@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Up to 60 fixes of one phone.
-#[derive(Clone, Debug, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
 pub struct TrackChunk {
     /// Whose phone recorded it.
     pub by: PersonId,
@@ -21,6 +21,8 @@ pub struct TrackChunk {
     #[autosurgeon(with = "packed")]
     pub fixes: Vec<u8>,
 }
+
+crate::unprinted!(TrackChunk);
 
 /// Packed fixes are one byte string: as a list, each byte would be an operation.
 mod packed {
