@@ -34,6 +34,7 @@ mod own;
 mod pages;
 mod password;
 mod person;
+mod past;
 mod phone;
 mod problem;
 mod projection;

@@ -171,6 +171,10 @@ words! {
     taken_back: "đã rút lại", "taken back";
     changed_meanwhile: "Nội dung đã thay đổi sau khi bạn mở trang. Quyết định chưa được ghi.",
         "It was changed after you opened the page. Your decision was not written.";
+    differs: "Khác với bản bạn đã xem:", "Unlike what you saw:";
+    newly: " mới", ", new";
+    place: "Vị trí", "Place";
+    until: "Đến lúc", "Until";
     came_in_since: "Mới nhận từ lúc đó:", "Received since then:";
     decide_again: "Trang này đã là bản mới nhất. Xem lại rồi quyết định lần nữa; ý kiến bạn gõ vẫn còn.",
         "This page now shows the newest. Look again and decide once more; what you typed is still there.";
