@@ -75,6 +75,7 @@ RUNNERS = [
     ("faults", "cargo test --no-fail-fast -p kieumau-tests --test faults -- --nocapture --test-threads=2", cargo, {"postgres": True}),
     ("Kotlin", "cd mobile-demo && mvn -B -ntp test", surefire, {}),
     ("Python", "python3 -m pytest -q -rs tests/python", pytest, {"PYTHONPATH": "target/bindings/python"}),
+    ("demo", "python3 -m pytest -q -rs tests/demo", pytest, {}),
     ("tus clients", "target/tests-python/bin/python -m pytest -q -rs tests/tus", pytest, {}),
     ("attachments on S3", "cargo test --no-fail-fast -p kieumau-server attachment", cargo, {"s3": True}),
     ("Automerge in JavaScript", "cd tests/automerge && node --test --test-reporter=tap .", node, {}),
