@@ -109,7 +109,40 @@ fn what_goes_wrong_says_what_happened_what_is_safe_and_what_to_do() {
     let taken = taken.local_addr().expect("its address").to_string();
     std::fs::write(here.join("other.pdf"), b"%PDF-1.7 another file").expect("a file");
     let away = "postgres://kieumau@127.0.0.1:1/kieumau";
-    let cases: [(&[&str], &str, &str); 15] = [
+    let cases: [(&[&str], &str, &str); 18] = [
+        (
+            &["checkpoint", "list", "--unit", NOBODYS],
+            NOBODYS,
+            "kieumau unit list",
+        ),
+        (
+            &[
+                "checkpoint",
+                "remove",
+                "--unit",
+                NOBODYS,
+                "--checkpoint",
+                "x",
+            ],
+            "“x”",
+            "kieumau checkpoint list",
+        ),
+        (
+            &[
+                "checkpoint",
+                "add",
+                "--unit",
+                NOBODYS,
+                "--name",
+                "A",
+                "--lat",
+                "200",
+                "--lon",
+                "0",
+            ],
+            "",
+            "",
+        ),
         (
             &["person", "disable", "--sign-in", "ai"],
             "“ai”",

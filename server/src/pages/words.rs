@@ -385,6 +385,8 @@ words! {
     deed_person_disabled: "Khóa tài khoản", "Disabled a person";
     deed_password_changed: "Đổi mật khẩu", "Changed a password";
     deed_reference_published: "Công bố danh mục", "Reference published";
+    deed_checkpoint_added: "Thêm điểm chốt", "Added a checkpoint";
+    deed_checkpoint_removed: "Gỡ điểm chốt", "Removed a checkpoint";
     deed_exported: "Xuất hồ sơ", "Dossier exported";
     deed_backed_up: "Ghi nhận đã sao lưu", "Backup announced";
     deed_unit_added: "Thêm đơn vị", "Added a unit";
@@ -469,6 +471,8 @@ impl Words {
             "person-disabled" => self.deed_person_disabled,
             "password-changed" => self.deed_password_changed,
             "reference-published" => self.deed_reference_published,
+            "checkpoint-added" => self.deed_checkpoint_added,
+            "checkpoint-removed" => self.deed_checkpoint_removed,
             "exported" => self.deed_exported,
             "backed-up" => self.deed_backed_up,
             "unit-added" => self.deed_unit_added,
@@ -587,6 +591,7 @@ impl Words {
             "remark" => self.field_remark,
             "from" => self.from,
             "to" => self.to,
+            "position" => self.place,
             "day" => self.day,
             _ => return None,
         })

@@ -14,9 +14,9 @@ use automerge::{Automerge, Change as AutomergeChange};
 use kieumau_core::{
     document::{self, Actor, Change, Key, Record},
     hash::Sha256,
-    id::{PersonId, PhoneId},
+    id::{CheckpointId, PersonId, PhoneId},
     invalid::Invalid,
-    reference::Reference,
+    reference::{Checkpoint, Reference},
     review::{NewDecision, Review},
     stamp::Stamp,
 };
@@ -174,6 +174,9 @@ pub enum Edit {
     /// A [`Reference`].
     #[n(1)]
     Publish(#[n(0)] String),
+    /// One checkpoint of a [`Reference`], and what it is; nothing takes it out.
+    #[n(2)]
+    Checkpoint(#[n(0)] String),
 }
 
 /// What became of an edit.
@@ -228,24 +231,24 @@ fn answer(job: Job) -> Answer {
             Err(error) => Answer::Failed(error.to_string()),
         },
         Job::Read(bytes) => reading::fields(&bytes.0).map_or_else(Answer::Failed, Answer::Read),
+        Job::Past(job) => past::rows(&job).map_or_else(Answer::Failed, Answer::Past),
         Job::Snapshot(job) => save(&job).map_or_else(Answer::Failed, Answer::Snapshot),
     }
 }
-        Job::Past(job) => past::rows(&job).map_or_else(Answer::Failed, Answer::Past),
 
 pub(super) fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, String> {
     serde_json::from_str(json).map_err(|_| "malformed-job".to_owned())
 }
 
-/// Checks all at once; only if that fails, one by one, so that the usual case costs one look.
-fn check(job: &CheckJob) -> Result<Checked, String> {
-    let key: Key = parse(&job.key)?;
 /// The document of these changes, all of which passed before.
 pub(super) fn load(key: &Key, held: &[Bytes]) -> Result<Automerge, String> {
     document::load(key, held.iter().map(|bytes| bytes.0.as_slice()))
         .map_err(|_| "held-does-not-load".to_owned())
 }
 
+/// Checks all at once; only if that fails, one by one, so that the usual case costs one look.
+fn check(job: &CheckJob) -> Result<Checked, String> {
+    let key: Key = parse(&job.key)?;
     let people: BTreeMap<PhoneId, PersonId> = job.people.iter().copied().collect();
     let held = load(&key, &job.held)?;
     let mut verdicts = vec![None; job.fresh.len()];
@@ -332,6 +335,16 @@ fn edit(job: &EditJob) -> Answer {
                     *reference = Reference {
                         checkpoints,
                         ..published
+                    };
+                    Ok(())
+                })?
+            }
+            Edit::Checkpoint(edit) => {
+                let (id, checkpoint): (CheckpointId, Option<Checkpoint>) = parse(edit)?;
+                write(job, &mut document, |reference: &mut Reference| {
+                    match checkpoint {
+                        Some(checkpoint) => reference.checkpoints.insert(id, checkpoint),
+                        None => reference.checkpoints.remove(&id),
                     };
                     Ok(())
                 })?
