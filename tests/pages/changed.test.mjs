@@ -49,8 +49,8 @@ for (const language of ["vi", "en"]) {
     assert.equal((await answer).status(), 409);
     const told = await page.getByRole("alert").innerText();
     const [count, fresh, untouched] = language === "vi"
-      ? [/Số lượng: 3 → 5/, /Vụ việc mới: .*Đậu xe trước cổng trường/, /Lấn vỉa hè/]
-      : [/Count: 3 → 5/, /Observation, new: .*Đậu xe trước cổng trường/, /Lấn vỉa hè/];
+      ? [/Số lượng: 3 →\s5/, /Vụ việc mới: .*Đậu xe trước cổng trường/, /Lấn vỉa hè/]
+      : [/Count: 3 →\s5/, /Observation, new: .*Đậu xe trước cổng trường/, /Lấn vỉa hè/];
     assert.match(told, count);
     assert.match(told, fresh);
     assert.doesNotMatch(told, untouched);

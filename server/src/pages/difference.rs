@@ -85,7 +85,11 @@ impl View<'_> {
     }
 
     fn appeared(self, thing: &Thing) -> String {
-        let given = thing.fields.iter().filter(|(_, text)| !text.is_empty());
+        // What the title says is not said again.
+        let titled =
+            |text: &str| thing.title == text || thing.title.ends_with(&format!("({text})"));
+        let given = thing.fields.iter();
+        let given = given.filter(|(_, text)| !text.is_empty() && !titled(text));
         let given: Vec<String> = given
             .map(|(name, text)| format!("{name}: {text}"))
             .collect();
@@ -322,7 +326,7 @@ fn changed(before: &Thing, now: &Thing) -> Vec<String> {
                 "" => String::new(),
                 kind => format!("{kind} {} · ", now.title),
             };
-            format!("{which}{name}: {} → {}", said(&before.1), said(text))
+            format!("{which}{name}: {} →\u{a0}{}", said(&before.1), said(text))
         })
         .collect()
 }
@@ -392,10 +396,10 @@ mod tests {
         assert_eq!(
             told(&of(&seen), &of(&log)),
             [
-                "Kết thúc: – → 01/01/1970 07:00",
-                "Vụ việc 1 (Trật tự đô thị) · Số lượng: 3 → 5",
-                "Vụ việc mới: 2 (Trật tự đô thị) · Loại vụ việc: Trật tự đô thị · Số lượng: 1 · \
-                 Đơn vị tính: trường hợp · Thời gian: 01/01/1970 07:00",
+                "Kết thúc: – →\u{a0}01/01/1970 07:00",
+                "Vụ việc 1 (Trật tự đô thị) · Số lượng: 3 →\u{a0}5",
+                "Vụ việc mới: 2 (Trật tự đô thị) · Số lượng: 1 · Đơn vị tính: trường hợp · \
+                 Thời gian: 01/01/1970 07:00",
             ]
         );
     }
@@ -415,7 +419,7 @@ mod tests {
         let now = rows(Content::Evidence(file));
         assert_eq!(
             told(&seen, &now),
-            ["Minh chứng Vỉa hè Lê Lợi · Trích yếu: Vỉa hè → Vỉa hè Lê Lợi"]
+            ["Minh chứng Vỉa hè Lê Lợi · Trích yếu: Vỉa hè →\u{a0}Vỉa hè Lê Lợi"]
         );
     }
 }
