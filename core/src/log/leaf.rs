@@ -164,14 +164,12 @@ mod tests {
     use proptest::prelude::*;
 
     /// Each kind of leaf, and its encoding: CBOR's heads as written, the bytes that they announce as `(byte, count)`.
-    fn one_of_each() -> [(Leaf, String); 8] {
-        let document = DocumentId::from_bytes([0xd0; 16]);
-        let (phone, unit) = (
-            PhoneId::from_bytes([0xf0; 16]),
-            UnitId::from_bytes([0x0e; 16]),
-        );
-        let epoch = Epoch([0xe1; 16]);
-        let of = |byte: &str, count: usize| byte.repeat(count);
+    /// The byte, so many times.
+    fn of(byte: &str, count: usize) -> String {
+        byte.repeat(count)
+    }
+
+    fn a_batch(document: DocumentId) -> (Leaf, String) {
         let batch = Leaf::Batch {
             document,
             changes: vec![Sha256([0x11; 32]), Sha256([0x22; 32])],
@@ -180,8 +178,17 @@ mod tests {
         };
         let changes = format!("825820{}5820{}", of("11", 32), of("22", 32));
         let seals = format!("815820{}", of("33", 32));
-        let batch_bytes = format!("82008450{}{changes}{seals}1b0000018bcfe56800", of("d0", 16));
+        let bytes = format!("82008450{}{changes}{seals}1b0000018bcfe56800", of("d0", 16));
+        (batch, bytes)
+    }
 
+    fn one_of_each() -> [(Leaf, String); 8] {
+        let document = DocumentId::from_bytes([0xd0; 16]);
+        let (phone, unit) = (
+            PhoneId::from_bytes([0xf0; 16]),
+            UnitId::from_bytes([0x0e; 16]),
+        );
+        let epoch = Epoch([0xe1; 16]);
         let enrolled = Leaf::Enrolled {
             phone,
             person: PersonId::from_bytes([0x0a; 16]),
@@ -212,7 +219,7 @@ mod tests {
         };
         let attachment_bytes = format!("82058450{}5820{}1a0010000002", of("0e", 16), of("66", 32));
         [
-            (batch, batch_bytes),
+            a_batch(document),
             (enrolled, enrolled_bytes),
             (
                 Leaf::Revoked { phone, at_ms: 9 },
