@@ -21,19 +21,9 @@ async fn unit_called(world: &World, name: &str) -> String {
 
 /// A chief whom the administration adds to a unit, at the browser.
 async fn new_chief(world: &World, unit: &str) -> Desk {
-    let added = world.server.command(&[
-        "person",
-        "add",
-        "--name",
-        "Phúc",
-        "--sign-in",
-        "phuc",
-        "--role",
-        "chief",
-        "--unit",
-        unit,
-    ]);
-    let added = added.await;
+    let named = ["--name", "Phúc", "--sign-in", "phuc", "--role", "chief"];
+    let add = [&["person", "add"], &named[..], &["--unit", unit]].concat();
+    let added = world.server.command(&add).await;
     let person = Person {
         name: "Phúc".to_owned(),
         sign_in: "phuc".to_owned(),
