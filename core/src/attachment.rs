@@ -85,6 +85,10 @@ pub enum MediaType {
     Webp,
     /// `application/pdf`
     Pdf,
+    /// `video/mp4`: what phones film.
+    Video,
+    /// `audio/mp4`: what phones record sound as.
+    Sound,
 }
 
 impl MediaType {
@@ -118,6 +122,16 @@ impl MediaType {
                 ..,
             ] => Ok(Self::Webp),
             [b'%', b'P', b'D', b'F', b'-', ..] => Ok(Self::Pdf),
+            [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] => match brand {
+                [b'M', b'4', b'A', b' ', ..] => Ok(Self::Sound),
+                [b'i', b's', b'o', b'm' | b'2'..=b'9', ..]
+                | [b'm', b'p', b'4', b'1' | b'2', ..]
+                | [b'M', b'4', b'V', b' ', ..]
+                | [b'a', b'v', b'c', b'1', ..]
+                | [b'3', b'g', b'p', ..] => Ok(Self::Video),
+                // HEIC and AVIF pictures too are of this family: no browser of ours shows them.
+                _ => broken(Rule::WrongKind),
+            },
             _ => broken(Rule::WrongKind),
         }
     }
@@ -125,7 +139,8 @@ impl MediaType {
     /// Whether a file that calls itself so may be one that is taken.
     #[must_use]
     pub fn is_word(word: &str) -> bool {
-        [Self::Jpeg, Self::Png, Self::Webp, Self::Pdf]
+        use MediaType::{Jpeg, Pdf, Png, Sound, Video, Webp};
+        [Jpeg, Png, Webp, Pdf, Video, Sound]
             .iter()
             .any(|kind| kind.word() == word)
     }
@@ -138,6 +153,8 @@ impl MediaType {
             Self::Png => "image/png",
             Self::Webp => "image/webp",
             Self::Pdf => "application/pdf",
+            Self::Video => "video/mp4",
+            Self::Sound => "audio/mp4",
         }
     }
 }
@@ -153,7 +170,23 @@ mod tests {
             Ok(MediaType::Jpeg)
         );
         assert_eq!(MediaType::of(b"%PDF-1.7", 8), Ok(MediaType::Pdf));
-        for page in [&b"<svg xmlns="[..], b"<!DOCTYPE html>", b"not a photo"] {
+        for (brand, kind) in [
+            (b"isom", MediaType::Video),
+            (b"mp42", MediaType::Video),
+            (b"3gp4", MediaType::Video),
+            (b"M4A ", MediaType::Sound),
+        ] {
+            let head = [b"\0\0\0\x18ftyp", &brand[..]].concat();
+            assert_eq!(MediaType::of(&head, 5_000), Ok(kind));
+            assert!(MediaType::is_word(kind.word()));
+        }
+        for page in [
+            &b"<svg xmlns="[..],
+            b"<!DOCTYPE html>",
+            b"not a photo",
+            b"\0\0\0\x18ftypheic",
+            b"\0\0\0\x18ftypavif",
+        ] {
             assert_eq!(
                 MediaType::of(page, 12),
                 Err(Invalid::new("attachment", Rule::WrongKind))

@@ -2,7 +2,8 @@
 //! certificate with the same key keeps it, and neither dates nor names count: a phone whose clock says 1970 gets in.
 //!
 //! The first pin comes with the QR on the chief's page. Later ones are announced with each access token, signed by the log's key
-//! from the same QR: who only holds the TLS key (a proxy) cannot announce another.
+//! from the same QR: who only holds the TLS key (a proxy) cannot announce another. Each carries a number that only grows, so that
+//! who kept an old one, and the key of that time, cannot bring it back.
 
 use crate::{
     hash::Sha256,
@@ -29,6 +30,9 @@ pub fn of_key(spki: &[u8]) -> Sha256 {
 pub struct Announced {
     /// Between one and [`PINS`].
     pub pins: Vec<Sha256>,
+    /// Greater whenever the pins are others; 0 from a server that did not count yet.
+    #[serde(default)]
+    pub number: i64,
 }
 
 impl Announced {
@@ -64,6 +68,7 @@ mod tests {
     fn announced(count: u8) -> Announced {
         Announced {
             pins: (0..count).map(|pin| of_key(&[pin])).collect(),
+            number: 7,
         }
     }
 
@@ -73,6 +78,17 @@ mod tests {
         let verify = |seed| Announced::verify(&token, key(seed).verifying_key());
         assert_eq!(verify(1), Ok(announced(2)));
         assert_eq!(verify(2), Err(JwsError::Signature));
+    }
+
+    #[test]
+    fn what_a_server_announced_that_did_not_count_yet_comes_before_all_others() {
+        let key = key(1);
+        let kid = jws::kid(&key.verifying_key());
+        let pins = announced(2).pins;
+        let uncounted = serde_json::json!({ "pins": pins });
+        let token = jws::sign(&key, PINS_TYP, &kid, &uncounted);
+        let said = Announced::verify(&token, key.verifying_key());
+        assert_eq!(said, Ok(Announced { pins, number: 0 }));
     }
 
     #[test]

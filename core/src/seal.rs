@@ -12,7 +12,7 @@ use crate::{
 };
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use minicbor::{Decode, Encode};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What every signed message starts with: a signature made for a seal is never one for anything else.
 const CONTEXT: &[u8] = b"kieumau seal v1";
@@ -167,11 +167,20 @@ pub fn covered<A: AsRef<[u8]>, D: AsRef<[Sha256]>>(
     covered
 }
 
+/// Seals by the change that each of them seals, in the order given: for who asks about one change after the other.
+#[must_use]
+pub fn by_change(seals: impl IntoIterator<Item = Seal>) -> BTreeMap<Sha256, Vec<Seal>> {
+    let mut by_change = BTreeMap::<_, Vec<_>>::new();
+    for seal in seals {
+        by_change.entry(seal.change).or_default().push(seal);
+    }
+    by_change
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeMap;
 
     fn key() -> SigningKey {
         SigningKey::from_bytes(&[7; 32])

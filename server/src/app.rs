@@ -9,6 +9,7 @@ use crate::{
     keys::Keys,
     ledger,
     live::Live,
+    sync::room::Room,
     vault::Vault,
     worker::Workers,
 };
@@ -66,6 +67,8 @@ pub struct App {
     pub workers: Workers,
     /// Says that a feed grew.
     pub live: Live,
+    /// Bounds how many large answers are built at once.
+    pub room: Room,
     /// Drawn at the start of this process: the server's actor never goes on from another process' sequence numbers.
     pub opening: [u8; 8],
 }
@@ -118,6 +121,7 @@ impl App {
             checker: Checker::default(),
             workers: Workers::new(std::env::current_exe()?),
             live: Live::default(),
+            room: Room::default(),
             opening: rand::random(),
         })
     }

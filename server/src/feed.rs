@@ -10,7 +10,7 @@ use crate::{
 };
 pub use kieumau_core::log::numbering::Entry;
 use kieumau_core::{
-    id::{DocumentId, UnitId},
+    id::{DocumentId, PhoneId, UnitId},
     log::numbering::{self, Numbering},
 };
 use sqlx::{Row as _, any::AnyRow};
@@ -191,6 +191,66 @@ pub async fn unable(
     Ok(true)
 }
 
+/// Why the changes of a phone are withheld unread of which others killed workers.
+pub const KILLER: &str = "writer-kills-workers";
+
+/// What is passed over.
+pub struct PassedOver {
+    /// How many changes.
+    pub changes: usize,
+    /// Whose feeds they held up.
+    pub units: BTreeSet<UnitId>,
+}
+
+/// Withholds all that waits for the worker of what this phone wrote, wherever, until [`release`].
+///
+/// # Errors
+/// What the database says.
+pub async fn pass_over(tx: &mut Tx, writer: PhoneId) -> Result<PassedOver, sqlx::Error> {
+    let actor = hex::encode(writer.as_bytes());
+    let rows = sqlx::query(
+        "select distinct d.unit_id from document d join change c on c.document_id = d.document_id \
+         where d.unchecked_from is not null and c.state = 'accepted' and substr(c.actor, 1, 32) = $1",
+    )
+    .bind(&actor)
+    .fetch_all(&mut **tx)
+    .await?;
+    let units = rows.iter().map(|row| parsed(row, "unit_id"));
+    let units: BTreeSet<UnitId> = units.collect::<Result<_, _>>()?;
+    hold(tx, &units).await?;
+    let rows = sqlx::query(
+        "update change set state = 'withheld', withheld_for = $1 where state = 'accepted' and substr(actor, 1, 32) = $2 \
+         and document_id in (select document_id from document where unchecked_from is not null) returning document_id",
+    )
+    .bind(KILLER)
+    .bind(&actor)
+    .fetch_all(&mut **tx)
+    .await?;
+    let documents = rows.iter().map(|row| parsed(row, "document_id"));
+    for document in documents.collect::<Result<BTreeSet<DocumentId>, _>>()? {
+        look_from(tx, document).await?;
+    }
+    for unit in &units {
+        advance(tx, *unit).await?;
+    }
+    Ok(PassedOver {
+        changes: rows.len(),
+        units,
+    })
+}
+
+/// Writes down from where a document is unchecked.
+async fn look_from(tx: &mut Tx, document: DocumentId) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update document set unchecked_from = (select min(coalesce(entered, number)) from change \
+         where document_id = $1 and state = 'accepted') where document_id = $1",
+    )
+    .bind(document.to_string())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// Lets withheld changes in again, those withheld for `reason` or all: each gets a new entry, for readers are beyond its first. How many.
 ///
 /// # Errors
@@ -225,13 +285,7 @@ pub async fn release(tx: &mut Tx, reason: Option<&str>) -> Result<u64, sqlx::Err
         documents.insert(document);
     }
     for document in documents {
-        sqlx::query(
-            "update document set unchecked_from = (select min(coalesce(entered, number)) from change \
-             where document_id = $1 and state = 'accepted') where document_id = $1",
-        )
-        .bind(document.to_string())
-        .execute(&mut **tx)
-        .await?;
+        look_from(tx, document).await?;
     }
     store(tx, feeds).await?;
     Ok(released)

@@ -5,7 +5,8 @@
 
 use crate::{
     app::{App, Config},
-    enrolment,
+    enrolment, feed,
+    intake::{PreparedChange, PreparedDocument, PreparedPush},
     person::{self, FirstPassword, NewPerson},
     row::parsed,
     session::{self, SignedIn},
@@ -20,13 +21,16 @@ use axum::{
 use ed25519_dalek::SigningKey;
 use jiff::civil::date;
 use kieumau_core::{
+    document::{Actor, Key, birth},
     enrolment::{Enrolled, NewPhone, PHONES},
+    hash::Sha256,
     id::{PhoneId, UnitId},
+    log::admission::Candidate,
     person::Role,
     token::{ASSERTION_TYP, AccessToken, Assertion, GRANT_TYPE, TOKEN},
 };
 use sqlx::{AnyConnection, Connection as _, Row as _};
-use std::ops::Deref;
+use std::{collections::BTreeSet, ops::Deref};
 use tower::ServiceExt as _;
 
 /// A server in a folder that is gone when the test is over.
@@ -219,6 +223,52 @@ pub async fn bearer(app: &App, phone: PhoneId, key: &SigningKey) -> String {
     let reply = send(app, token::router(), request).await;
     assert_eq!(reply.status, StatusCode::OK);
     format!("Bearer {}", reply.json::<AccessToken>().access_token)
+}
+
+/// A push of one change, the first that `phone` writes in this document, as if its seal had been checked. What its bytes say is nobody's
+/// matter but a worker's.
+pub fn one_change(phone: PhoneId, key: Key, bytes: Vec<u8>) -> PreparedPush {
+    let hash = Sha256::of(&bytes);
+    let actor = Actor {
+        phone,
+        opening: [1; 8],
+    };
+    let candidate = Candidate {
+        hash,
+        actor: hex::encode(actor.to_bytes()).into_bytes(),
+        seq: 1,
+        deps: vec![birth(&key).pop().expect("a birth").hash],
+    };
+    PreparedPush {
+        carrier: Some(phone),
+        unit: key.unit,
+        documents: vec![PreparedDocument {
+            key,
+            changes: vec![PreparedChange {
+                candidate,
+                written_at_s: 1,
+                bytes,
+            }],
+            seals: Vec::new(),
+            sealed: BTreeSet::from([hash]),
+        }],
+        receipts: Vec::new(),
+        refused: Vec::new(),
+    }
+}
+
+/// Lets through what `unit` has, as if a worker had found nothing wrong with it.
+pub async fn let_through(app: &App, unit: UnitId) {
+    let mut tx = app.database.begin().await.expect("begins");
+    for checked in [
+        "update change set state = 'checked'",
+        "update document set checked_heads = heads, unchecked_from = null",
+    ] {
+        let written = sqlx::query(checked).execute(&mut *tx).await;
+        written.expect("checked");
+    }
+    feed::advance(&mut tx, unit).await.expect("advanced");
+    tx.commit().await.expect("committed");
 }
 
 /// An audit row.

@@ -26,7 +26,7 @@ const SILENT: usize = 512;
 /// How long one may say nothing.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Connections that have spoken, at most.
-const OPEN: usize = 4_096;
+pub const OPEN: usize = 4_096;
 /// How long a line is watched at a time.
 const WINDOW: Duration = Duration::from_secs(60);
 /// What it must bring in a window in which nothing was written to it, bytes.

@@ -88,10 +88,7 @@ impl Ledger {
             "",
         );
         for (leaf, through) in leaves {
-            let document = match leaf {
-                Leaf::Batch { document, .. } => Some(document),
-                _ => None,
-            };
+            let document = leaf.batch().map(|(document, _)| document);
             let content = leaf.encode();
             let position = signed(self.frontier.size());
             let completed = self.frontier.push(leaf_hash(&content));

@@ -19,6 +19,7 @@ use axum::{Router, extract::State, http::Uri, middleware, routing};
 use kieumau_core::{hash::Sha256, pin::PINS};
 use sqlx::Row as _;
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -272,7 +273,7 @@ async fn renew(tls: Tls) {
 async fn announce(app: &App) -> Result<(), sqlx::Error> {
     let before = announced(app).await?;
     let pins = &app.config.pins;
-    if let (Some(before), Some(present)) = (before, pins.first())
+    if let (Some(before), Some(present)) = (&before, pins.first())
         && !before.pins.is_empty()
         && !before.pins.contains(present)
     {
@@ -280,11 +281,13 @@ async fn announce(app: &App) -> Result<(), sqlx::Error> {
             "this server speaks with a TLS key that phones were never told of: they refuse it until its code is scanned again"
         );
     }
+    let number = number_of(before.as_ref(), pins, clock::now_ms());
     let pins: Vec<String> = pins.iter().map(Sha256::to_string).collect();
     let mut tx = app.database.begin().await?;
     for (name, value) in [
         ("public-url", app.config.public_url.clone()),
         ("tls-pins", pins.join(" ")),
+        ("tls-pins-number", number.to_string()),
     ] {
         sqlx::query(
             "insert into setting (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value",
@@ -297,6 +300,17 @@ async fn announce(app: &App) -> Result<(), sqlx::Error> {
     tx.commit().await
 }
 
+/// The number that phones hear with these pins: greater than before if they are others. Not the next one but the time, so that a server
+/// that was put back from its backup does not count what it counted already.
+fn number_of(before: Option<&Reach>, pins: &[Sha256], now_ms: i64) -> i64 {
+    let set = |pins: &[Sha256]| pins.iter().copied().collect::<BTreeSet<_>>();
+    match before {
+        Some(before) if before.number > 0 && set(&before.pins) == set(pins) => before.number,
+        Some(before) => now_ms.max(before.number + 1),
+        None => now_ms,
+    }
+}
+
 /// How a server is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
@@ -304,6 +318,16 @@ pub struct Reach {
     pub url: String,
     /// The keys that phones are to trust, the present one first.
     pub pins: Vec<Sha256>,
+    /// Their number, see [`kieumau_core::pin::Announced`].
+    number: i64,
+}
+
+/// The number under which the pins are announced.
+///
+/// # Errors
+/// What the database says.
+pub async fn pins_number(app: &App) -> Result<i64, sqlx::Error> {
+    Ok(announced(app).await?.map_or(0, |reach| reach.number))
 }
 
 /// How the server of this database was last reached.
@@ -311,10 +335,11 @@ pub struct Reach {
 /// # Errors
 /// What the database says.
 pub async fn announced(app: &App) -> Result<Option<Reach>, sqlx::Error> {
-    let rows =
-        sqlx::query("select name, value from setting where name in ('public-url', 'tls-pins')")
-            .fetch_all(&app.database.read)
-            .await?;
+    let rows = sqlx::query(
+        "select name, value from setting where name in ('public-url', 'tls-pins', 'tls-pins-number')",
+    )
+    .fetch_all(&app.database.read)
+    .await?;
     let value = |name: &str| {
         let row = rows.iter().find(|row| row.get::<&str, _>(0) == name);
         row.map(|row| row.get::<String, _>(1))
@@ -323,6 +348,9 @@ pub async fn announced(app: &App) -> Result<Option<Reach>, sqlx::Error> {
     Ok(value("public-url").map(|url| Reach {
         url,
         pins: stored::parse_hashes(&pins),
+        number: value("tls-pins-number")
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(0),
     }))
 }
 
@@ -432,6 +460,23 @@ mod tests {
         assert!(check_reach("https://kieumau.example", &[pin[0]; 5]).is_err());
     }
 
+    #[test]
+    fn the_number_of_the_pins_grows_with_them_and_only_with_them() {
+        let [one, other] = [b"one", b"two"].map(|key| Sha256::of(key));
+        let before = |number| Reach {
+            pins: vec![one, other],
+            number,
+            ..Reach::default()
+        };
+        assert_eq!(number_of(None, &[one], 7), 7);
+        // The same keys, in whatever order, are no news; a server that did not count begins to.
+        assert_eq!(number_of(Some(&before(7)), &[other, one], 9), 7);
+        assert_eq!(number_of(Some(&before(0)), &[other, one], 9), 9);
+        // Others are, also to a clock that was put back.
+        assert_eq!(number_of(Some(&before(7)), &[other], 9), 9);
+        assert_eq!(number_of(Some(&before(7)), &[other], 3), 8);
+    }
+
     #[tokio::test]
     async fn what_was_announced_is_read_by_commands() {
         for app in crate::fixture::apps().await {
@@ -440,6 +485,10 @@ mod tests {
             let reach = announced(&app).await.expect("read").expect("announced");
             assert_eq!(reach.url, app.config.public_url);
             assert_eq!(reach.pins, app.config.pins);
+            // Started again it says the same.
+            announce(&app).await.expect("written");
+            assert_eq!(pins_number(&app).await.expect("read"), reach.number);
+            assert!(reach.number > 0);
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     database::Tx,
     problem::{Answer, Problem},
     row::parsed,
+    serve,
 };
 use axum::{
     Form, Json, Router,
@@ -136,20 +137,24 @@ async fn exchange(
         token_type: "Bearer".to_owned(),
         expires_in: LASTS_S,
         server_time_ms: now_ms,
-        pins: announced_pins(&app),
+        pins: announced_pins(&app).await?,
     };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
 }
 
 /// The TLS keys that phones are to trust from now on; none where there is no TLS.
-fn announced_pins(app: &App) -> Option<String> {
+async fn announced_pins(app: &App) -> Result<Option<String>, sqlx::Error> {
     let pins = app.config.pins.clone();
-    (!pins.is_empty()).then(|| Announced { pins }.sign(&app.keys.log))
+    if pins.is_empty() {
+        return Ok(None);
+    }
+    let number = serve::pins_number(app).await?;
+    Ok(Some(Announced { pins, number }.sign(&app.keys.log)))
 }
 
 /// `GET /v1/pins`: the announcement, in the clear.
 async fn pins(State(app): State<App>) -> Answer<String> {
-    announced_pins(&app).ok_or_else(Problem::not_found)
+    announced_pins(&app).await?.ok_or_else(Problem::not_found)
 }
 
 const fn bad_request(title: &'static str) -> Problem {

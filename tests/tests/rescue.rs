@@ -5,7 +5,10 @@ use kieumau_core::{
     phone::{ItemState, PhoneError},
     rescue::Taken,
 };
-use kieumau_tests::world::{Handset, World, eventually};
+use kieumau_tests::{
+    desk::Desk,
+    world::{Handset, World, eventually},
+};
 use std::path::PathBuf;
 
 /// A small JPEG of our own.
@@ -59,8 +62,15 @@ async fn a_broken_phones_work_comes_home_on_a_colleagues_phone_and_the_chief_rea
     assert!(page.contains("Lấn chiếm vỉa hè"));
 }
 
+/// The path of the newest thing in quarantine.
+async fn first_in_quarantine(desk: &Desk) -> String {
+    let (_, page) = desk.read("/quarantine").await;
+    let (_, id) = page.split_once("href=\"/quarantine/").expect("one");
+    format!("/quarantine/{}", id.split('"').next().unwrap_or_default())
+}
+
 #[tokio::test]
-async fn a_revoked_phones_work_is_kept_in_quarantine_and_says_why() {
+async fn a_revoked_phones_work_is_kept_in_quarantine_says_why_and_is_let_in_by_the_chief() {
     let world = World::new().await;
     let (an, patrol) = unsent(&world).await;
     let phone = an.profile().await.expect("enrolled").phone.to_string();
@@ -90,6 +100,18 @@ async fn a_revoked_phones_work_is_kept_in_quarantine_and_says_why() {
     assert_eq!(status, reqwest::StatusCode::NOT_FOUND);
     let (_, audit) = chi.read("/audit").await;
     assert!(audit.contains("mới nhận 0, đã có 0, đang chờ 0, cách ly 3, ảnh, tệp 1"));
+    let path = first_in_quarantine(&chi).await;
+    let (_, page) = chi.read(&path).await;
+    assert!(page.contains("Nhận vào hồ sơ"), "{page}");
+    let admitted = chi.send(&format!("{path}/admission"), &[]).await;
+    assert!(admitted.status().is_redirection(), "{}", admitted.status());
+    eventually("the patrol is on Chi's page", async || {
+        let (_, page) = chi.read(&format!("/patrols/{patrol}")).await;
+        page.contains("Lấn chiếm vỉa hè")
+    })
+    .await;
+    let (_, page) = chi.read(&path).await;
+    assert!(!page.contains("Nhận vào hồ sơ"), "once");
 }
 
 #[tokio::test]

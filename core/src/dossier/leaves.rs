@@ -54,6 +54,8 @@ pub(super) struct Enrolled {
 pub(super) struct Received {
     pub(super) place: Place,
     pub(super) at_ms: i64,
+    /// By a chief's word, after its phone was revoked.
+    pub(super) admitted: bool,
 }
 
 /// Proves every leaf and reads what they say. `expected` is the fingerprint that the log's key has to have.
@@ -178,19 +180,31 @@ impl Leaves {
             Leaf::Batch {
                 document,
                 changes,
-                received_at_ms,
+                received_at_ms: at_ms,
                 ..
-            } => {
-                let of_document = self.received.entry(document).or_default();
-                for change in changes {
-                    let received = Received {
-                        place,
-                        at_ms: received_at_ms,
-                    };
-                    let first = of_document.entry(change).or_insert(received);
-                    *first = (*first).min(received);
-                }
-            }
+            } => self.receive(
+                document,
+                changes,
+                Received {
+                    place,
+                    at_ms,
+                    admitted: false,
+                },
+            ),
+            Leaf::Admitted {
+                document,
+                changes,
+                admitted_at_ms: at_ms,
+                ..
+            } => self.receive(
+                document,
+                changes,
+                Received {
+                    place,
+                    at_ms,
+                    admitted: true,
+                },
+            ),
             Leaf::Attachment {
                 unit,
                 sha256,
@@ -206,5 +220,14 @@ impl Leaves {
             Leaf::Erased { document } => return Err(Broken::new(What::Leaf, document)),
         }
         Ok(())
+    }
+
+    /// Each change counts from the first leaf that names it.
+    fn receive(&mut self, document: DocumentId, changes: Vec<Sha256>, received: Received) {
+        let of_document = self.received.entry(document).or_default();
+        for change in changes {
+            let first = of_document.entry(change).or_insert(received);
+            *first = (*first).min(received);
+        }
     }
 }

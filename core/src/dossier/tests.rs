@@ -300,6 +300,21 @@ fn what_came_after_the_revocation_of_its_phone_is_refused() {
 }
 
 #[test]
+fn what_a_chief_let_in_after_the_revocation_is_as_good_as_what_came_before_it() {
+    let setting = setting();
+    let mut world = setting.world.clone();
+    let revoked = take_event(&mut world, |event| matches!(event, Event::Revoked { .. }));
+    world.log[1].insert(0, revoked);
+    // The twin is above: the same without that word is refused.
+    for event in world.log.iter_mut().flatten() {
+        if let Event::Batch { admitted, .. } = event {
+            *admitted = true;
+        }
+    }
+    verify(&setting.by_the_owners(&world), None).expect("verified");
+}
+
+#[test]
 fn what_came_before_its_phone_was_enrolled_is_refused() {
     let enrolled_last = |world: &mut World| {
         let enrolled = take_event(world, |event| {

@@ -280,7 +280,8 @@ fn complete(
     Err(Broken::new(what, hash))
 }
 
-/// Who made the change, if they might: enrolled before it was received, not revoked before it, and allowed such documents.
+/// Who made the change, if they might: enrolled before it was received, not revoked before it (or let in by a chief all the same), and
+/// allowed such documents.
 fn writer(
     leaves: &Leaves,
     key: &Key,
@@ -298,7 +299,8 @@ fn writer(
         return Err(broken());
     }
     let revoked = leaves.revoked.get(&phone);
-    if enrolled.place > received.place || revoked.is_some_and(|place| *place < received.place) {
+    let too_late = revoked.is_some_and(|place| *place < received.place) && !received.admitted;
+    if enrolled.place > received.place || too_late {
         return Err(Broken::new(What::Revoked, hash));
     }
     Ok(Writer::Phone {

@@ -124,6 +124,26 @@ pub enum Leaf {
         #[n(0)]
         document: DocumentId,
     },
+    /// Changes of one document that were accepted together although their phone had been revoked: a chief looked into them and let
+    /// them in.
+    #[n(7)]
+    Admitted {
+        /// Their document.
+        #[n(0)]
+        document: DocumentId,
+        /// Their hashes, in the order of their numbers.
+        #[n(1)]
+        changes: Vec<Sha256>,
+        /// The SHA-256 of each seal that came with them, in its one encoding.
+        #[n(2)]
+        seals: Vec<Sha256>,
+        /// When they were let in.
+        #[n(3)]
+        admitted_at_ms: i64,
+        /// By whom.
+        #[n(4)]
+        by: PersonId,
+    },
 }
 
 /// The bytes are not a leaf, or not in its one encoding.
@@ -132,6 +152,20 @@ pub enum Leaf {
 pub struct NotALeaf;
 
 impl Leaf {
+    /// The document and the changes of it that came into the log by this leaf; none if it is about something else.
+    #[must_use]
+    pub fn batch(&self) -> Option<(DocumentId, &[Sha256])> {
+        match self {
+            Self::Batch {
+                document, changes, ..
+            }
+            | Self::Admitted {
+                document, changes, ..
+            } => Some((*document, changes)),
+            _ => None,
+        }
+    }
+
     /// Its one encoding (CBOR).
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -163,13 +197,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Each kind of leaf, and its encoding: CBOR's heads as written, the bytes that they announce as `(byte, count)`.
     /// The byte, so many times.
     fn of(byte: &str, count: usize) -> String {
         byte.repeat(count)
     }
 
-    fn a_batch(document: DocumentId) -> (Leaf, String) {
+    /// A batch and an admission of the same changes.
+    fn of_changes(document: DocumentId) -> [(Leaf, String); 2] {
         let batch = Leaf::Batch {
             document,
             changes: vec![Sha256([0x11; 32]), Sha256([0x22; 32])],
@@ -178,17 +212,29 @@ mod tests {
         };
         let changes = format!("825820{}5820{}", of("11", 32), of("22", 32));
         let seals = format!("815820{}", of("33", 32));
-        let bytes = format!("82008450{}{changes}{seals}1b0000018bcfe56800", of("d0", 16));
-        (batch, bytes)
+        let batch_bytes = format!("82008450{}{changes}{seals}1b0000018bcfe56800", of("d0", 16));
+
+        let admitted = Leaf::Admitted {
+            document,
+            changes: vec![Sha256([0x11; 32]), Sha256([0x22; 32])],
+            seals: vec![Sha256([0x33; 32])],
+            admitted_at_ms: 3,
+            by: PersonId::from_bytes([0x0a; 16]),
+        };
+        let by = of("0a", 16);
+        let admitted_bytes = format!("82078550{}{changes}{seals}0350{by}", of("d0", 16));
+        [(batch, batch_bytes), (admitted, admitted_bytes)]
     }
 
-    fn one_of_each() -> [(Leaf, String); 8] {
+    /// Each kind of leaf, and its encoding: CBOR's heads as written, the bytes that they announce as `(byte, count)`.
+    fn one_of_each() -> [(Leaf, String); 9] {
         let document = DocumentId::from_bytes([0xd0; 16]);
         let (phone, unit) = (
             PhoneId::from_bytes([0xf0; 16]),
             UnitId::from_bytes([0x0e; 16]),
         );
         let epoch = Epoch([0xe1; 16]);
+        let [batch, admitted] = of_changes(document);
         let enrolled = Leaf::Enrolled {
             phone,
             person: PersonId::from_bytes([0x0a; 16]),
@@ -219,7 +265,7 @@ mod tests {
         };
         let attachment_bytes = format!("82058450{}5820{}1a0010000002", of("0e", 16), of("66", 32));
         [
-            a_batch(document),
+            batch,
             (enrolled, enrolled_bytes),
             (
                 Leaf::Revoked { phone, at_ms: 9 },
@@ -245,6 +291,7 @@ mod tests {
                 Leaf::Erased { document },
                 format!("82068150{}", of("d0", 16)),
             ),
+            admitted,
         ]
     }
 
@@ -288,7 +335,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_decoding_panic_and_what_decodes_is_itself_again(
-            kind in 0..8_usize,
+            kind in 0..9_usize,
             edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         ) {
             let mut bytes = one_of_each()[kind].0.encode();

@@ -176,18 +176,22 @@ impl Phone {
         {
             return Err(signed_out("another-server"));
         }
+        let mut number = 0;
         if let Some(pin) = pin {
             let log_key =
                 VerifyingKey::from_bytes(&profile.log_key).map_err(PhoneError::internal)?;
             let announced = Announced::verify(&client.pins().await?, log_key);
-            if !announced.is_ok_and(|announced| announced.pins.contains(&pin)) {
-                return Err(signed_out("another-server"));
+            match announced {
+                Ok(announced) if announced.pins.contains(&pin) => number = announced.number,
+                _ => return Err(signed_out("another-server")),
             }
         }
         let mut store = self.store().await;
-        sqlx::query("update profile set server_url = $1, pins = $2")
+        // A person says which server it is: its number counts, also a lower one, of a server that was put back from its backup.
+        sqlx::query("update profile set server_url = $1, pins = $2, pins_number = $3")
             .bind(url)
             .bind(heads_text(&pins))
+            .bind(number)
             .execute(&mut store.connection)
             .await?;
         url.clone_into(&mut profile.server_url);
@@ -227,26 +231,29 @@ impl Phone {
 
 impl Profile {
     /// Trusts the TLS keys that `token` announces, and no others, from now on. True if that changes anything; a token that the
-    /// log's key did not sign changes nothing.
+    /// log's key did not sign changes nothing, nor does one that is older than what was announced before.
     pub(super) async fn trust(
         &mut self,
         connection: &mut SqliteConnection,
         token: &str,
     ) -> Result<bool, PhoneError> {
         let log_key = VerifyingKey::from_bytes(&self.log_key).map_err(PhoneError::internal)?;
-        let Ok(Announced { mut pins }) = Announced::verify(token, log_key) else {
+        let Ok(Announced { mut pins, number }) = Announced::verify(token, log_key) else {
             return Ok(false);
         };
         pins.sort_unstable();
-        if pins == self.pins {
+        let taken =
+            sqlx::query("update profile set pins = $1, pins_number = $2 where pins_number <= $2")
+                .bind(heads_text(&pins))
+                .bind(number)
+                .execute(connection)
+                .await?;
+        if taken.rows_affected() == 0 {
             return Ok(false);
         }
-        sqlx::query("update profile set pins = $1")
-            .bind(heads_text(&pins))
-            .execute(connection)
-            .await?;
+        let others = pins != self.pins;
         self.pins = pins;
-        Ok(true)
+        Ok(others)
     }
 }
 
@@ -275,4 +282,49 @@ fn believed(
         rescue_key: enrolled.rescue_key,
         revoked: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phone::{store::Store, tests};
+    use ed25519_dalek::SigningKey;
+
+    #[tokio::test]
+    async fn an_announcement_that_somebody_kept_brings_no_old_key_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let phone = tests::phone(folder.path()).await;
+        let mut store = phone.store().await;
+        let Store {
+            connection,
+            profile: Some(profile),
+            ..
+        } = &mut *store
+        else {
+            panic!("the phone is enrolled");
+        };
+        let log_key = SigningKey::from_bytes(&[1; 32]);
+        profile.log_key = log_key.verifying_key().to_bytes();
+        profile.save(connection, 0).await.expect("saved");
+        let [before, old, new] = [b"0", b"1", b"2"].map(|key| Sha256::of(key));
+        let said = |pin, number| {
+            let pins = vec![pin];
+            Announced { pins, number }.sign(&log_key)
+        };
+        // A server that does not count yet, and then one that does.
+        for (pin, number) in [(before, 0), (old, 5), (new, 6)] {
+            let token = said(pin, number);
+            assert!(profile.trust(connection, &token).await.expect("trusted"));
+        }
+        for kept in [said(old, 5), said(before, 0)] {
+            assert!(!profile.trust(connection, &kept).await.expect("read"));
+            let loaded = Profile::load(connection).await.expect("loads");
+            assert_eq!(loaded.expect("enrolled").pins, [new]);
+            assert_eq!(profile.pins, [new]);
+        }
+        // The twin: with a number that was not heard yet the same key is trusted.
+        let token = said(old, 7);
+        assert!(profile.trust(connection, &token).await.expect("trusted"));
+        assert_eq!(profile.pins, [old]);
+    }
 }

@@ -68,8 +68,12 @@ impl WayOut {
 }
 
 impl Store {
-    /// What was refused for want of room is tried again.
+    /// What was refused for want of room is tried again, and so is what waits for an ancestor: the server may have refused it when that
+    /// came, and tells so only who brings it.
     pub(super) async fn send_again(&mut self) -> Result<(), PhoneError> {
+        sqlx::query("update change set server = null where own and server = 'waiting'")
+            .execute(&mut self.connection)
+            .await?;
         for word in self.words().await? {
             if outbox::is_sent_again(&word) {
                 sqlx::query("update change set server = null where server = $1")

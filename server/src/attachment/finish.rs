@@ -222,7 +222,7 @@ async fn insert(
 ) -> Result<bool, sqlx::Error> {
     let thumbnail = match sealed.media_type {
         MediaType::Jpeg | MediaType::Png | MediaType::Webp => "waiting",
-        MediaType::Pdf => "none",
+        MediaType::Pdf | MediaType::Video | MediaType::Sound => "none",
     };
     let done = sqlx::query(
         "insert into attachment (unit_id, sha256, size_bytes, media_type, object, wrapped_key, received_at_ms, received_from, leaf, thumbnail) \

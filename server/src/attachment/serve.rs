@@ -271,6 +271,8 @@ fn media_headers(media_type: &str, sha256: Sha256, part: Part) -> [(HeaderName, 
             "image/png" => ("image/png", "png"),
             "image/webp" => ("image/webp", "webp"),
             "application/pdf" => ("application/pdf", "pdf"),
+            "video/mp4" => ("video/mp4", "mp4"),
+            "audio/mp4" => ("audio/mp4", "m4a"),
             _ => ("application/octet-stream", "bin"),
         },
     };

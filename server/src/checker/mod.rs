@@ -203,9 +203,13 @@ async fn check_together(app: &App, ids: &[DocumentId], patience: Patience) -> us
     done
 }
 
-/// Checks a slow document with patience; 1 if that was something.
+/// Checks a slow document with patience; 1 if that was something. What phones wrote that killed workers enough is not tried.
 async fn slow_one(app: &App, id: DocumentId) -> usize {
-    match check(app, &[id], Patience::Patient).await {
+    let checked = match pass_over_killers(app).await {
+        Ok(()) => check(app, &[id], Patience::Patient).await,
+        Err(error) => Err(error),
+    };
+    match checked {
         Ok(_) => {
             app.checker.slow.settled(id);
             // What came meanwhile is not known to be slow.
@@ -217,6 +221,20 @@ async fn slow_one(app: &App, id: DocumentId) -> usize {
         }
     }
     1
+}
+
+/// Withholds unread what waits of the phones that killed workers enough: others of their units are served.
+async fn pass_over_killers(app: &App) -> Result<(), sqlx::Error> {
+    for killer in app.checker.slow.killers() {
+        let mut tx = app.database.begin().await?;
+        let passed = feed::pass_over(&mut tx, killer).await?;
+        tx.commit().await?;
+        if passed.changes > 0 {
+            tracing::error!(phone.id = %killer, changes = passed.changes, "what a phone wrote killed workers, and the rest of it is withheld unread; `recheck` looks at it");
+            app.live.grew(passed.units);
+        }
+    }
+    Ok(())
 }
 
 /// A document could not be checked: said, and counted if it is the document's own fault.
@@ -267,6 +285,8 @@ pub async fn check(
     }
     looked::people(&mut tx, &mut looked).await?;
     tx.rollback().await?;
+    // What was withheld since it was found slow.
+    looked.retain(|looked| !looked.fresh.is_empty());
     let before = looked.len();
     if patience == Patience::Quick {
         looked.retain(|looked| !app.checker.slow.is_of_slow_writer(looked));
@@ -275,7 +295,12 @@ pub async fn check(
     let mut settled = Vec::with_capacity(looked.len());
     for (looked, told) in looked.into_iter().zip(told) {
         match told {
-            Some(told) => settled.push((looked, told)),
+            Some(told) => {
+                for killer in &told.killers {
+                    app.checker.slow.killed(*killer);
+                }
+                settled.push((looked, told));
+            }
             None => app.checker.slow.found(&looked),
         }
     }

@@ -1,5 +1,6 @@
 //! Documents that a worker had no quick answer about, and the phones that wrote what it choked on: they are checked apart, with
-//! patience, so that who sends such things makes only their own documents wait.
+//! patience, so that who sends such things makes only their own documents wait. Who killed [`KILLS`] workers is read no more for a while:
+//! each would hold the unit's feed for its whole trial, and there is no end to how many one phone can write.
 //!
 //! It is this process' memory and forgets: another process, or this one after a start, finds out again at the cost of half a second.
 
@@ -13,6 +14,8 @@ use std::{
 
 /// How long a phone's documents are checked apart after one of them was slow.
 const WRITER: Duration = Duration::from_secs(600);
+/// Workers that a phone's changes may kill before the rest of them is withheld unread.
+pub(super) const KILLS: usize = 3;
 /// The longest wait between two trials of a document that cannot be checked.
 const WAIT: Duration = Duration::from_secs(600);
 /// Documents and phones that are remembered; beyond it they are found out again.
@@ -25,7 +28,14 @@ pub(super) struct Slow(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     documents: BTreeMap<DocumentId, Trial>,
-    writers: BTreeMap<PhoneId, Instant>,
+    writers: BTreeMap<PhoneId, Writer>,
+}
+
+/// When something of a phone's was slow last, and how many of its changes killed a worker.
+#[derive(Clone, Copy, Debug)]
+struct Writer {
+    since: Instant,
+    kills: usize,
 }
 
 /// When a document is tried next, and how often it was in vain.
@@ -48,9 +58,9 @@ impl Slow {
 
     /// Whether something that is to be checked was written by a phone whose documents are; if so, this one is from now on.
     pub(super) fn is_of_slow_writer(&self, looked: &Looked) -> bool {
-        let mut known = self.known();
         let now = Instant::now();
-        known.writers.retain(|_, since| now - *since < WRITER);
+        let mut known = self.known();
+        known.forget(now);
         let mut writers = looked.fresh.iter().filter_map(|fresh| fresh.writer);
         let of_slow = writers.any(|writer| known.writers.contains_key(&writer));
         if of_slow {
@@ -65,10 +75,23 @@ impl Slow {
         let now = Instant::now();
         known.add(looked.id, now);
         for writer in looked.fresh.iter().filter_map(|fresh| fresh.writer) {
-            if known.writers.len() < LIMIT {
-                known.writers.insert(writer, now);
-            }
+            known.slow(writer, now);
         }
+    }
+
+    /// A change of this phone killed a worker, and nothing else did.
+    pub(super) fn killed(&self, writer: PhoneId) {
+        if let Some(writer) = self.known().slow(writer, Instant::now()) {
+            writer.kills += 1;
+        }
+    }
+
+    /// The phones that are read no more.
+    pub(super) fn killers(&self) -> Vec<PhoneId> {
+        let mut known = self.known();
+        known.forget(Instant::now());
+        let killers = known.writers.iter().filter(|(_, of)| of.kills >= KILLS);
+        killers.map(|(writer, _)| *writer).collect()
     }
 
     /// The document that waits longest of those whose time has come.
@@ -95,6 +118,23 @@ impl Slow {
 }
 
 impl Known {
+    fn forget(&mut self, now: Instant) {
+        self.writers.retain(|_, of| now - of.since < WRITER);
+    }
+
+    fn slow(&mut self, writer: PhoneId, now: Instant) -> Option<&mut Writer> {
+        if self.writers.len() >= LIMIT && !self.writers.contains_key(&writer) {
+            return None;
+        }
+        let new = Writer {
+            since: now,
+            kills: 0,
+        };
+        let of = self.writers.entry(writer).or_insert(new);
+        of.since = now;
+        Some(of)
+    }
+
     fn add(&mut self, id: DocumentId, now: Instant) {
         if self.documents.len() < LIMIT {
             let new = Trial {

@@ -2,15 +2,11 @@
 
 use super::*;
 use crate::{
-    fixture::{People, TestApp, apps, enrolled},
-    intake::{self, PreparedChange, PreparedDocument, PreparedPush},
+    fixture::{People, TestApp, apps, enrolled, one_change},
+    intake,
     worker::{Answer, Checked, Workers},
 };
-use kieumau_core::{
-    document::{Key, birth},
-    hash::Sha256,
-    log::admission::Candidate,
-};
+use kieumau_core::document::Key;
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 /// A document with one change that no worker has seen; its id.
@@ -19,34 +15,13 @@ async fn unchecked(app: &TestApp) -> DocumentId {
     let (phone, _) = enrolled(app, &people.an).await;
     let key = Key::patrol(people.truong_vinh, uuid::Uuid::now_v7());
     let id = key.document();
-    let bytes = vec![7; 1_000];
-    let hash = Sha256::of(&bytes);
-    let candidate = Candidate {
-        hash,
-        actor: hex::encode([7; 24]).into_bytes(),
-        seq: 1,
-        deps: vec![birth(&key).pop().expect("a birth").hash],
-    };
-    let document = PreparedDocument {
-        key,
-        changes: vec![PreparedChange {
-            candidate,
-            written_at_s: 0,
-            bytes,
-        }],
-        seals: Vec::new(),
-        sealed: BTreeSet::from([hash]),
-    };
-    let push = PreparedPush {
-        carrier: Some(phone),
-        unit: people.truong_vinh,
-        documents: vec![document],
-        receipts: Vec::new(),
-        refused: Vec::new(),
-    };
+    let push = one_change(phone, key, vec![7; 1_000]);
     intake::write(app, &[&push]).await.expect("written");
     id
 }
+
+/// A file with a line for each worker that died.
+const DEATHS: &str = "deaths";
 
 /// The same server with workers that die over any job of at least so many bytes, and find nothing in the others.
 fn with_workers_that_die(app: &TestApp, folder: &tempfile::TempDir, from_bytes: usize) -> App {
@@ -68,7 +43,9 @@ fn with_workers_that_die(app: &TestApp, folder: &tempfile::TempDir, from_bytes: 
     };
     let answer = put("answer", &message);
     let script = format!(
-        "#!/bin/sh\nsize=$(head -c 4 | od -An -tu4)\n[ $size -lt {from_bytes} ] || exit 1\nhead -c $size > /dev/null\ncat {}\n",
+        "#!/bin/sh\nwhile size=$(head -c 4 | od -An -tu4); [ -n \"$size\" ]; do\n\
+         [ $size -lt {from_bytes} ] || {{ echo >> {}; exit 1; }}\nhead -c $size > /dev/null\ncat {}\ndone\n",
+        folder.path().join(DEATHS).display(),
         answer.display()
     );
     let program = put("worker", script.as_bytes());
@@ -109,6 +86,69 @@ async fn a_worker_that_fails_without_the_change_too_says_nothing_about_it() {
         let failing = with_workers_that_die(&app, &folder, 0);
         recheck(&failing).await.expect("asked again");
         assert_eq!(state(&app).await, ("accepted".to_owned(), None));
+    }
+}
+
+/// How many changes are in which state, for which reason.
+async fn states(app: &App) -> Vec<(String, i64)> {
+    let rows = sqlx::query(
+        "select coalesce(withheld_for, state) as word, count(*) from change group by 1 order by 1",
+    )
+    .fetch_all(&app.database.read)
+    .await
+    .expect("rows");
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+#[tokio::test]
+async fn of_a_phone_that_killed_three_workers_the_rest_is_withheld_unread_and_nobody_elses_waits() {
+    const BOMBS: usize = 6;
+    for app in apps().await {
+        let people = People::new(&app).await;
+        let (an, _) = enrolled(&app, &people.an).await;
+        let (ha, _) = enrolled(&app, &people.ha).await;
+        let wrote = async |phone, bytes| {
+            let key = Key::patrol(people.truong_vinh, uuid::Uuid::now_v7());
+            let id = key.document();
+            let push = one_change(phone, key, bytes);
+            intake::write(&app, &[&push]).await.expect("written");
+            id
+        };
+        let mut bombs = Vec::new();
+        for number in 0..BOMBS {
+            bombs.push(wrote(an, vec![number as u8; 1_000]).await);
+        }
+        wrote(ha, vec![7; 10]).await;
+        let deaths = |folder: &tempfile::TempDir| {
+            let lines = fs::read_to_string(folder.path().join(DEATHS)).expect("deaths");
+            lines.lines().count()
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let failing = with_workers_that_die(&app, &folder, 1_000);
+        for bomb in &bombs {
+            slow_one(&failing, *bomb).await;
+        }
+        // Each is tried with others and alone.
+        assert_eq!(deaths(&folder), 2 * slow::KILLS);
+        let told = [("accepted", 1), ("worker-died", 3), (feed::KILLER, 3)];
+        let told = told.map(|(word, count)| (word.to_owned(), count));
+        assert_eq!(states(&app).await, told);
+        // Served up to the other phone's change, which waits for nothing but its own turn.
+        assert_eq!(numbers(&app).await, (7, 6, 0));
+        // What comes later is not tried either.
+        let late = wrote(an, vec![BOMBS as u8; 1_000]).await;
+        slow_one(&failing, late).await;
+        assert_eq!(deaths(&folder), 2 * slow::KILLS);
+        // The twin: let in again and tried without the guard, as `recheck` does, each kills its two.
+        let mut tx = app.database.begin().await.expect("begins");
+        let released = feed::release(&mut tx, Some(feed::KILLER)).await;
+        tx.commit().await.expect("committed");
+        assert_eq!(released.expect("released"), 4);
+        for bomb in bombs[slow::KILLS..].iter().chain([&late]) {
+            let checked = check(&failing, &[*bomb], Patience::Patient).await;
+            assert_eq!(checked.expect("settled"), 1);
+        }
+        assert_eq!(deaths(&folder), 2 * (BOMBS + 1));
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     app::App,
     worker::{Answer, Checked, Job, Patience, WorkerError},
 };
-use kieumau_core::hash::Sha256;
+use kieumau_core::{hash::Sha256, id::PhoneId};
 use std::collections::BTreeSet;
 
 /// What the worker said about one document.
@@ -14,6 +14,8 @@ pub(super) struct Told {
     pub(super) verdicts: Vec<Option<String>>,
     /// The document without those that did not; none if no answer came that says.
     pub(super) checked: Option<Checked>,
+    /// The phones whose changes killed a worker, once for each.
+    pub(super) killers: Vec<PhoneId>,
 }
 
 /// Asks about all of them together. About a document of which no answer comes it asks in parts, if it is patient; else it has none.
@@ -37,6 +39,7 @@ pub(super) async fn ask(
                 Some(Told {
                     verdicts: checked.verdicts.clone(),
                     checked: Some(checked),
+                    killers: Vec::new(),
                 })
             }
             _ if patience == Patience::Quick => None,
@@ -56,6 +59,7 @@ struct Parts<'a> {
     checked: Option<Checked>,
     /// What was withheld.
     withheld: BTreeSet<Sha256>,
+    killers: Vec<PhoneId>,
 }
 
 impl<'a> Parts<'a> {
@@ -67,6 +71,7 @@ impl<'a> Parts<'a> {
             verdicts: Vec::with_capacity(looked.fresh.len()),
             checked: None,
             withheld: BTreeSet::new(),
+            killers: Vec::new(),
         }
     }
 
@@ -97,6 +102,7 @@ impl<'a> Parts<'a> {
         Ok(Told {
             verdicts: self.verdicts,
             checked: self.checked,
+            killers: self.killers,
         })
     }
 
@@ -133,6 +139,7 @@ impl<'a> Parts<'a> {
         // A worker that fails without it too says nothing about this change: it is tried again later.
         self.answer(&[]).await?.map_err(std::io::Error::other)?;
         self.withhold(one, error.word());
+        self.killers.extend(one.writer);
         Ok(())
     }
 

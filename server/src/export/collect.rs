@@ -210,14 +210,19 @@ impl Gathered {
         for change in rows {
             let hash: Sha256 = parsed(&change, "hash")?;
             if !batch.contains(&hash) {
-                let names = |leaf: &Leaf| matches!(leaf, Leaf::Batch { document, changes, .. } if *document == id && changes.contains(&hash));
+                let names = |leaf: &Leaf| {
+                    let batch = leaf.batch();
+                    batch.is_some_and(|(document, changes)| {
+                        document == id && changes.contains(&hash)
+                    })
+                };
                 let Some((position, leaf)) = self.leaves.show(app, change.get(2), names).await?
                 else {
                     continue;
                 };
                 document.newest_leaf = document.newest_leaf.max(position);
-                if let Leaf::Batch { changes, .. } = leaf {
-                    batch = changes.into_iter().collect();
+                if let Some((_, changes)) = leaf.batch() {
+                    batch = changes.iter().copied().collect();
                 }
             }
             let bytes = stored::open(&row.vault_key, hash, &change.get::<Vec<u8>, _>(3))?;

@@ -16,7 +16,7 @@ use crate::{app::App, clock, database::Tx, feed, ledger::Ledger, round::Round};
 pub use kieumau_core::log::arrival::{PreparedChange, PreparedDocument, RefusedChange};
 use kieumau_core::{
     hash::Sha256,
-    id::{DocumentId, PhoneId, UnitId},
+    id::{DocumentId, PersonId, PhoneId, UnitId},
     log::{admission::Outcome, leaf::Leaf},
     receipt::Receipt,
     wire::{ChangeOutcome, Pushed, ReceiptRequest},
@@ -80,9 +80,25 @@ pub async fn write(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Pushed>, s
 pub async fn store(app: &App, pushes: &[&PreparedPush]) -> Result<Vec<Written>, sqlx::Error> {
     let now_ms = clock::now_ms();
     let mut tx = app.database.begin().await?;
-    let put = put(app, &mut tx, pushes, now_ms).await?;
+    let put = put(app, &mut tx, pushes, None, now_ms).await?;
     tx.commit().await?;
     Ok(put.written(pushes, now_ms))
+}
+
+/// Writes what `by`, a chief, lets in although its phone was revoked, in a transaction that the caller commits. What became of each change
+/// that was not simply taken.
+///
+/// # Errors
+/// What the database says; nothing was written then.
+pub async fn admit(
+    app: &App,
+    tx: &mut Tx,
+    push: &PreparedPush,
+    by: PersonId,
+    now_ms: i64,
+) -> Result<Vec<ChangeOutcome>, sqlx::Error> {
+    let mut put = put(app, tx, &[push], Some(by), now_ms).await?;
+    Ok(put.answers.pop().unwrap_or_default().changes)
 }
 
 /// What stands in a transaction that is not committed: nobody may hear of it yet.
@@ -105,15 +121,16 @@ impl Put {
     }
 }
 
-/// Puts `pushes` into the transaction.
+/// Puts `pushes` into the transaction. `admitted_by`: a chief lets in what they bring of revoked phones.
 async fn put(
     app: &App,
     tx: &mut Tx,
     pushes: &[&PreparedPush],
+    admitted_by: Option<PersonId>,
     now_ms: i64,
 ) -> Result<Put, sqlx::Error> {
     let mut held = known::hold(app, tx, pushes).await?;
-    let mut decided = decide(pushes, &mut held, now_ms)?;
+    let mut decided = decide(pushes, &mut held, admitted_by, now_ms)?;
     let mut kept = Quarantine::new(app, now_ms);
     kept.keep_all(tx, pushes, &mut decided).await?;
     kept.keep_waited(tx, &held.documents).await?;
@@ -147,6 +164,7 @@ struct Decided {
 fn decide<'a>(
     pushes: &[&'a PreparedPush],
     held: &mut Held<'a>,
+    admitted_by: Option<PersonId>,
     now_ms: i64,
 ) -> Result<Decided, sqlx::Error> {
     let mut decided = Decided {
@@ -173,6 +191,7 @@ fn decide<'a>(
                 &held.revoked,
                 push.carrier,
                 document,
+                admitted_by,
                 now_ms,
             )?;
             let outcomes = taken.outcomes.iter();

@@ -8,16 +8,18 @@ use crate::{
 };
 use kieumau_core::{
     hash::Sha256,
-    id::PhoneId,
+    id::{PersonId, PhoneId},
     log::{
         admission::{self, Admitted, Arrival, Candidate, Known, Outcome, Refusal},
-        arrival::seals_of,
         leaf::Leaf,
     },
     review::heads_text,
-    seal::{Seal, Signer},
+    seal::{self, Seal, Signer},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// A document that is held.
 pub(super) struct Opened<'a> {
@@ -76,7 +78,7 @@ impl<'a> Opened<'a> {
         waiting.map(move |waits| (waits.clone(), size(&waits.hash)))
     }
 
-    /// Takes what it takes of `arrived`.
+    /// Takes what it takes of `arrived`. `admitted_by`: a chief lets in what revoked phones wrote of it, and what waits of theirs.
     ///
     /// # Errors
     /// `RowNotFound` if its feed is not held.
@@ -86,14 +88,23 @@ impl<'a> Opened<'a> {
         revoked: &BTreeSet<PhoneId>,
         carrier: Option<PhoneId>,
         arrived: &'a PreparedDocument,
+        admitted_by: Option<PersonId>,
         now_ms: i64,
     ) -> Result<Taken, sqlx::Error> {
         let waited: Vec<(Candidate, i64)> = self.waiting().collect();
+        let mut revoked = Cow::Borrowed(revoked);
+        if admitted_by.is_some() {
+            let writers = arrived.changes.iter();
+            let writers: BTreeSet<PhoneId> = writers
+                .filter_map(|change| change.candidate.writer())
+                .collect();
+            revoked.to_mut().retain(|phone| !writers.contains(phone));
+        }
         let arrival = Arrival {
             arrived: arrived.changes.iter().map(sized).collect(),
             sealed: &arrived.sealed,
             waited: waited.iter().map(|(waits, size)| (waits, *size)).collect(),
-            revoked,
+            revoked: &revoked,
             size_bytes: self.stored.size_bytes,
         };
         let (admitted, grows) = admission::decide(&self.known, &arrival);
@@ -102,7 +113,8 @@ impl<'a> Opened<'a> {
         let through = self.accept(feeds, carrier, arrived, &arrival, &admitted)?;
         let refused = self.keep_waiting(carrier, arrived, &arrival, &admitted);
         Ok(Taken {
-            batch: through.map(|through| self.batch(arrived, &admitted, through, now_ms)),
+            batch: through
+                .map(|through| self.batch(arrived, &admitted, through, admitted_by, now_ms)),
             refused,
             outcomes: admitted.outcomes,
         })
@@ -169,6 +181,7 @@ impl<'a> Opened<'a> {
     ) -> Vec<RefusedChange> {
         let waited: BTreeSet<Sha256> = arrival.waited.iter().map(|(waits, _)| waits.hash).collect();
         let mut refused = self.refuse_waited(&waited, admitted);
+        let mut seals = seal::by_change(arrived.seals.iter().copied());
         for change in &arrived.changes {
             let hash = change.candidate.hash;
             if waited.contains(&hash) {
@@ -190,7 +203,7 @@ impl<'a> Opened<'a> {
                     hash,
                     refusal: *refusal,
                     bytes: change.bytes.clone(),
-                    seals: seals_of(&arrived.seals, hash),
+                    seals: seals.remove(&hash).unwrap_or_default(),
                 }),
                 Some(Outcome::Accepted | Outcome::Held) | None => {}
             }
@@ -205,6 +218,7 @@ impl<'a> Opened<'a> {
         admitted: &Admitted,
     ) -> Vec<RefusedChange> {
         let mut refused = Vec::new();
+        let mut seals = None;
         for hash in waited {
             let Some(Outcome::Refused(refusal)) = admitted.outcomes.get(hash) else {
                 continue;
@@ -212,17 +226,14 @@ impl<'a> Opened<'a> {
             if self.waited.remove(hash).is_some() {
                 self.refused_waited.push((*hash, *refusal));
             } else if let Some(row) = self.rows.remove(hash) {
+                let kept = self.seals.iter().map(|seal| **seal);
+                let seals = seals.get_or_insert_with(|| seal::by_change(kept));
                 refused.push(RefusedChange {
                     document: Some(self.stored.key.clone()),
                     hash: *hash,
                     refusal: *refusal,
                     bytes: row.change.bytes.clone(),
-                    seals: self
-                        .seals
-                        .iter()
-                        .filter(|seal| seal.change == *hash)
-                        .map(|seal| **seal)
-                        .collect(),
+                    seals: seals.remove(hash).unwrap_or_default(),
                 });
             }
         }
@@ -244,20 +255,32 @@ impl<'a> Opened<'a> {
         arrived: &PreparedDocument,
         admitted: &Admitted,
         through: i64,
+        admitted_by: Option<PersonId>,
         now_ms: i64,
     ) -> Batch {
         let document = self.stored.key.document();
+        let changes = admitted.accepted.clone();
         let seals = arrived.seals.iter().map(|seal| Sha256::of(&seal.encode()));
+        let seals = seals.collect();
         Batch {
             unit: self.stored.key.unit,
             document,
             accepted: admitted.accepted.clone(),
             through,
-            leaf: Leaf::Batch {
-                document,
-                changes: admitted.accepted.clone(),
-                seals: seals.collect(),
-                received_at_ms: now_ms,
+            leaf: match admitted_by {
+                None => Leaf::Batch {
+                    document,
+                    changes,
+                    seals,
+                    received_at_ms: now_ms,
+                },
+                Some(by) => Leaf::Admitted {
+                    document,
+                    changes,
+                    seals,
+                    admitted_at_ms: now_ms,
+                    by,
+                },
             },
         }
     }

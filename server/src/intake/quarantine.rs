@@ -45,7 +45,8 @@ impl<'a> Quarantine<'a> {
             "insert into quarantine (quarantine_id, unit_id, document_id, kind, name, hash, reason, carrier_phone_id, \
              received_at_ms, size_bytes, wrapped_key, bytes, seals) values",
             13,
-            "on conflict (hash, reason) do nothing",
+            // Each phone's own: nobody's seals stand in for another's.
+            "on conflict (hash, reason, coalesce(carrier_phone_id, '')) do nothing",
         );
         Self {
             app,

@@ -2,48 +2,25 @@
 //! the same server with its guard off, which answers before it commits.
 
 use super::*;
-use crate::fixture::{People, TestApp, apps, enrolled};
-use kieumau_core::{
-    document::{Key, birth},
-    log::admission::Candidate,
-};
+use crate::fixture::{People, TestApp, apps, enrolled, one_change};
+use kieumau_core::document::Key;
 use sqlx::{AssertSqlSafe, Row as _};
-use std::collections::BTreeSet;
 
-/// A push of one change with its seal asked for and a receipt wanted.
+/// A push of one change that a receipt is wanted for.
 async fn push(app: &TestApp) -> PreparedPush {
     let people = People::new(app).await;
     let (phone, _) = enrolled(app, &people.an).await;
     let key = Key::patrol(people.truong_vinh, uuid::Uuid::now_v7());
-    let bytes = vec![7; 1_000];
-    let hash = Sha256::of(&bytes);
-    let candidate = Candidate {
-        hash,
-        actor: hex::encode([7; 24]).into_bytes(),
-        seq: 1,
-        deps: vec![birth(&key).pop().expect("a birth").hash],
-    };
+    let document = key.document();
+    let push = one_change(phone, key, vec![7; 1_000]);
     let wanted = ReceiptRequest {
-        document: key.document(),
-        heads: vec![hash],
+        document,
+        heads: vec![push.documents[0].changes[0].candidate.hash],
         attachments: Vec::new(),
     };
-    let document = PreparedDocument {
-        key,
-        changes: vec![PreparedChange {
-            candidate,
-            written_at_s: 1,
-            bytes,
-        }],
-        seals: Vec::new(),
-        sealed: BTreeSet::from([hash]),
-    };
     PreparedPush {
-        carrier: Some(phone),
-        unit: people.truong_vinh,
-        documents: vec![document],
         receipts: vec![wanted],
-        refused: Vec::new(),
+        ..push
     }
 }
 
@@ -65,7 +42,7 @@ async fn an_answer_is_given_only_for_what_is_on_the_disk() {
         let push = push(&app).await;
         // The twin: a server that answers before it commits has signed for what a death at that moment takes with it.
         let mut tx = app.database.begin().await.expect("begins");
-        let early = put(&app, &mut tx, &[&push], 5).await.expect("put");
+        let early = put(&app, &mut tx, &[&push], None, 5).await.expect("put");
         let told = early.written(&[&push], 5).remove(0).signed(&app);
         drop(tx);
         assert!(told.changes.is_empty(), "it said that all was accepted");

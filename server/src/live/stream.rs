@@ -4,6 +4,7 @@
 use super::{Live, held};
 use crate::{
     app::App,
+    gate,
     problem::{Answer, Problem},
     session,
     token::{self, EnrolledPhone},
@@ -23,6 +24,7 @@ use sqlx::Row as _;
 use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
+    fmt,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -40,16 +42,29 @@ const LASTS: Duration = Duration::from_secs(token::LASTS_S as u64);
 const RIGHT: Duration = Duration::from_secs(HEARTBEAT_S);
 /// Streams of one phone or of one person, at most.
 const EACH: usize = 4;
-/// Streams of this process, at most.
-const ALL: usize = 10_000;
+/// Streams of this process, at most: each is an open connection, and a quarter of those is left to who asks and goes.
+const ALL: usize = gate::OPEN / 4 * 3;
 
 /// Who listens.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Listener {
     /// A phone, by its access token.
     Phone(PhoneId),
     /// A person at a page, by the cookie among these headers.
     Person(PersonId, HeaderMap),
+}
+
+/// A cookie is a key: it stands in no log.
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Phone(phone) => f.debug_tuple("Phone").field(phone).finish(),
+            Self::Person(person, _) => f
+                .debug_tuple("Person")
+                .field(person)
+                .finish_non_exhaustive(),
+        }
+    }
 }
 
 impl Listener {
@@ -236,4 +251,35 @@ pub async fn listen(app: App, listener: Listener) -> Answer<Response> {
         ("x-accel-buffering", "no"),
     ];
     Ok((headers, Sse::new(events).keep_alive(alive)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_leave_connections_to_who_asks_and_goes() {
+        const { assert!(ALL < gate::OPEN) };
+        let live = Live::default();
+        let take = |number: usize| Seat::take(&live, format!("phone {number}"));
+        let mut seats: Vec<Seat> = (0..ALL).map(|number| take(number).expect("room")).collect();
+        let busy = take(ALL).err().expect("no room");
+        assert_eq!((busy.word(), busy.retry_after_s()), ("busy", Some(30)));
+        // The twin: one who went made room.
+        seats.pop();
+        assert!(take(ALL).is_ok());
+    }
+
+    #[test]
+    fn a_listener_in_a_log_names_nobodys_cookie() {
+        let mut headers = HeaderMap::new();
+        let cookie = "__Host-session=secret".parse().expect("a header");
+        headers.insert(header::COOKIE, cookie);
+        // The twin: what it holds would say it.
+        assert!(format!("{headers:?}").contains("secret"));
+        let person = PersonId::from_bytes([7; 16]);
+        let told = format!("{:?}", Listener::Person(person, headers));
+        assert!(!told.contains("secret"), "{told}");
+        assert!(told.contains(&format!("{person:?}")), "{told}");
+    }
 }

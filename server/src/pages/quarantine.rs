@@ -1,5 +1,6 @@
 //! `/quarantine`: what was refused or withheld, and why. The admin sees ids, sizes and reasons of every unit and says whose chief may
-//! open what names no unit of its carrier's; the chief of the unit opens the content, which is written down.
+//! open what names no unit of its carrier's; the chief of the unit opens the content, which is written down, and lets in what a revoked
+//! phone wrote.
 
 use super::{
     html,
@@ -26,12 +27,13 @@ use std::collections::BTreeMap;
 /// Characters in an item's id: those of a hash.
 const ID_LIMIT: usize = 64;
 
-/// `/quarantine`, one item, its routing.
+/// `/quarantine`, one item, its routing, its admission.
 pub fn router() -> Router<App> {
     Router::new()
         .route("/quarantine", get(list))
         .route("/quarantine/{id}", get(one))
         .route("/quarantine/{id}/unit", post(route))
+        .route("/quarantine/{id}/admission", post(admit))
 }
 
 /// An item as a row.
@@ -72,6 +74,8 @@ struct ItemPage {
     shell: Shell,
     row: Row,
     fields: Option<Vec<(String, String)>>,
+    /// Whether the reader may let it in.
+    admits: bool,
 }
 
 #[derive(serde::Deserialize)]
@@ -124,12 +128,21 @@ async fn one(
     reader.enter(Section::Phones)?;
     let id = item_id(id)?;
     let content = quarantine::content(&app, &reader.who, &id).await?;
+    let admits = quarantine::may_admit(&reader.who, &content.item);
     let mut rows = shown(&app, vec![content.item], reader.language).await?;
     html(&ItemPage {
         shell: Shell::of(&reader, Section::Phones, reader.language.words().quarantine),
         row: rows.pop().ok_or_else(Problem::not_found)?,
         fields: content.fields,
+        admits,
     })
+}
+
+async fn admit(State(app): State<App>, reader: Reader, Path(id): Path<String>) -> Answer<Redirect> {
+    reader.enter(Section::Phones)?;
+    let id = item_id(id)?;
+    quarantine::admit(&app, &reader.who, &id).await?;
+    Ok(Redirect::to("/quarantine"))
 }
 
 async fn route(

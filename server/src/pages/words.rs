@@ -264,7 +264,7 @@ words! {
     refused_document_full: "hồ sơ đã đầy", "the document is full";
     refused_too_many_waiting: "quá nhiều thay đổi chờ phần trước", "too many wait for an earlier one";
     refused_quarantine_full: "điện thoại này đã có quá nhiều bản ghi bị giữ lại; bản ghi vẫn ở trên máy", "too much of this phone is kept already; it stays on the phone";
-    refused_wrong_kind: "không phải ảnh hay PDF", "neither a picture nor a PDF";
+    refused_wrong_kind: "không phải ảnh, PDF, video MP4 hay ghi âm M4A", "no picture, PDF, MP4 video or M4A sound recording";
     refused_hash_mismatch: "không đúng như đã ghi", "not the file that was recorded";
     refused_incomplete: "thiếu phần cuối", "lacks its end";
     refused_otherwise: "lý do khác", "another reason";
@@ -295,6 +295,9 @@ words! {
     quarantine_whose: "Chỉ huy được mở", "Whose chief may open it";
     quarantine_route: "Chuyển", "Route";
     quarantine_content: "Nội dung", "Content";
+    quarantine_admit: "Nhận vào hồ sơ", "Let it in";
+    quarantine_admit_says: "Nhận mọi bản ghi mà thiết bị đã thu hồi này viết trong hồ sơ này. Việc nhận được ghi vào nhật ký truy cập và không rút lại được.",
+        "Lets in everything that this revoked phone wrote in this document. That is written in the access log and cannot be undone.";
     quarantine_noted: "Lần mở này đã được ghi vào nhật ký truy cập.", "This reading was written in the access log.";
     quarantine_field: "Trường", "Field";
     quarantine_value: "Giá trị", "Value";
@@ -380,6 +383,7 @@ words! {
     deed_epoch_begun: "Bắt đầu sổ ghi mới sau khi phục hồi bản sao lưu", "Began the log anew after a backup was put back";
     deed_rescue_refused: "Từ chối tệp cứu hộ", "Refused a rescue file";
     deed_quarantine_read: "Mở bản ghi bị giữ lại", "Opened something in quarantine";
+    deed_quarantine_admitted: "Nhận bản ghi của thiết bị đã thu hồi", "Let in what a revoked phone wrote";
     deed_quarantine_routed: "Chuyển bản ghi bị giữ lại cho chỉ huy", "Routed something in quarantine to a chief";
     deed_person_added: "Thêm cán bộ", "Added a person";
     deed_person_disabled: "Khóa tài khoản", "Disabled a person";
@@ -466,6 +470,7 @@ impl Words {
             "epoch-begun" => self.deed_epoch_begun,
             "rescue-refused" => self.deed_rescue_refused,
             "quarantine-read" => self.deed_quarantine_read,
+            "quarantine-admitted" => self.deed_quarantine_admitted,
             "quarantine-routed" => self.deed_quarantine_routed,
             "person-added" => self.deed_person_added,
             "person-disabled" => self.deed_person_disabled,
@@ -532,7 +537,7 @@ impl Words {
             "breaks-a-rule" => self.withheld_breaks_a_rule,
             "another-name" => self.withheld_another_name,
             "track-malformed" => self.withheld_track_malformed,
-            "worker-died" | "worker-too-slow" => self.withheld_worker,
+            "worker-died" | "worker-too-slow" | "writer-kills-workers" => self.withheld_worker,
             _ => self.refused_otherwise,
         }
     }

@@ -2,11 +2,14 @@
 //! nobody until somebody looks into it.
 //!
 //! The administration sees ids, reasons and sizes, and says whose chief may look ([`route`]); that chief opens the content
-//! ([`content`]), in a worker and with a row in the audit. [`retry`](mod@retry) tries everything again after an upgrade.
+//! ([`content`]), in a worker and with a row in the audit, and lets in what a revoked phone wrote ([`admit`]). [`retry`](mod@retry)
+//! tries everything else again after an upgrade.
 
+mod admission;
 mod content;
 mod retry;
 
+pub use admission::{admit, may_admit};
 pub use content::content;
 pub use retry::retry;
 

@@ -5,7 +5,13 @@ use crate::{
     fixture::{People, TestApp, apps, audited, enrolled, rows},
     intake::{self, PreparedPush, RefusedChange},
 };
-use kieumau_core::{document::Key, hash::Sha256, id::PhoneId, log::admission::Refusal};
+use kieumau_core::{
+    document::Key,
+    hash::Sha256,
+    id::PhoneId,
+    log::admission::Refusal,
+    seal::{Seal, Signer},
+};
 
 async fn refuse(app: &TestApp, carrier: PhoneId, unit: UnitId, refusal: Refusal, bytes: &[u8]) {
     let key = Key::patrol(unit, uuid::Uuid::from_u128(7));
@@ -79,6 +85,47 @@ async fn what_is_of_no_unit_of_its_carriers_is_opened_by_nobody_until_the_admin_
         let audit = audited(&app, "quarantine-routed").await;
         assert_eq!(audit.len(), 1);
         assert_eq!(audit[0].subject, Some(item.id));
+    }
+}
+
+#[tokio::test]
+async fn who_brings_anothers_bytes_first_does_not_hide_the_writers_seals() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        let (an, key) = enrolled(&app, &people.an).await;
+        let (ha, _) = enrolled(&app, &people.ha).await;
+        let document = Key::patrol(people.truong_vinh, uuid::Uuid::from_u128(7));
+        let hash = Sha256::of(b"x");
+        let seal = document.seal(&key, Signer::Phone(an), hash);
+        let bring = async |carrier, seals: &[Seal]| {
+            let push = PreparedPush {
+                carrier: Some(carrier),
+                unit: people.truong_vinh,
+                documents: Vec::new(),
+                receipts: Vec::new(),
+                refused: vec![RefusedChange {
+                    document: Some(document.clone()),
+                    hash,
+                    refusal: Refusal::NotAllowed,
+                    bytes: b"x".to_vec(),
+                    seals: seals.to_vec(),
+                }],
+            };
+            intake::write(&app, &[&push]).await.expect("written");
+        };
+        bring(ha, &[]).await;
+        // The twin: the same phone's again is nothing new.
+        bring(ha, &[]).await;
+        assert_eq!(rows(&app, "quarantine").await, 1);
+        bring(an, &[seal]).await;
+        assert_eq!(rows(&app, "quarantine").await, 2);
+        let row = sqlx::query("select seals from quarantine where carrier_phone_id = $1")
+            .bind(an.to_string())
+            .fetch_one(&app.database.read)
+            .await
+            .expect("the writer's");
+        let kept: Vec<Seal> = minicbor::decode(&row.get::<Vec<u8>, _>(0)).expect("seals");
+        assert_eq!(kept, [seal]);
     }
 }
 

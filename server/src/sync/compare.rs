@@ -38,6 +38,7 @@ pub async fn compare(
         return Err(Problem::invalid(Invalid::new("compare", Rule::TooLarge)));
     }
     let named = compare::unpack(&compare.documents).ok_or_else(unreadable)?;
+    let _place = app.room.enter().await?;
     // The cursor first: what comes into the feed meanwhile lies behind it and is pulled.
     let (epoch, _) = ledger::size(&app.database.read).await?;
     let end = pull::checked_through(&app, phone.unit).await?;

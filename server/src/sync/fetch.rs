@@ -40,6 +40,7 @@ pub async fn fetch(
     if fetch.documents.len() > wire::FETCH_LIMIT_DOCUMENTS {
         return Err(Problem::invalid(Invalid::new("fetch", Rule::TooLarge)));
     }
+    let _place = app.room.enter().await?;
     let page = page(&app, &phone, &fetch).await?;
     pull::answer(&headers, page).await
 }
@@ -77,3 +78,6 @@ async fn page(app: &App, phone: &EnrolledPhone, fetch: &Fetch) -> Result<Vec<u8>
     answer.push(&Pulled::Cursor(through, listing.through.is_some()));
     Ok(answer.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ pub mod fetch;
 pub mod live;
 pub mod pull;
 pub mod push;
+pub mod room;
 
 use crate::app::App;
 use axum::{Router, extract::DefaultBodyLimit, routing};

@@ -78,7 +78,7 @@ pub async fn answer(headers: &HeaderMap, page: Vec<u8>) -> Answer<Response> {
 /// carries the same.
 ///
 /// # Errors
-/// `internal` when the database fails.
+/// `internal` when the database fails; `busy` when too many such answers are being built.
 pub async fn page(app: &App, phone: &EnrolledPhone, after: &After) -> Answer<Vec<u8>> {
     let (epoch, _) = ledger::size(&app.database.read).await?;
     let end = checked_through(app, phone.unit).await?;
@@ -93,10 +93,12 @@ pub async fn page(app: &App, phone: &EnrolledPhone, after: &After) -> Answer<Vec
     let position = match paging::start(cursor.as_ref(), epoch, phone.unit, end) {
         Start::Entries { after } if after == end => position(phone.unit, end, None),
         Start::Entries { after } => {
+            let _place = app.room.enter().await?;
             let through = asked.entries((after, end), &mut answer).await?;
             position(phone.unit, through, None)
         }
         Start::Documents { after, number } => {
+            let _place = app.room.enter().await?;
             let listed = asked.documents(after, &mut answer).await?;
             position(phone.unit, number, listed)
         }

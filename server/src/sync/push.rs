@@ -1,6 +1,7 @@
 //! Push: reads headers and checks seals outside any transaction, then hands over to the committer.
 //!
-//! What is read here is bounded: the body, the number of changes, each header. No operation of a change is looked at.
+//! What is read here is bounded: the body, the number of changes, each header. No operation of a change is looked at. What costs
+//! processor time (hashes, signatures) is done on a thread of its own, so that no other request waits for a large push.
 
 use crate::{
     app::App,
@@ -18,13 +19,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use kieumau_core::{
+    document::Key,
     id::{PhoneId, UnitId},
     invalid::{Invalid, Rule},
     log::arrival::{self, Signers},
-    wire::{self, After, Push},
+    wire::{self, After, Push, PushedDocument},
 };
 use sqlx::Row as _;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 /// `POST /v1/sync/push`.
 pub async fn push(State(app): State<App>, phone: SealingPhone, body: Bytes) -> Answer<Response> {
@@ -73,6 +75,10 @@ fn keeps_limits(push: &Push) -> bool {
 
 /// The feed's next page if it is short. Without it the phone pulls: what it pushed is on the disk whatever becomes of the page.
 async fn page(app: &App, phone: &EnrolledPhone, after: &After) -> Option<Vec<u8>> {
+    // What is on the disk is said at once, and not when others have read theirs.
+    if app.room.is_full() {
+        return None;
+    }
     match pull::page(app, phone, after).await {
         Ok(page) => (page.len() <= wire::PUSHED_PAGE_LIMIT_BYTES).then_some(page),
         Err(problem) => {
@@ -95,6 +101,20 @@ pub async fn prepare(
     prepare_with(app, keys(app), carrier, unit, push).await
 }
 
+/// The same, where a chief lets in what phones wrote that are revoked by now: their seals count as they did before.
+///
+/// # Errors
+/// As [`prepare`].
+pub async fn prepare_admitted(
+    app: &App,
+    carrier: PhoneId,
+    unit: UnitId,
+    push: Push,
+) -> Answer<PreparedPush> {
+    let keys = keys(app).with_revoked();
+    prepare_with(app, keys, carrier, unit, push).await
+}
+
 /// The same, with `keys` that are known already.
 async fn prepare_with(
     app: &App,
@@ -104,20 +124,42 @@ async fn prepare_with(
     push: Push,
 ) -> Answer<PreparedPush> {
     load(app, &mut keys, &arrival::phones_that_seal(&push.documents)).await?;
-    let mut prepared = PreparedPush {
+    let pushed = by_document(push.documents)?;
+    let read = tokio::task::spawn_blocking(move || {
+        let mut refused = Vec::new();
+        let documents = pushed
+            .into_iter()
+            .filter_map(|(key, document)| {
+                arrival::prepare(&keys, unit, key, document, &mut refused)
+            })
+            .collect();
+        (documents, refused)
+    });
+    let (documents, refused) = read.await.map_err(Problem::internal)?;
+    Ok(PreparedPush {
         carrier: Some(carrier),
         unit,
-        documents: Vec::new(),
+        documents,
         receipts: push.receipts,
-        refused: Vec::new(),
-    };
-    for document in push.documents {
-        let key = document.key.key()?;
-        let refused = &mut prepared.refused;
-        let document = arrival::prepare(&keys, unit, key, document, refused);
-        prepared.documents.extend(document);
+        refused,
+    })
+}
+
+/// Named a thousand times, a document is one: each time would cost what waits in it.
+fn by_document(pushed: Vec<PushedDocument>) -> Answer<BTreeMap<Key, PushedDocument>> {
+    let mut documents = BTreeMap::new();
+    for document in pushed {
+        match documents.entry(document.key.key()?) {
+            Entry::Vacant(new) => {
+                new.insert(document);
+            }
+            Entry::Occupied(mut named) => {
+                named.get_mut().changes.extend(document.changes);
+                named.get_mut().seals.extend(document.seals);
+            }
+        }
     }
-    Ok(prepared)
+    Ok(documents)
 }
 
 /// The server's own key.

@@ -142,7 +142,7 @@ pub async fn measure(folder: &Path, size: Size, small: &[Template]) -> Vec<Measu
     for peer in Peer::ALL {
         let (rates, growth_mb) =
             peer_grown(peer, &folder.path().join(peer.name()), &cargo, one, ten).await;
-        growth = growth.against(peer.name(), &[growth_mb]);
+        growth = growth.seeing(peer.name(), &[growth_mb]);
         flatness = flatness.and(peer.name(), &[rates.1 / rates.0]);
         speed = speed.and(peer.name(), &[rates.1]);
         progress(&format!("P2, P3 {}", peer.name()));

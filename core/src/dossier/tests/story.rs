@@ -108,6 +108,7 @@ pub(super) fn history() -> Vec<Vec<Event>> {
         document,
         changes: changes.to_vec(),
         at_ms,
+        admitted: false,
     };
     let person = |number| PersonId::from_bytes([number; 16]);
     let other = |number| Event::Other(PhoneId::from_bytes([number; 16]));

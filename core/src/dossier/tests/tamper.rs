@@ -168,6 +168,7 @@ fn change_added(world: &mut World, rng: &mut dyn Rng) {
         document: at,
         changes,
         at_ms,
+        admitted: false,
     });
 }
 

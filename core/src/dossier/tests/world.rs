@@ -39,6 +39,8 @@ pub(super) enum Event {
         document: usize,
         changes: Vec<usize>,
         at_ms: i64,
+        /// By a chief's word.
+        admitted: bool,
     },
     File {
         at_ms: i64,
@@ -308,19 +310,33 @@ impl World {
                 document,
                 changes,
                 at_ms,
-            } => Leaf::Batch {
-                document: self.documents[*document].key.document(),
-                changes: changes
-                    .iter()
-                    .map(|change| hash(&self.documents[*document].changes[*change]))
-                    .collect(),
-                seals: seals[*document]
+                admitted,
+            } => {
+                let seals = seals[*document]
                     .iter()
                     .filter(|(change, _)| changes.contains(change))
                     .map(|(_, seal)| Sha256::of(&seal.encode()))
-                    .collect(),
-                received_at_ms: *at_ms,
-            },
+                    .collect();
+                let of = &self.documents[*document];
+                let changes = changes.iter().map(|change| hash(&of.changes[*change]));
+                let (document, changes) = (of.key.document(), changes.collect());
+                if *admitted {
+                    Leaf::Admitted {
+                        document,
+                        changes,
+                        seals,
+                        admitted_at_ms: *at_ms,
+                        by: PersonId::from_bytes([0xc1; 16]),
+                    }
+                } else {
+                    Leaf::Batch {
+                        document,
+                        changes,
+                        seals,
+                        received_at_ms: *at_ms,
+                    }
+                }
+            }
             Event::File { at_ms } => Leaf::Attachment {
                 unit: self.documents[0].key.unit,
                 sha256: Sha256::of(&self.photo),

@@ -203,3 +203,18 @@ async fn what_the_server_lets_in_after_all_is_in_the_document_again() {
     assert_eq!(notes(&phone, patrol).await.len(), 3);
     assert!(phone.refused(patrol).await.expect("reads").is_empty());
 }
+
+#[tokio::test]
+async fn what_waits_on_the_server_is_asked_about_with_each_sync_so_that_a_late_refusal_is_heard() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (phone, patrol) = answered(folder.path(), [HELD, HELD, WAITING, WAITING]).await;
+    assert_eq!(unsent(&phone).await, 0);
+    // The twin: without being asked about it stays as it is, whatever became of it.
+    assert_eq!(reissue(&phone).await, []);
+    phone.store().await.send_again().await.expect("done");
+    assert_eq!(unsent(&phone).await, 2);
+    answer(&phone, [Some("sequence"), WAITING, None, None]).await;
+    assert_eq!(reissue(&phone).await, [patrol]);
+    assert_eq!(notes(&phone, patrol).await, ["Vụ 1", "Vụ 2", "Vụ 3"]);
+    assert_eq!(unsent(&phone).await, 2, "both go again, anew");
+}

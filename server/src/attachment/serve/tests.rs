@@ -242,11 +242,17 @@ async fn what_the_browser_has_is_not_sent_again_but_is_a_reading() {
 #[tokio::test]
 async fn a_photo_is_shown_a_document_is_saved_and_neither_can_run() {
     for setting in settings().await {
-        let mut paper = b"%PDF-1.7\n<script>".to_vec();
-        paper.resize(1_000, b' ');
+        let file = |head: &[u8]| {
+            let mut file = head.to_vec();
+            file.resize(1_000, b' ');
+            file
+        };
+        let (film, sound) = (b"\0\0\0\x18ftypisom", b"\0\0\0\x18ftypM4A ");
         for (file, media_type, place_word) in [
             (photo(1_000, 1), "image/jpeg", "inline"),
-            (paper, "application/pdf", "attachment"),
+            (file(b"%PDF-1.7\n<script>"), "application/pdf", "attachment"),
+            (file(film), "video/mp4", "attachment"),
+            (file(sound), "audio/mp4", "attachment"),
         ] {
             let sha256 = setting.bring(&setting.an, &file).await;
             let reply = setting

@@ -2,11 +2,9 @@
 
 use super::*;
 use crate::{
-    feed,
-    fixture::{People, apps, enrolled},
-    intake::{self, PreparedChange, PreparedDocument, PreparedPush},
+    fixture::{People, apps, enrolled, let_through, one_change},
+    intake,
 };
-use kieumau_core::{document::birth, hash::Sha256, log::admission::Candidate};
 
 const DOCUMENTS: usize = 10;
 const CHANGE_BYTES: usize = 1 << 20;
@@ -17,47 +15,11 @@ async fn filled(app: &App) -> EnrolledPhone {
     let (phone, _) = enrolled(app, &people.chi).await;
     for number in 0..DOCUMENTS {
         let key = Key::patrol(people.truong_vinh, uuid::Uuid::now_v7());
-        // Nobody looks into it: what it says is the worker's matter.
-        let bytes = vec![number as u8; CHANGE_BYTES];
-        let hash = Sha256::of(&bytes);
-        let candidate = Candidate {
-            hash,
-            actor: hex::encode([number as u8; 24]).into_bytes(),
-            seq: 1,
-            deps: vec![birth(&key).pop().expect("a birth").hash],
-        };
-        let document = PreparedDocument {
-            key,
-            changes: vec![PreparedChange {
-                candidate,
-                written_at_s: 0,
-                bytes,
-            }],
-            seals: Vec::new(),
-            sealed: BTreeSet::from([hash]),
-        };
-        let push = PreparedPush {
-            carrier: Some(phone),
-            unit: people.truong_vinh,
-            documents: vec![document],
-            receipts: Vec::new(),
-            refused: Vec::new(),
-        };
+        let push = one_change(phone, key, vec![number as u8; CHANGE_BYTES]);
         let answers = intake::write(app, &[&push]).await.expect("written");
         assert_eq!(answers[0].changes, []);
     }
-    let mut tx = app.database.begin().await.expect("begins");
-    for checked in [
-        "update change set state = 'checked'",
-        "update document set unchecked_from = null",
-    ] {
-        let written = sqlx::query(checked).execute(&mut *tx).await;
-        written.expect("checked");
-    }
-    feed::advance(&mut tx, people.truong_vinh)
-        .await
-        .expect("advanced");
-    tx.commit().await.expect("committed");
+    let_through(app, people.truong_vinh).await;
     EnrolledPhone {
         phone,
         person: people.chi.person,

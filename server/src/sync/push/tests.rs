@@ -10,12 +10,13 @@ use automerge::Automerge;
 use ed25519_dalek::SigningKey;
 use kieumau_core::{
     document::{self, Actor, Change, Key},
+    hash::Sha256,
     invalid::Invalid,
     log::admission::Refusal,
     patrol::{NewPatrol, PatrolLog},
     seal::Signer,
     stamp::Stamp,
-    wire::{Pushed, PushedDocument, WireKey},
+    wire::{Pushed, PushedDocument, ReceiptRequest, WireKey},
 };
 
 /// A phone that writes.
@@ -161,6 +162,41 @@ async fn what_waits_does_not_come_in_once_its_phone_is_revoked() {
 }
 
 #[tokio::test]
+async fn what_waited_and_was_refused_says_so_when_its_phone_asks_about_it_again() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        let an = Writer::of(&app, &people.an).await;
+        let ha = Writer::of(&app, &people.ha).await;
+        let key = Key::patrol(people.truong_vinh, uuid::Uuid::now_v7());
+        let mut patrol = document::new(&key);
+        let parent = an.start(&mut patrol);
+        let join = |log: &mut PatrolLog, stamp| {
+            log.join(stamp);
+            Ok(())
+        };
+        let child = ha.write(&mut patrol, join);
+        let early = ha.prepared(&app, &key, &child).await;
+        assert_eq!(write(&app, &early).await.changes[0].word, "waiting");
+        // The twin: asked about before anything became of it, it waits still.
+        assert_eq!(write(&app, &early).await.changes[0].word, "waiting");
+        // Its number is taken by another of its actor meanwhile.
+        let other = ha.start(&mut document::new(&key));
+        let other = ha.prepared(&app, &key, &other).await;
+        let taken = write(&app, &other).await.changes;
+        assert!(taken.iter().all(|outcome| outcome.hash == child.hash));
+        let parent = an.prepared(&app, &key, &parent).await;
+        write(&app, &parent).await;
+        assert_eq!(rows(&app, "quarantine").await, 1, "never dropped");
+        let told = write(&app, &early).await.changes;
+        assert_eq!(told.len(), 1);
+        assert_eq!(
+            (told[0].hash, told[0].word.as_str()),
+            (child.hash, "sequence")
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_another_unit_sealed_is_refused_whoever_carries_it() {
     for app in apps().await {
         let people = People::new(&app).await;
@@ -177,5 +213,81 @@ async fn what_another_unit_sealed_is_refused_whoever_carries_it() {
         let change = an.start(&mut document::new(&key));
         let prepared = an.prepared(&app, &key, &change).await;
         assert!(write(&app, &prepared).await.changes.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_a_push_names_many_times_is_one() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        let an = Writer::of(&app, &people.an).await;
+        let key = Key::patrol(people.truong_vinh, uuid::Uuid::now_v7());
+        let change = an.start(&mut document::new(&key));
+        let named = |changes, seals| PushedDocument {
+            key: WireKey::from(&key),
+            changes,
+            seals,
+        };
+        let seal = key.seal(&an.key, Signer::Phone(an.speaks.phone), change.hash);
+        let push = Push {
+            documents: vec![
+                named(vec![change.bytes.clone()], Vec::new()),
+                named(Vec::new(), vec![seal]),
+                named(vec![change.bytes], Vec::new()),
+            ],
+            ..Push::default()
+        };
+        let prepared = prepare(&app, an.speaks.phone, key.unit, push).await;
+        let prepared = prepared.expect("prepared");
+        assert_eq!(prepared.documents.len(), 1);
+        assert!(write(&app, &prepared).await.changes.is_empty());
+        assert_eq!(states(&app).await, ["accepted"]);
+    }
+}
+
+#[test]
+fn a_push_that_keeps_every_limit_is_read_and_one_more_of_anything_is_too_much() {
+    let key = Key::patrol(UnitId::from_bytes([1; 16]), uuid::Uuid::from_u128(7));
+    let (id, hash) = (key.document(), Sha256::of(b"a change"));
+    let seal = key.seal(
+        &SigningKey::from_bytes(&[7; 32]),
+        Signer::Phone(PhoneId::from_bytes([7; 16])),
+        hash,
+    );
+    let full = || {
+        let empty = PushedDocument {
+            key: WireKey::from(&key),
+            changes: Vec::new(),
+            seals: Vec::new(),
+        };
+        let nothing = ReceiptRequest {
+            document: id,
+            heads: Vec::new(),
+            attachments: Vec::new(),
+        };
+        let mut push = Push {
+            documents: vec![empty; wire::PUSH_LIMIT_DOCUMENTS],
+            receipts: vec![nothing; wire::PUSH_LIMIT_DOCUMENTS],
+            ..Push::default()
+        };
+        push.documents[0].changes = vec![Vec::new(); wire::PUSH_LIMIT_CHANGES];
+        push.documents[1].seals = vec![seal; wire::PUSH_LIMIT_SEALS];
+        push.receipts[0].heads = vec![hash; wire::PUSH_LIMIT_ASKED];
+        push
+    };
+    // The twin: as many as there may be of everything.
+    assert!(keeps_limits(&full()));
+    let more: [&dyn Fn(&mut Push); 6] = [
+        &|push| push.documents.extend_from_within(2..3),
+        &|push| push.documents[2].changes.push(Vec::new()),
+        &|push| push.documents[2].seals.push(seal),
+        &|push| push.receipts.extend_from_within(1..2),
+        &|push| push.receipts[1].heads.push(hash),
+        &|push| push.receipts[1].attachments.push(hash),
+    ];
+    for (number, more) in more.into_iter().enumerate() {
+        let mut push = full();
+        more(&mut push);
+        assert!(!keeps_limits(&push), "{number}");
     }
 }
