@@ -64,7 +64,7 @@ fn said(
         (0..=2, Some(id)) => {
             let new = NewObservation {
                 note: Some(text.to_owned()),
-                withdrawn: action % 10 == 0,
+                withdrawn: action.is_multiple_of(10),
                 ..one
             };
             return log.edit_observation(stamp, id, new).map(|()| None);
@@ -83,7 +83,7 @@ fn said(
         (8, _) => log
             .hand_over(stamp, PersonId::from_bytes([7; 16]), text)?
             .to_string(),
-        (9, _) if stamp.random[7] % 3 == 0 => return log.end(stamp).map(|()| None),
+        (9, _) if stamp.random[7].is_multiple_of(3) => return log.end(stamp).map(|()| None),
         _ => log
             .observe(
                 stamp,
