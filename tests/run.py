@@ -71,7 +71,7 @@ RUNNERS = [
     ("stories on SQLite", "cargo test --no-fail-fast -p kieumau-tests", cargo, {}),
     # All but those about SQLite's own files (a restored backup), a process' own (TLS, memory) and what ran on both databases above.
     ("stories on PostgreSQL", "cargo test --no-fail-fast -p kieumau-tests " + " ".join(f"--test {name}" for name in (
-        "backups", "dossiers", "files", "first_download", "live", "orphans", "pushes", "refusals", "rescue", "stories", "told")),
+        "backups", "dossiers", "files", "first_download", "live", "orphans", "pushes", "refusals", "rescue", "stories", "told", "units")),
      cargo, {"postgres": True, "KIEUMAU_STORY_DATABASE": "postgres"}),
     ("phones killed", "cargo test --no-fail-fast -p kieumau-tests --test killed -- --nocapture --test-threads=2", cargo, {}),
     ("faults", "cargo test --no-fail-fast -p kieumau-tests --test faults -- --nocapture --test-threads=2", cargo, {"postgres": True}),
