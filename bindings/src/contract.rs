@@ -18,6 +18,9 @@
 //!   A fix while the patrol is paused is let go (`Dropped::Paused`).
 //!   What the server refused is out of its document, which goes on without it: `refused` says what it was, why and what helps,
 //!   `write_again` is the officer's way out. `photo_facts` reads where and when a photo was taken, also before it is attached.
+//!   `checkpoints` lists what `visit_checkpoint` needs; a patrol whose start is not here says so (`start_received`); a track says which
+//!   file it was imported from.
+//!   Views name the files that hang on a document; `download` brings one that is not here, `withdraw_attachment` takes back a slip.
 //!   Damage to the database is said (`damages`); one that cannot be read is `Invalid` at `database`, and `salvage` opens what is left.
 
 use kieumau_core::{
@@ -26,15 +29,16 @@ use kieumau_core::{
     evidence::{Evidence, NewEvidence},
     hash::Sha256,
     id::{
-        CheckpointId, DocumentId, EvidenceId, HandoverId, ObservationId, PersonId, PhoneId, UnitId,
+        AttachmentId, CheckpointId, DocumentId, EvidenceId, HandoverId, ObservationId, PersonId,
+        PhoneId, UnitId,
     },
     invalid::Rule,
     period::Period,
     person::Role,
     phone::{
-        Attached, ClashView, Decided, Event, EvidenceFileView, EvidenceView, Item, ItemState, Part,
-        PatrolSummary, Refused, RescueReport, SyncOptions, SyncReport, Unreached, Waiting, WayOut,
-        Why,
+        Attached, AttachmentView, ClashView, Decided, Event, EvidenceFileView, EvidenceView, Item,
+        ItemState, Part, PatrolSummary, Refused, RescueReport, SyncOptions, SyncReport, Unreached,
+        Waiting, WayOut, Why,
     },
     review::Verdict,
     track::Dropped,
@@ -203,6 +207,17 @@ pub struct Colleague {
     pub name: String,
 }
 
+/// A checkpoint (điểm chốt) of one's own unit, for `visit_checkpoint`.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Checkpoint {
+    /// Its id.
+    pub checkpoint: CheckpointId,
+    /// What people call it.
+    pub name: String,
+    /// Where it is.
+    pub position: Position,
+}
+
 // ---- Patrols ---------------------------------------------------------------------------------------------------------
 
 /// What starting a patrol (ca tuần tra) takes.
@@ -229,10 +244,12 @@ pub struct NewPatrol {
 pub struct PatrolSummary {
     /// The patrol's document.
     pub patrol: DocumentId,
-    /// What people call it.
+    /// What people call it; empty while its start is not here.
     pub title: String,
-    /// When it began, Unix milliseconds.
+    /// When it began, Unix milliseconds; while its start is not here, the earliest that the team did in it.
     pub started_at_ms: i64,
+    /// The start is here. Who joined by QR has it when the starter's phone has synced; until then say so instead of the title.
+    pub start_received: bool,
     /// When it ended, Unix milliseconds.
     pub ended_at_ms: Option<i64>,
     /// A pause lasts.
@@ -260,21 +277,25 @@ pub struct PatrolView {
     pub forces: HashMap<String, i64>,
     /// Vehicles per kind, by code.
     pub vehicles: HashMap<String, i64>,
-    /// One track per recorder: two who walk apart are two lines.
+    /// One track per recorder and per file they imported: two who walk apart are two lines.
     pub tracks: Vec<Track>,
     /// Checkpoints visited.
     pub visits: Vec<CheckpointId>,
     /// Handovers of the shift, in the order of time.
     pub handovers: Vec<HandoverView>,
+    /// Files that hang on it or on its observations, in the order of attaching; withdrawn ones among them.
+    pub attachments: Vec<AttachmentView>,
     /// The text of the QR by which a colleague joins.
     pub join_qr: String,
 }
 
-/// What one recorder's phone recorded of the way.
+/// What one recorder's phone, or one track file of theirs, says of the way.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct Track {
     /// Whose phone.
     pub by: PersonId,
+    /// SHA-256 of the track file it was imported from; none for what the phone recorded live.
+    pub file: Option<Sha256>,
     /// In the order of time.
     pub fixes: Vec<Fix>,
 }
@@ -528,6 +549,8 @@ pub struct EvidenceFileView {
     pub period: Period,
     /// Its pieces, in the order of filing; withdrawn ones among them.
     pub items: Vec<EvidenceView>,
+    /// Files that hang on its pieces, in the order of attaching; withdrawn ones among them.
+    pub attachments: Vec<AttachmentView>,
     /// Evidence kinds still missing, by code.
     pub missing: Vec<String>,
     /// Where it is on its way to the server and back.
@@ -543,6 +566,27 @@ pub struct Filed {
     pub document: DocumentId,
     /// The piece in it.
     pub evidence: EvidenceId,
+}
+
+/// An attachment as a document names it: on which of its records it hangs, and since when.
+#[uniffi::remote(Record)]
+pub struct AttachmentView {
+    /// Its id, to withdraw it.
+    pub attachment: AttachmentId,
+    /// The observation or the piece of evidence it hangs on; none for the document itself.
+    pub item: Option<String>,
+    /// SHA-256 of the file.
+    pub sha256: Sha256,
+    /// Its size, bytes.
+    pub size_bytes: u64,
+    /// What it is.
+    pub media_type: String,
+    /// Who attached it.
+    pub attached_by: PersonId,
+    /// When, Unix milliseconds.
+    pub attached_at_ms: i64,
+    /// When it was withdrawn as a slip, Unix milliseconds: it is no longer shown.
+    pub withdrawn_at_ms: Option<i64>,
 }
 
 /// An attachment as this phone holds it.
@@ -826,7 +870,7 @@ pub struct RescueReport {
     pub files: u32,
     /// Attachments that could not be read or no longer fit: they are still only on this phone.
     pub files_left: u32,
-    /// Fixes that are in no document yet, because the disk is full: they are still only on this phone.
+    /// Fixes that are in no document, because the disk is full or their patrol is damaged: they are still only on this phone.
     pub fixes_left: u32,
     /// The file's size, bytes.
     pub size_bytes: u64,

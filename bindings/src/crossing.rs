@@ -4,22 +4,22 @@
 //! the contract says what becomes of it. A string that is no id is `Invalid`, at the word for what it should have named.
 
 use crate::contract::{
-    Catalogue, Choice, Criterion, CriterionGroup, Damage, Fix, HandoverView, NewObservation,
-    NewPatrol, Observation, ObservationView, PatrolView, PhoneConfig, PhoneError, PhotoFacts,
-    Position, Profile, RescueTaken, Track, TrackImport,
+    Catalogue, Checkpoint, Choice, Criterion, CriterionGroup, Damage, Fix, HandoverView,
+    NewObservation, NewPatrol, Observation, ObservationView, PatrolView, PhoneConfig, PhoneError,
+    PhotoFacts, Position, Profile, RescueTaken, Track, TrackImport,
 };
 use kieumau_core::{
     catalogue,
     criterion::{self, CriterionNumber},
     hash::Sha256,
     id::{
-        CheckpointId, DocumentId, EvidenceId, HandoverId, ObservationId, PersonId, PhoneId, UnitId,
-        VisitId,
+        AttachmentId, CheckpointId, DocumentId, EvidenceId, HandoverId, ObservationId, PersonId,
+        PhoneId, UnitId, VisitId,
     },
     invalid::{Invalid, Rule},
     observation, patrol,
     period::Period,
-    phone, position, rescue,
+    phone, position, reference, rescue,
 };
 use std::path::PathBuf;
 use zeroize::Zeroizing;
@@ -46,9 +46,12 @@ crosses_as_text! {
     PhoneId at "phone",
     /// A document (a patrol, an evidence file), as a UUID.
     DocumentId at "document",
-    /// An observation inside a patrol, as a UUID.
+    /// A handover of a patrol, as a UUID.
     HandoverId at "handover",
+    /// An observation inside a patrol, as a UUID.
     ObservationId at "observation",
+    /// A file as it hangs on a document, as a UUID.
+    AttachmentId at "attachment",
     /// A checkpoint of a unit, as a UUID.
     CheckpointId at "checkpoint",
     /// A visit to a checkpoint, as a UUID.
@@ -175,6 +178,7 @@ impl From<phone::PatrolView> for PatrolView {
             tracks,
             visits,
             handovers,
+            attachments,
             join_qr,
         } = view;
         Self {
@@ -183,16 +187,36 @@ impl From<phone::PatrolView> for PatrolView {
             team,
             forces: forces.into_iter().collect(),
             vehicles: vehicles.into_iter().collect(),
-            tracks: tracks
-                .into_iter()
-                .map(|(by, fixes)| Track {
-                    by,
-                    fixes: fixes.into_iter().map(Fix::from).collect(),
-                })
-                .collect(),
+            tracks: tracks.into_iter().map(Track::from).collect(),
             visits,
             handovers: handovers.into_iter().map(HandoverView::from).collect(),
+            attachments,
             join_qr,
+        }
+    }
+}
+
+impl From<patrol::Track> for Track {
+    fn from(patrol::Track { by, file, fixes }: patrol::Track) -> Self {
+        Self {
+            by,
+            file,
+            fixes: fixes.into_iter().map(Fix::from).collect(),
+        }
+    }
+}
+
+impl From<(CheckpointId, reference::Checkpoint)> for Checkpoint {
+    fn from((checkpoint, of): (CheckpointId, reference::Checkpoint)) -> Self {
+        let reference::Checkpoint {
+            name,
+            lat_e7,
+            lon_e7,
+        } = of;
+        Self {
+            checkpoint,
+            name,
+            position: position::Position { lat_e7, lon_e7 }.into(),
         }
     }
 }

@@ -4,9 +4,9 @@
 //! `enrol`, `enrol_by_qr`, `sync` and `deliver_rescue` do. The system's clock enters the core here and nowhere else.
 
 use crate::contract::{
-    CONTRACT, Catalogue, Colleague, Damage, Filed, Fix, Listener, NewObservation, NewPatrol,
-    ObservationView, PatrolView, PhoneConfig, PhoneError, PhotoFacts, Profile, RescueTaken,
-    Reviewed, TrackImport,
+    CONTRACT, Catalogue, Checkpoint, Colleague, Damage, Filed, Fix, Listener, NewObservation,
+    NewPatrol, ObservationView, PatrolView, PhoneConfig, PhoneError, PhotoFacts, Profile,
+    RescueTaken, Reviewed, TrackImport,
 };
 use crate::crossing::text;
 use kieumau_core::{
@@ -14,7 +14,10 @@ use kieumau_core::{
     criterion::CriterionNumber,
     evidence::NewEvidence,
     hash::Sha256,
-    id::{CheckpointId, DocumentId, EvidenceId, HandoverId, ObservationId, PersonId, VisitId},
+    id::{
+        AttachmentId, CheckpointId, DocumentId, EvidenceId, HandoverId, ObservationId, PersonId,
+        VisitId,
+    },
     period::{self, Period},
     phone::{
         self, Attached, ClashView, Event, EvidenceFileView, Item, ItemState, PatrolSummary,
@@ -132,6 +135,15 @@ impl Phone {
             .into_iter()
             .map(|(person, name)| Colleague { person, name })
             .collect())
+    }
+
+    /// The checkpoints of one's unit; empty before the first sync.
+    ///
+    /// # Errors
+    /// `SignedOut` before enrolment.
+    pub async fn checkpoints(&self) -> Result<Vec<Checkpoint>, PhoneError> {
+        let checkpoints = self.0.checkpoints().await?;
+        Ok(checkpoints.into_iter().map(Checkpoint::from).collect())
     }
 
     /// Starts a patrol of one's own unit.
@@ -360,11 +372,31 @@ impl Phone {
         Ok(self.0.attachment(sha256).await?)
     }
 
+    /// Withdraws a file that was attached by mistake: the document goes on saying that it was attached, and it is no longer shown.
+    ///
+    /// # Errors
+    /// `Invalid` at `attachment`: `Unknown` for none of that id, `Already` when it is withdrawn; `NotFound` for no document.
+    pub async fn withdraw_attachment(
+        &self,
+        document: DocumentId,
+        attachment: AttachmentId,
+    ) -> Result<(), PhoneError> {
+        Ok(self.0.withdraw_attachment(document, attachment).await?)
+    }
+
+    /// Fetches a file whose copy is not on this phone, so that `viewable` can show it. One that is here whole is not fetched again.
+    ///
+    /// # Errors
+    /// `NotFound` for one that the server does not have yet, or that this person may not read; `Offline`, `SignedOut`, `StorageFull`.
+    pub async fn download(&self, sha256: Sha256) -> Result<Attached, PhoneError> {
+        Ok(self.0.download(sha256).await?)
+    }
+
     /// A path where the file lies in the clear, to be shown now.
     ///
     /// # Errors
-    /// `NotFound` for one that was attached on another phone or that this phone let go; `Internal` for one that was changed on
-    /// the disk.
+    /// `NotFound` for one that was attached on another phone or that this phone let go, until `download` has brought it; `Internal`
+    /// for one that was changed on the disk.
     pub async fn viewable(&self, sha256: Sha256) -> Result<String, PhoneError> {
         text(self.0.viewable(sha256).await?)
     }

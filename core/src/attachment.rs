@@ -74,6 +74,36 @@ pub(crate) fn hang(
     id
 }
 
+/// Withdraws one that was hung on a record by mistake: that it was attached stays, the file is no longer shown.
+///
+/// # Errors
+/// At `attachment`: `Unknown` if there is none of that id, `Already` when it is withdrawn.
+pub(crate) fn withdraw(
+    attachments: &mut BTreeMap<AttachmentId, Attachment>,
+    stamp: Stamp,
+    id: AttachmentId,
+) -> Result<(), Invalid> {
+    let at = |rule| Invalid::new("attachment", rule);
+    let attachment = attachments.get_mut(&id).ok_or_else(|| at(Rule::Unknown))?;
+    if attachment.withdrawn_at_ms.is_some() {
+        return Err(at(Rule::Already));
+    }
+    attachment.withdrawn_at_ms = Some(stamp.at_ms);
+    Ok(())
+}
+
+/// SHA-256 of what hangs on `item` and stands.
+pub fn hanging_on(
+    attachments: &BTreeMap<AttachmentId, Attachment>,
+    item: impl std::fmt::Display,
+) -> Vec<Sha256> {
+    let item = item.to_string();
+    let stands =
+        |held: &&Attachment| held.item.as_ref() == Some(&item) && held.withdrawn_at_ms.is_none();
+    let standing = attachments.values().filter(stands);
+    standing.map(|held| held.sha256).collect()
+}
+
 /// The kinds of file that are taken, told by their first bytes and never by their name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaType {

@@ -215,6 +215,14 @@ impl EvidenceFile {
         Ok(attachment::hang(&mut self.attachments, stamp, attachment))
     }
 
+    /// Withdraws a file that was attached by mistake; see [`attachment::withdraw`].
+    ///
+    /// # Errors
+    /// At `attachment`: `Unknown`, `Already`.
+    pub fn withdraw_attachment(&mut self, stamp: Stamp, id: AttachmentId) -> Result<(), Invalid> {
+        attachment::withdraw(&mut self.attachments, stamp, id)
+    }
+
     /// Whether everything in it could have come from a phone that keeps the rules. Codes are not judged: a newer phone may know
     /// more of them.
     ///

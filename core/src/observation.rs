@@ -201,10 +201,8 @@ impl Observation {
         self.count = new.count;
         self.count_unit = new.count_unit;
         self.happened_at_ms = new.happened_at_ms.unwrap_or(self.happened_at_ms);
-        if let Some(position) = new.position {
-            self.lat_e7 = Some(position.lat_e7);
-            self.lon_e7 = Some(position.lon_e7);
-        }
+        self.lat_e7 = new.position.map(|position| position.lat_e7);
+        self.lon_e7 = new.position.map(|position| position.lon_e7);
         self.measures_taken = new
             .measures_taken
             .into_iter()
@@ -292,6 +290,21 @@ mod tests {
         let new = NewObservation::of("urban-order", 3, "case");
         let observation = Observation::record(STAMP, new).expect("three taps are enough");
         assert_eq!((observation.count, observation.happened_at_ms), (3, 5));
+    }
+
+    #[test]
+    fn a_change_without_a_place_takes_the_place_away_and_one_with_it_keeps_it() {
+        let place = Position::from_degrees(18.6734, 105.6813).expect("on Earth");
+        let there = NewObservation {
+            position: Some(place),
+            ..NewObservation::of("urban-order", 3, "case")
+        };
+        let mut observation = Observation::record(STAMP, there.clone()).expect("holds the rules");
+        observation.change(STAMP, there).expect("holds the rules");
+        assert_eq!(observation.position(), Some(place));
+        let nowhere = NewObservation::of("urban-order", 3, "case");
+        observation.change(STAMP, nowhere).expect("holds the rules");
+        assert_eq!((observation.lat_e7, observation.lon_e7), (None, None));
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod rules;
 
 pub use handover::Handover;
 pub use pause::Pause;
-pub use recorded::{TrackChunk, length_m};
+pub use recorded::{Track, TrackChunk, fix_count, length_m};
 
 use crate::{
     attachment::{self, Attachment},
@@ -164,6 +164,15 @@ impl PatrolLog {
         Ok(())
     }
 
+    /// When it began, Unix milliseconds. Who joined by QR may be heard of before who started it: then the earliest that the team
+    /// did in it. None while nothing is known.
+    #[must_use]
+    pub fn began_at_ms(&self) -> Option<i64> {
+        let joined = self.team.values().copied();
+        let seen = self.observations.values().map(|seen| seen.recorded_at_ms);
+        self.started_at_ms.or_else(|| joined.chain(seen).min())
+    }
+
     /// Whether `person` is on the team.
     #[must_use]
     pub fn has(&self, person: PersonId) -> bool {
@@ -270,6 +279,15 @@ impl PatrolLog {
         Ok(attachment::hang(&mut self.attachments, stamp, attachment))
     }
 
+    /// Withdraws a file that was attached by mistake; see [`attachment::withdraw`].
+    ///
+    /// # Errors
+    /// `NotOnTheTeam`; at `attachment`: `Unknown`, `Already`.
+    pub fn withdraw_attachment(&mut self, stamp: Stamp, id: AttachmentId) -> Result<(), Invalid> {
+        self.on_the_team(stamp.by)?;
+        attachment::withdraw(&mut self.attachments, stamp, id)
+    }
+
     fn on_the_team(&self, person: PersonId) -> Result<(), Invalid> {
         if self.has(person) {
             Ok(())
@@ -278,11 +296,10 @@ impl PatrolLog {
         }
     }
 
+    /// Whether `person` may go on with it. Also before its start is here: who joined by QR walks, although the starter's phone
+    /// has not synced.
     fn going_on(&self, person: PersonId) -> Result<(), Invalid> {
         self.on_the_team(person)?;
-        if self.started_at_ms.is_none() {
-            return Err(Invalid::new("patrol", Rule::Required));
-        }
         if self.ended_at_ms.is_some() {
             return Err(Invalid::new("patrol", Rule::Ended));
         }
@@ -359,6 +376,23 @@ mod tests {
     }
 
     #[test]
+    fn who_joined_before_the_start_was_here_visits_pauses_and_ends_and_others_do_not() {
+        let mut patrol = PatrolLog::default();
+        assert_eq!(patrol.began_at_ms(), None);
+        patrol.join(at(HA, 5));
+        assert_eq!(patrol.began_at_ms(), Some(5));
+        let checkpoint = CheckpointId::from_bytes([4; 16]);
+        patrol.visit(at(HA, 6), checkpoint, "gps").expect("visits");
+        patrol.pause(at(HA, 7)).expect("pauses");
+        patrol.resume(at(HA, 8)).expect("goes on");
+        let stranger = patrol.end(at(BINH, 9));
+        assert_eq!(stranger, Err(Invalid::new("team", Rule::NotOnTheTeam)));
+        patrol.end(at(HA, 9)).expect("ends");
+        assert_eq!(patrol.ended_at_ms, Some(9));
+        assert_eq!(started().began_at_ms(), Some(1));
+    }
+
+    #[test]
     fn a_count_below_zero_names_its_force() {
         let mut patrol = PatrolLog::default();
         let forces = BTreeMap::from([("militia".to_owned(), -1)]);
@@ -390,5 +424,31 @@ mod tests {
         let first = patrol.attach(at(AN, 5), photo(AN)).expect("hangs");
         assert_eq!(patrol.attach(at(HA, 6), photo(HA)), Ok(first));
         assert_eq!(patrol.attachments.len(), 1);
+    }
+
+    #[test]
+    fn a_file_attached_by_mistake_is_withdrawn_by_the_team_and_its_record_stays() {
+        use crate::hash::Sha256;
+        let mut patrol = started();
+        let photo = Attachment {
+            sha256: Sha256::of(b"a photo"),
+            size_bytes: 7,
+            media_type: "image/jpeg".to_owned(),
+            item: None,
+            attached_at_ms: 5,
+            attached_by: AN,
+            withdrawn_at_ms: None,
+        };
+        let id = patrol.attach(at(AN, 5), photo.clone()).expect("hangs");
+        let stranger = patrol.withdraw_attachment(at(BINH, 6), id);
+        assert_eq!(stranger, Err(Invalid::new("team", Rule::NotOnTheTeam)));
+        patrol
+            .withdraw_attachment(at(AN, 6), id)
+            .expect("withdraws");
+        assert_eq!(patrol.attachments[&id].withdrawn_at_ms, Some(6));
+        let again = patrol.withdraw_attachment(at(AN, 7), id);
+        assert_eq!(again, Err(Invalid::new("attachment", Rule::Already)));
+        let anew = patrol.attach(at(AN, 8), photo).expect("hangs");
+        assert_ne!(anew, id, "attached again on purpose, it stands");
     }
 }

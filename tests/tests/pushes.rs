@@ -180,6 +180,47 @@ async fn another_units_document_and_a_kind_of_the_servers_are_refused() {
 }
 
 #[tokio::test]
+async fn what_another_units_phone_brought_is_routed_by_the_admin_and_taken_when_it_is_tried_again()
+{
+    let world = World::new().await;
+    let (an, binh) = (
+        Driver::enrol(&world.server, "an").await,
+        Driver::enrol(&world.server, "binh").await,
+    );
+    let (key, changes) = an.patrol(1);
+    let seals = vec![an.seal(&key, changes[1].hash)];
+    let answer = binh.push_changes(&key, &changes, seals).await;
+    assert_eq!(words(&answer), ["not-allowed"; 2]);
+    let retried = async || world.server.command(&["quarantine", "retry"]).await;
+    // The twin: of nobody's unit it is tried in vain.
+    let in_vain = retried().await;
+    assert!(
+        in_vain.contains("\"admitted\":0,\"refused\":2"),
+        "{in_vain}"
+    );
+    let dung = world.desk("dung").await;
+    let (_, page) = dung.read("/quarantine").await;
+    let forms: Vec<&str> = page.split("action=\"/quarantine/").skip(1).collect();
+    assert_eq!(forms.len(), 2);
+    let unit = key.unit.to_string();
+    for form in forms {
+        let id = form.split('/').next().expect("an id");
+        let path = format!("/quarantine/{id}/unit");
+        let status = dung.send(&path, &[("unit", &unit)]).await.status();
+        assert!(status.is_redirection(), "{status}");
+    }
+    let taken = retried().await;
+    assert!(taken.contains("\"admitted\":2,\"refused\":0"), "{taken}");
+    let chi = world.desk("chi").await;
+    let page = format!("/patrols/{}", key.document());
+    eventually("the page shows it", async || {
+        let (_, text) = chi.read(&page).await;
+        text.contains("Lấn chiếm vỉa hè, đã nhắc nhở")
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_observation_in_a_colleagues_name_is_stored_but_never_shown() {
     let world = World::new().await;
     let (an, ha) = (

@@ -484,3 +484,96 @@ async fn the_servers_sqlite_is_not_the_phones() {
     let doctor = world.server.command(&["doctor"]).await;
     assert!(doctor.contains("SQLCipher: false"), "{doctor}");
 }
+
+#[tokio::test]
+async fn what_a_joiner_recorded_is_seen_before_the_starters_phone_has_synced() {
+    let world = World::new().await;
+    let (an, ha) = (world.phone("an").await, world.phone("ha").await);
+    let patrol = an.patrol_called("Ca đêm của tổ An").await;
+    let qr = an.patrol(patrol).await.expect("is here").join_qr;
+    ha.join_patrol(&qr).await.expect("joins by the QR");
+    let listed = &ha.patrols().await.expect("lists")[0];
+    assert!(!listed.start_received && listed.started_at_ms > 0);
+    ha.observe(patrol, "Hà thấy trước").await;
+    ha.pause(patrol).await.expect("rests");
+    ha.resume(patrol).await.expect("goes on");
+    ha.sync_well().await;
+    assert_eq!(ha.state(patrol).await, ItemState::Received);
+
+    let chi = world.desk("chi").await;
+    let missing = "Chưa nhận được phần bắt đầu ca";
+    eventually("the patrol is on Chi's list", async || {
+        chi.read("/patrols").await.1.contains(missing)
+    })
+    .await;
+    let (status, page) = chi.read(&format!("/patrols/{patrol}")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains(missing) && page.contains("Hà thấy trước"));
+
+    // The twin: with the start the same page says what people call it.
+    an.sync_well().await;
+    eventually("the start is on Chi's page", async || {
+        let (_, page) = chi.read(&format!("/patrols/{patrol}")).await;
+        page.contains("Ca đêm của tổ An")
+            && page.contains("Hà thấy trước")
+            && !page.contains(missing)
+    })
+    .await;
+    ha.sync_well().await;
+    let listed = &ha.patrols().await.expect("lists")[0];
+    assert!(listed.start_received && listed.title == "Ca đêm của tổ An");
+}
+
+#[tokio::test]
+async fn a_colleagues_photo_is_named_by_the_patrol_and_fetched_when_it_is_asked_for() {
+    let world = World::new().await;
+    let (an, ha) = (world.phone("an").await, world.phone("ha").await);
+    let binh = world.phone("binh").await;
+    let patrol = an.patrol_called("Ca có ảnh của tổ").await;
+    let qr = an.patrol(patrol).await.expect("is here").join_qr;
+    ha.join_patrol(&qr).await.expect("joins by the QR");
+    ha.sync_well().await;
+    let picture = world.file("anh.jpg", PICTURE);
+    let sha256 = an.attach(patrol, None, &picture).await.expect("attached");
+    an.sync_well().await;
+    eventually("the photo's record is on Hà's phone", async || {
+        ha.sync_well().await;
+        let view = ha.patrol(patrol).await.expect("is here");
+        view.attachments.iter().any(|one| one.sha256 == sha256)
+    })
+    .await;
+
+    assert!(matches!(
+        ha.viewable(sha256).await,
+        Err(PhoneError::NotFound)
+    ));
+    // The server's worker may still be reading who is on the team.
+    eventually("Hà may fetch it", async || {
+        ha.download(sha256).await.is_ok()
+    })
+    .await;
+    let shown = ha.viewable(sha256).await.expect("is here now");
+    assert_eq!(std::fs::read(shown).expect("reads"), PICTURE);
+    assert_eq!(ha.sync_well().await.sent_files, 0, "it is not Hà's to send");
+    // The twin: who may not read the patrol gets no file of it.
+    let refused = binh.download(sha256).await;
+    assert!(matches!(refused, Err(PhoneError::NotFound)), "{refused:?}");
+
+    let attached = &an.patrol(patrol).await.expect("is here").attachments[0];
+    an.withdraw_attachment(patrol, attached.attachment)
+        .await
+        .expect("takes it back");
+    an.sync_well().await;
+    let chi = world.desk("chi").await;
+    eventually(
+        "Hà's phone and the page say that it was a slip",
+        async || {
+            ha.sync_well().await;
+            let view = ha.patrol(patrol).await.expect("is here");
+            let (_, page) = chi.read(&format!("/patrols/{patrol}")).await;
+            view.attachments[0].withdrawn_at_ms.is_some() && !page.contains(&sha256.to_string())
+        },
+    )
+    .await;
+    assert_eq!(an.state(patrol).await, ItemState::Received);
+}

@@ -15,14 +15,14 @@ use crate::{
     document::Kind,
     evidence::EvidenceFile,
     hash::Sha256,
-    id::DocumentId,
+    id::{AttachmentId, DocumentId, PersonId},
     invalid::{Invalid, Rule},
     patrol::PatrolLog,
 };
 use sha2::Digest as _;
 use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::Read,
     path::{Path, PathBuf},
 };
@@ -48,6 +48,44 @@ pub struct Attached {
     pub preview: bool,
 }
 
+/// An attachment as a document names it: on which of its records it hangs, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachmentView {
+    /// Its id, to withdraw it.
+    pub attachment: AttachmentId,
+    /// The observation or the piece of evidence it hangs on; none for the document itself.
+    pub item: Option<String>,
+    /// SHA-256 of the file.
+    pub sha256: Sha256,
+    /// Its size, bytes.
+    pub size_bytes: u64,
+    /// What it is.
+    pub media_type: String,
+    /// Who attached it.
+    pub attached_by: PersonId,
+    /// When, Unix milliseconds.
+    pub attached_at_ms: i64,
+    /// When it was withdrawn as a slip, Unix milliseconds: it is no longer shown.
+    pub withdrawn_at_ms: Option<i64>,
+}
+
+impl AttachmentView {
+    /// Of all that a document names.
+    pub(super) fn of(attachments: BTreeMap<AttachmentId, Attachment>) -> Vec<Self> {
+        let view = |(attachment, of): (AttachmentId, Attachment)| Self {
+            attachment,
+            item: of.item,
+            sha256: of.sha256,
+            size_bytes: of.size_bytes.unsigned_abs(),
+            media_type: of.media_type,
+            attached_by: of.attached_by,
+            attached_at_ms: of.attached_at_ms,
+            withdrawn_at_ms: of.withdrawn_at_ms,
+        };
+        attachments.into_iter().map(view).collect()
+    }
+}
+
 /// A sealed file that no document names yet.
 pub(super) struct NewFile {
     sha256: Sha256,
@@ -56,6 +94,8 @@ pub(super) struct NewFile {
     key: FileKey,
     name: String,
     preview: Option<Preview>,
+    /// The copy that is here already is whole: it stays, and this one is swept.
+    here_already: bool,
 }
 
 /// The small picture beside a sealed photo, sealed too.
@@ -78,10 +118,25 @@ impl NewFile {
         tx: &mut Transaction<'_, Sqlite>,
         document: DocumentId,
     ) -> Result<(), PhoneError> {
+        self.hold(tx).await?;
+        sqlx::query("insert into attachment_use (document_id, sha256) values ($1, $2) on conflict do nothing")
+            .bind(document.to_string())
+            .bind(self.sha256.to_string())
+            .execute(&mut **tx)
+            .await?;
+        Ok(())
+    }
+
+    /// Names the file, of which a document speaks already.
+    pub(super) async fn hold(&self, tx: &mut Transaction<'_, Sqlite>) -> Result<(), PhoneError> {
         sqlx::query(
             "insert into attachment (sha256, size_bytes, media_type, file_key, file_name, \
              preview_key, preview_name, preview_size_bytes) values ($1, $2, $3, $4, $5, $6, $7, $8) \
-             on conflict (sha256) do nothing",
+             on conflict (sha256) do update set file_key = excluded.file_key, file_name = excluded.file_name, \
+             preview_key = coalesce(excluded.preview_key, preview_key), \
+             preview_name = coalesce(excluded.preview_name, preview_name), \
+             preview_size_bytes = coalesce(excluded.preview_size_bytes, preview_size_bytes), let_go_at_ms = null \
+             where let_go_at_ms is not null or not $9",
         )
         .bind(self.sha256.to_string())
         .bind(i64::try_from(self.size_bytes).map_err(PhoneError::internal)?)
@@ -91,13 +146,9 @@ impl NewFile {
         .bind(self.preview.as_ref().map(|preview| preview.key.to_vec()))
         .bind(self.preview.as_ref().map(|preview| &preview.name))
         .bind(self.preview.as_ref().map(|preview| preview.size_bytes.cast_signed()))
+        .bind(self.here_already)
         .execute(&mut **tx)
         .await?;
-        sqlx::query("insert into attachment_use (document_id, sha256) values ($1, $2) on conflict do nothing")
-            .bind(document.to_string())
-            .bind(self.sha256.to_string())
-            .execute(&mut **tx)
-            .await?;
         Ok(())
     }
 }
@@ -128,7 +179,8 @@ impl Unsent {
 }
 
 impl Phone {
-    /// Hangs the file at `path` on a document, or on the observation or the piece of evidence `item` in it.
+    /// Hangs the file at `path` on a document, or on the observation or the piece of evidence `item` in it. Attached again, it
+    /// takes the place of a copy that was let go or is damaged.
     /// Returns when the sealed copy and the record are on the disk; the file at `path` is no longer needed then.
     ///
     /// # Errors
@@ -141,7 +193,8 @@ impl Phone {
         path: &Path,
     ) -> Result<Sha256, PhoneError> {
         let (from, to) = (path.to_owned(), self.files());
-        let file = blocking(move || seal_into(&to, &from)).await?;
+        let mut file = blocking(move || seal_into(&to, &from)).await?;
+        file.here_already = self.has_whole(file.sha256).await?;
         let sha256 = file.sha256;
         let sealed: Vec<PathBuf> = file.names().map(|name| self.files().join(name)).collect();
         let attached = self.hang(document, item, file).await;
@@ -152,6 +205,24 @@ impl Phone {
             }
         }
         attached.map(|()| sha256)
+    }
+
+    /// Whether there is a copy of the file here that reads as what it was.
+    pub(super) async fn has_whole(&self, sha256: Sha256) -> Result<bool, PhoneError> {
+        let row = {
+            let mut store = self.store().await;
+            sqlx::query(
+                "select sha256, size_bytes, file_key, file_name, upload_url from attachment \
+                 where sha256 = $1 and let_go_at_ms is null",
+            )
+            .bind(sha256.to_string())
+            .fetch_optional(&mut store.connection)
+            .await?
+        };
+        let Some(row) = row else { return Ok(false) };
+        let file = unsent(&row, &self.files())?;
+        let read = file.read(0, usize::MAX).await;
+        Ok(read.is_ok_and(|bytes| Sha256::of(&bytes) == sha256))
     }
 
     /// Makes the document name the sealed file.
@@ -191,6 +262,32 @@ impl Phone {
         Ok(())
     }
 
+    /// Withdraws a file that was attached by mistake: the document goes on saying that it was attached, and it is no longer shown.
+    ///
+    /// # Errors
+    /// `Invalid` at `attachment`: `Unknown` for none of that id, `Already` when it is withdrawn; `NotFound` for no document.
+    pub async fn withdraw_attachment(
+        &self,
+        document: DocumentId,
+        attachment: AttachmentId,
+    ) -> Result<(), PhoneError> {
+        let mut store = self.store().await;
+        let stamp = self.stamp(store.profile()?.person);
+        let key = store.key(document).await?;
+        match key.kind {
+            Kind::PatrolLog => {
+                let withdraw = |log: &mut PatrolLog| log.withdraw_attachment(stamp, attachment);
+                store.edit(&key, stamp.at_ms, Also::Nothing, withdraw).await
+            }
+            Kind::EvidenceFile => {
+                let withdraw =
+                    |file: &mut EvidenceFile| file.withdraw_attachment(stamp, attachment);
+                store.edit(&key, stamp.at_ms, Also::Nothing, withdraw).await
+            }
+            Kind::Review | Kind::Reference => Err(Invalid::new("document", Rule::WrongKind).into()),
+        }
+    }
+
     /// What is known here of an attachment.
     ///
     /// # Errors
@@ -217,8 +314,8 @@ impl Phone {
     /// A path where the file lies in the clear, to be shown now. Emptied at the next opening.
     ///
     /// # Errors
-    /// `NotFound` for one that was attached on another phone or that this phone let go; `Internal` for one that was changed on
-    /// the disk.
+    /// `NotFound` for one that was attached on another phone or that this phone let go ([`Phone::download`] brings it); `Internal`
+    /// for one that was changed on the disk.
     pub async fn viewable(&self, sha256: Sha256) -> Result<PathBuf, PhoneError> {
         let row = {
             let mut store = self.store().await;
@@ -423,10 +520,33 @@ fn seal_into(files: &Path, from: &Path) -> Result<NewFile, PhoneError> {
         key,
         name,
         preview,
+        here_already: false,
     })
 }
 
-async fn blocking<T: Send + 'static>(
+/// Seals a file that the server gave into `files`. The small picture of a photo is for slow lines: one that came over a line needs none.
+pub(super) fn seal_given(
+    files: &Path,
+    sha256: Sha256,
+    bytes: &[u8],
+) -> Result<NewFile, PhoneError> {
+    std::fs::create_dir_all(files)?;
+    let size_bytes = bytes.len() as u64;
+    let media_type = MediaType::of(bytes, size_bytes)?;
+    let (key, name) = seal(files, bytes, |_| {})?;
+    std::fs::File::open(files)?.sync_all()?;
+    Ok(NewFile {
+        sha256,
+        size_bytes,
+        media_type,
+        key,
+        name,
+        preview: None,
+        here_already: false,
+    })
+}
+
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PhoneError> + Send + 'static,
 ) -> Result<T, PhoneError> {
     tokio::task::spawn_blocking(work)

@@ -8,6 +8,7 @@ use super::{
     refusal::{Refusal, signed_out},
 };
 use crate::{
+    attachment::SIZE_LIMIT_BYTES,
     enrolment::{Enrolled, NewPhone, PHONES},
     hash::Sha256,
     invalid::{Invalid, Rule},
@@ -249,6 +250,24 @@ impl Client {
             .body(Body::wrap_stream(ReaderStream::new(file)));
         let answer = send(request).await?;
         serde_json::from_slice(&body_of(answer, "application/json").await?).map_err(|_| not_ours())
+    }
+
+    /// Fetches a file whole. Whether it is the one that was asked for, its hash says.
+    pub(super) async fn attachment(
+        &self,
+        token: &AccessToken,
+        sha256: Sha256,
+    ) -> Result<Vec<u8>, PhoneError> {
+        let path = format!("/v1/attachments/{sha256}");
+        let mut answer = send(self.request(Method::GET, &path, Some(token))).await?;
+        let mut file = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| unanswered(&error))? {
+            if (file.len() + chunk.len()) as u64 > SIZE_LIMIT_BYTES {
+                return Err(not_ours());
+            }
+            file.extend_from_slice(&chunk);
+        }
+        Ok(file)
     }
 
     /// Creates an upload (tus 1.0), of a file or of the small picture of one, and returns where it is.

@@ -2,11 +2,13 @@
 
 use super::{
     Phone,
+    attachments::AttachmentView,
     error::PhoneError,
     items::{self, ItemState},
     store::Also,
 };
 use crate::{
+    attachment,
     criterion::CriterionNumber,
     document::{Key, Kind},
     evidence::{Evidence, EvidenceFile, NewEvidence},
@@ -27,6 +29,8 @@ pub struct EvidenceFileView {
     pub period: Period,
     /// Its pieces, in the order of filing; withdrawn ones among them.
     pub items: Vec<EvidenceView>,
+    /// Files that hang on its pieces, in the order of attaching; withdrawn ones among them.
+    pub attachments: Vec<AttachmentView>,
     /// Evidence kinds still missing, by code.
     pub missing: Vec<String>,
     /// Where it is on its way to the server and back.
@@ -42,7 +46,7 @@ pub struct EvidenceView {
     pub evidence: EvidenceId,
     /// What it says.
     pub content: Evidence,
-    /// SHA-256 of its files.
+    /// SHA-256 of its files that stand.
     pub attachments: Vec<Sha256>,
 }
 
@@ -140,7 +144,8 @@ impl Phone {
                 criterion,
                 period,
                 missing: file.missing(criterion),
-                items: views(file),
+                items: views(&file),
+                attachments: AttachmentView::of(file.attachments),
                 state: items::state_in(&row, 0, sending)?,
                 ungranted_at_ms: row.get(7),
             });
@@ -150,22 +155,13 @@ impl Phone {
     }
 }
 
-fn views(file: EvidenceFile) -> Vec<EvidenceView> {
-    let attachments = file.attachments;
-    let of = |id: EvidenceId| {
-        let id = id.to_string();
-        attachments
-            .values()
-            .filter(move |a| a.item.as_deref() == Some(&id))
-            .map(|a| a.sha256)
-            .collect()
-    };
+fn views(file: &EvidenceFile) -> Vec<EvidenceView> {
     file.items
-        .into_iter()
+        .iter()
         .map(|(evidence, content)| EvidenceView {
-            evidence,
-            content,
-            attachments: of(evidence),
+            evidence: *evidence,
+            content: content.clone(),
+            attachments: attachment::hanging_on(&file.attachments, evidence),
         })
         .collect()
 }

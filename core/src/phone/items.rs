@@ -7,11 +7,10 @@ use super::{
     queue::{self, Part, Waiting},
 };
 use crate::{
-    document::{Key, Kind},
+    document::Kind,
     id::{DocumentId, PersonId},
     outbox::Standing,
     receipt::Receipt,
-    reference::Reference,
     review::{Review, Verdict},
 };
 use ed25519_dalek::VerifyingKey;
@@ -232,23 +231,5 @@ impl Phone {
             }
         }
         Ok(whole)
-    }
-
-    /// The people of one's unit, as the server published them; empty before the first sync.
-    ///
-    /// # Errors
-    /// `SignedOut` before enrolment.
-    pub async fn colleagues(&self) -> Result<BTreeMap<PersonId, String>, PhoneError> {
-        let mut store = self.store().await;
-        let key = Key::reference(store.profile()?.unit);
-        match store.read::<Reference>(key.document()).await {
-            Ok((_, reference)) => Ok(reference
-                .people
-                .into_iter()
-                .map(|(id, person)| (id, person.name))
-                .collect()),
-            Err(PhoneError::NotFound) => Ok(BTreeMap::new()),
-            Err(error) => Err(error),
-        }
     }
 }

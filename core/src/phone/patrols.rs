@@ -2,17 +2,18 @@
 
 use super::{
     Phone,
+    attachments::AttachmentView,
     error::PhoneError,
     items::{self, ItemState},
     store::Also,
 };
 use crate::{
+    attachment,
     document::{Key, Kind},
     id::{self, CheckpointId, DocumentId, HandoverId, ObservationId, PersonId, VisitId},
     invalid::{Invalid, Rule},
     observation::{NewObservation, Observation},
-    patrol::{self, Handover, NewPatrol, PatrolLog},
-    position::Fix,
+    patrol::{self, Handover, NewPatrol, PatrolLog, Track},
 };
 use sqlx::{Row as _, sqlite::SqliteRow};
 use std::collections::BTreeMap;
@@ -22,10 +23,12 @@ use std::collections::BTreeMap;
 pub struct PatrolSummary {
     /// The patrol's document.
     pub patrol: DocumentId,
-    /// What people call it.
+    /// What people call it; empty while its start is not here.
     pub title: String,
-    /// When it began, Unix milliseconds.
+    /// When it began, Unix milliseconds; see [`PatrolLog::began_at_ms`].
     pub started_at_ms: i64,
+    /// The start is here. Who joined by QR has it when the starter's phone has synced.
+    pub start_received: bool,
     /// When it ended, Unix milliseconds.
     pub ended_at_ms: Option<i64>,
     /// A pause lasts.
@@ -53,12 +56,14 @@ pub struct PatrolView {
     pub forces: BTreeMap<String, i64>,
     /// Vehicles per kind, by code.
     pub vehicles: BTreeMap<String, i64>,
-    /// The track of each recorder, in the order of time; one's own fixes that are not folded yet among them.
-    pub tracks: BTreeMap<PersonId, Vec<Fix>>,
+    /// The tracks; one's own fixes that are not folded yet among them.
+    pub tracks: Vec<Track>,
     /// Checkpoints visited.
     pub visits: Vec<CheckpointId>,
     /// Handovers of the shift, in the order of time.
     pub handovers: Vec<(HandoverId, Handover)>,
+    /// Files that hang on it or on its observations, in the order of attaching; withdrawn ones among them.
+    pub attachments: Vec<AttachmentView>,
     /// The text of the QR by which a colleague joins.
     pub join_qr: String,
 }
@@ -72,7 +77,7 @@ pub struct ObservationView {
     pub patrol: DocumentId,
     /// What it says.
     pub content: Observation,
-    /// SHA-256 of the photos that hang on it.
+    /// SHA-256 of the photos that hang on it and stand.
     pub attachments: Vec<crate::hash::Sha256>,
 }
 
@@ -96,11 +101,11 @@ impl Summary {
             .count();
         Self {
             title: patrol.title.clone().unwrap_or_default(),
-            started_at_ms: patrol.started_at_ms.unwrap_or_default(),
+            started_at_ms: patrol.began_at_ms().unwrap_or_default(),
             ended_at_ms: patrol.ended_at_ms,
             paused: patrol.open_pause().is_some(),
             observation_count: u32::try_from(standing).unwrap_or(u32::MAX),
-            length_m: patrol::length_m(patrol.tracks().values()),
+            length_m: patrol::length_m(&patrol.tracks()),
         }
     }
 }
@@ -125,6 +130,8 @@ fn listed(row: &SqliteRow, sending: bool) -> Result<PatrolSummary, PhoneError> {
             .get::<&str, _>(6)
             .parse()
             .map_err(PhoneError::internal)?,
+        // No patrol starts without a title.
+        start_received: !row.get::<&str, _>(7).is_empty(),
         title: row.get(7),
         started_at_ms: row.get(8),
         ended_at_ms: row.get(9),
@@ -315,9 +322,20 @@ impl Phone {
         let loose = super::tracks::loose(&mut store.connection, patrol).await?;
         let mut tracks = log.tracks();
         if !loose.is_empty() {
-            let own = tracks.entry(store.profile()?.person).or_default();
-            own.extend(loose.into_iter().map(|(_, fix)| fix));
-            summary.length_m = patrol::length_m(tracks.values());
+            let by = store.profile()?.person;
+            let fixes = loose.into_iter().map(|(_, fix)| fix);
+            match tracks
+                .iter_mut()
+                .find(|track| track.by == by && track.file.is_none())
+            {
+                Some(own) => own.fixes.extend(fixes),
+                None => tracks.push(Track {
+                    by,
+                    file: None,
+                    fixes: fixes.collect(),
+                }),
+            }
+            summary.length_m = patrol::length_m(&tracks);
         }
         Ok(PatrolView {
             summary,
@@ -328,6 +346,7 @@ impl Phone {
             tracks,
             visits: log.visits.values().map(|visit| visit.checkpoint).collect(),
             handovers: log.handovers.into_iter().collect(),
+            attachments: AttachmentView::of(log.attachments),
             join_qr: format!("{JOIN}{}&{}", key.unit, key.name),
         })
     }
@@ -341,14 +360,6 @@ impl Phone {
         patrol: DocumentId,
     ) -> Result<Vec<ObservationView>, PhoneError> {
         let (_, log) = self.store().await.read::<PatrolLog>(patrol).await?;
-        let of = |id: ObservationId| {
-            let id = id.to_string();
-            log.attachments
-                .values()
-                .filter(move |a| a.item.as_deref() == Some(&id))
-                .map(|a| a.sha256)
-                .collect()
-        };
         Ok(log
             .observations
             .iter()
@@ -356,7 +367,7 @@ impl Phone {
                 observation: *id,
                 patrol,
                 content: content.clone(),
-                attachments: of(*id),
+                attachments: attachment::hanging_on(&log.attachments, id),
             })
             .collect())
     }

@@ -50,7 +50,7 @@ pub struct RescueReport {
     pub files: u32,
     /// Attachments that could not be read here or no longer fit into the file: they are still only on this phone.
     pub files_left: u32,
-    /// Fixes that are in no document yet, because this phone's disk is full: they are still only on this phone.
+    /// Fixes that are in no document, because this phone's disk is full or their patrol is damaged: they are still only on this phone.
     pub fixes_left: u32,
     /// The file's size.
     pub size_bytes: u64,
@@ -71,12 +71,12 @@ impl Phone {
     /// `SignedOut` with `not-enrolled` before enrolment (then nothing is recorded either); `StorageFull` when the disk of
     /// `path` takes no more, nothing is left there then; `NotFound` for no such folder; `Internal`.
     pub async fn export_rescue(&self, path: &Path) -> Result<RescueReport, PhoneError> {
-        let fixes_left = match self.fold_all().await {
-            Ok(()) => 0,
+        match self.fold_all().await {
             // The file may go to another disk: what is in documents is saved all the same.
-            Err(PhoneError::StorageFull) => self.loose_fixes().await?,
+            Ok(()) | Err(PhoneError::StorageFull) => {}
             Err(error) => return Err(error),
-        };
+        }
+        let fixes_left = self.loose_fixes().await?;
         let part = beside(path)?;
         let mut writing = Writing::begin(self, &part).await?;
         writing.report.fixes_left = fixes_left;

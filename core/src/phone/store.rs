@@ -22,6 +22,7 @@ use crate::{
     position::Fix,
     seal::Seal,
     stamp::Stamp,
+    track::Rival,
 };
 use automerge::Automerge;
 use ed25519_dalek::SigningKey;
@@ -39,6 +40,9 @@ pub(super) struct Store {
     pub(super) opened: Opened,
     /// The patrol being walked; forgotten with every write.
     pub(super) walk: Option<(DocumentId, Walk)>,
+    /// What stands against the newest fix of the patrol being walked. Outlives writes, not the process: after a restart three more
+    /// fixes have to agree.
+    pub(super) rival: Option<(DocumentId, Rival)>,
     mark: Mark,
     /// What came whole and is not unfolded yet.
     pub(super) folded: BTreeSet<DocumentId>,
@@ -96,6 +100,7 @@ impl Store {
             app_version: app_version.to_owned(),
             opened: Opened::default(),
             walk: None,
+            rival: None,
             mark,
             folded: BTreeSet::new(),
         };
@@ -157,7 +162,7 @@ impl Store {
         let actor = self.actor()?;
         let also = Also::FoldedFixes { through };
         self.write(key, also, |document, log: &mut PatrolLog| {
-            let Some(id) = log.add_track(stamp, fixes)? else {
+            let Some(id) = log.add_track(stamp, None, fixes)? else {
                 return Ok(((), None));
             };
             let chunk = &log.track[&id];

@@ -3,9 +3,10 @@
 
 use super::{Phone, error::PhoneError, store::Also};
 use crate::{
+    hash::Sha256,
     id::{DocumentId, PersonId},
     invalid::{Invalid, Rule},
-    patrol::PatrolLog,
+    patrol::{PatrolLog, TrackChunk},
     position::{Fix, Position},
     track::{self, Dropped, FIXES_PER_CHUNK, Filter, Source},
     track_file,
@@ -23,13 +24,14 @@ pub(super) struct Walk {
     ended: bool,
     /// See [`PatrolLog::lets_go`].
     lets_go: Option<Dropped>,
-    /// The newest of this person's fixes that the document holds.
+    /// The newest of this person's live fixes that the document holds.
     last_folded: Option<Fix>,
 }
 
 impl Walk {
     pub(super) fn of(log: &PatrolLog, person: PersonId) -> Self {
-        let own = log.track.values().rev().find(|chunk| chunk.by == person);
+        let live = |chunk: &&TrackChunk| chunk.by == person && chunk.file.is_none();
+        let own = log.track.values().rev().find(live);
         Self {
             on_the_team: log.has(person),
             ended: log.ended_at_ms.is_some(),
@@ -74,7 +76,11 @@ impl Phone {
             }
             let (loose, newest) = newest(&mut store.connection, patrol).await?;
             let last = newest.or(walk.last_folded);
-            if let Err(reason) = Filter::new(last).admit(fix, Source::Live) {
+            let rival = store.rival.filter(|(walked, _)| *walked == patrol);
+            let mut filter = Filter::going_on(last, rival.map(|(_, rival)| rival));
+            let verdict = filter.admit(fix, Source::Live);
+            store.rival = filter.rival().map(|rival| (patrol, rival));
+            if let Err(reason) = verdict {
                 return Ok(Some(reason));
             }
             put(&mut store.connection, patrol, fix).await?;
@@ -101,6 +107,7 @@ impl Phone {
         }
         let bytes = tokio::fs::read(path).await?;
         let (fixes, report) = track_file::import(&bytes)?;
+        let file = Sha256::of(&bytes);
         let mut store = self.store().await;
         let key = store.key(patrol).await?;
         let person = store.profile()?.person;
@@ -111,7 +118,7 @@ impl Phone {
             .collect();
         let import = |log: &mut PatrolLog| {
             for (fixes, stamp) in fixes.chunks(FIXES_PER_CHUNK).zip(stamps) {
-                log.add_track(stamp, fixes)?;
+                log.add_track(stamp, Some(file), fixes)?;
             }
             log.imported_at_ms = Some(at_ms);
             Ok(())
@@ -145,7 +152,11 @@ impl Phone {
         Ok(())
     }
 
-    /// Folds the loose fixes of every patrol.
+    /// Folds the loose fixes of every patrol. One that does not fold (after a salvage its team may be lost) keeps its rows, waits
+    /// for what will heal it, and holds up no other.
+    ///
+    /// # Errors
+    /// What holds up every patrol: `StorageFull`, and `Invalid` at `database`.
     pub(super) async fn fold_all(&self) -> Result<(), PhoneError> {
         let rows = {
             let mut store = self.store().await;
@@ -154,14 +165,25 @@ impl Phone {
                 .await?
         };
         for row in rows {
-            self.fold(
-                row.get::<&str, _>(0)
-                    .parse()
-                    .map_err(PhoneError::internal)?,
-            )
-            .await?;
+            let patrol = row
+                .get::<&str, _>(0)
+                .parse()
+                .map_err(PhoneError::internal)?;
+            match self.fold(patrol).await {
+                Err(error) if is_everybodys(&error) => return Err(error),
+                _ => {}
+            }
         }
         Ok(())
+    }
+}
+
+/// Whether what kept one patrol from folding will keep every other from it.
+fn is_everybodys(error: &PhoneError) -> bool {
+    match error {
+        PhoneError::StorageFull => true,
+        PhoneError::Invalid(invalid) => invalid.field == "database",
+        _ => false,
     }
 }
 
@@ -227,13 +249,14 @@ async fn put(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{
         document::Key,
         id::PhoneId,
+        observation::NewObservation,
         patrol::NewPatrol,
-        phone::{PhoneError, tests::phone},
+        phone::{ItemState, PhoneError, SyncOptions, tests::phone},
         track::tests::fix,
     };
 
@@ -248,6 +271,104 @@ mod tests {
             assert_eq!(dropped.await.expect("recorded"), None);
         }
         patrol
+    }
+
+    /// What becomes of fixes ten seconds apart, fifteen metres each, from the corner in Vinh at noon on, with an observation between them.
+    async fn walk_on(phone: &Phone, patrol: DocumentId, forgets: bool) -> Vec<Option<Dropped>> {
+        let mut seen = Vec::new();
+        for step in 0..4 {
+            let fix = fix(step * 10, step as f64 * 15.0);
+            seen.push(phone.add_fix(patrol, fix).await.expect("looked at"));
+            let new = NewObservation::of("urban-order", 1, "case");
+            phone.add_observation(patrol, new).await.expect("recorded");
+            if forgets {
+                phone.store().await.rival = None;
+            }
+        }
+        seen
+    }
+
+    /// Each with its twin: a phone that forgets what stood against the wild fix drops every true one after it.
+    #[tokio::test]
+    async fn a_wild_first_fix_silences_the_track_for_two_fixes_and_no_longer() {
+        let far = fix(-10, 290_000.0);
+        let rolled_over = fix(40_000, 0.0);
+        for (wild, reason) in [
+            (far, Dropped::ImpossibleSpeed),
+            (rolled_over, Dropped::OutOfOrder),
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let phone = phone(folder.path()).await;
+            for forgets in [false, true] {
+                let patrol = walking(&phone, 0).await;
+                let first = phone.add_fix(patrol, wild).await;
+                assert_eq!(first.expect("recorded"), None);
+                let seen = walk_on(&phone, patrol, forgets).await;
+                let dropped = Some(reason);
+                if forgets {
+                    assert_eq!(seen, [dropped; 4]);
+                } else {
+                    assert_eq!(seen, [dropped, dropped, None, None]);
+                }
+            }
+        }
+    }
+
+    /// A patrol with loose fixes whose changes are lost, as a salvage may leave it: nobody is on its team.
+    pub(in crate::phone) async fn torn(phone: &Phone, fixes: i64) -> DocumentId {
+        let patrol = walking(phone, fixes).await;
+        let mut store = phone.store().await;
+        for lost in [
+            "delete from change where document_id = $1",
+            "delete from record where document_id = $1",
+        ] {
+            sqlx::query(lost)
+                .bind(patrol.to_string())
+                .execute(&mut store.connection)
+                .await
+                .expect("written");
+        }
+        store.opened = Default::default();
+        store.walk = None;
+        drop(store);
+        patrol
+    }
+
+    async fn loose_fixes(phone: &Phone, patrol: DocumentId) -> usize {
+        let mut store = phone.store().await;
+        let loose = loose(&mut store.connection, patrol).await;
+        loose.expect("reads").len()
+    }
+
+    #[tokio::test]
+    async fn a_patrol_that_does_not_fold_keeps_its_fixes_and_holds_up_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let phone = phone(folder.path()).await;
+        let torn = torn(&phone, 3).await;
+        let whole = walking(&phone, 4).await;
+        // The twin: by itself it does not fold, and that was the end of every sync.
+        let by_itself = phone.fold(torn).await;
+        let Err(PhoneError::Invalid(invalid)) = by_itself else {
+            panic!("{by_itself:?}");
+        };
+        assert_eq!(invalid, Invalid::new("team", Rule::NotOnTheTeam));
+        phone.fold_all().await.expect("the others fold");
+        assert_eq!(loose_fixes(&phone, torn).await, 3);
+        assert_eq!(loose_fixes(&phone, whole).await, 0);
+        let items = phone.items(None).await.expect("reads");
+        let item = items.iter().find(|item| item.document == torn);
+        assert_eq!(item.expect("is listed").state, ItemState::Waiting);
+        let profile = phone.store().await.profile.as_mut().map(|profile| {
+            profile.server_url = "http://127.0.0.1:1".to_owned();
+        });
+        assert_eq!(profile, Some(()));
+        let once = SyncOptions {
+            tries: 1,
+            ..SyncOptions::default()
+        };
+        let synced = phone.sync(once).await;
+        let offline = matches!(synced, Err(PhoneError::Offline { .. }));
+        assert!(offline, "it went as far as the server: {synced:?}");
     }
 
     fn assert_ended(answer: Result<Option<Dropped>, PhoneError>) {
@@ -271,8 +392,8 @@ mod tests {
                 .await
                 .expect("is here")
                 .tracks
-                .values()
-                .flatten()
+                .iter()
+                .flat_map(|track| &track.fixes)
                 .count();
             assert_eq!(seen as i64, fixes);
         }
@@ -291,7 +412,7 @@ mod tests {
         let walking = phone.add_fix(patrol, fix(100, 100.0)).await;
         assert_eq!(walking.expect("recorded"), None);
         let seen = phone.patrol(patrol).await.expect("is here").tracks;
-        assert_eq!(seen.values().flatten().count(), 4);
+        assert_eq!(seen[0].fixes.len(), 4);
     }
 
     #[tokio::test]

@@ -4,7 +4,8 @@
 //! screen can say what became of a file or a shift. It has no clock: only satellites' times are compared.
 //!
 //! One decision: the last kept fix is not always the true one. A receiver that starts with a wild guess would have
-//! everything after it dropped as impossibly fast, so three fixes in a row that agree with each other win over it.
+//! everything after it dropped as impossibly fast, one that was an hour in the future for a moment (its week rolled over) as out
+//! of order; so three fixes in a row that agree with each other win over it.
 
 use crate::{
     invalid::Rule,
@@ -112,12 +113,21 @@ impl Report {
     }
 }
 
+/// A live fix so much earlier than the last kept one is no late arrival: one of the two has a wrong time, milliseconds.
+pub const AHEAD_MS: u64 = 120_000;
+
+/// The newest of the fixes that the last kept one makes impossible, and how many in a row agree with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rival {
+    fix: Fix,
+    agreeing: u8,
+}
+
 /// The rules above, applied to fixes in the order in which they come.
 #[derive(Clone, Debug)]
 pub struct Filter {
     last: Option<Fix>,
-    /// The newest of the fixes that the last kept one makes impossible, and how many in a row agree with it.
-    rival: Option<(Fix, u8)>,
+    rival: Option<Rival>,
     report: Report,
 }
 
@@ -125,11 +135,23 @@ impl Filter {
     /// A filter that goes on after `last`, the newest fix already kept.
     #[must_use]
     pub fn new(last: Option<Fix>) -> Self {
+        Self::going_on(last, None)
+    }
+
+    /// A filter that also remembers the [`Filter::rival`] of one that looked at the fixes before.
+    #[must_use]
+    pub fn going_on(last: Option<Fix>, rival: Option<Rival>) -> Self {
         Self {
             last,
-            rival: None,
+            rival,
             report: Report::default(),
         }
+    }
+
+    /// What stands against the last kept fix, to go on with.
+    #[must_use]
+    pub fn rival(&self) -> Option<Rival> {
+        self.rival
     }
 
     /// Keeps `fix`, or says why not; counts it either way.
@@ -137,7 +159,7 @@ impl Filter {
     /// # Errors
     /// The first reason that applies, in the order of [`Dropped`].
     pub fn admit(&mut self, fix: Fix, source: Source) -> Result<(), Dropped> {
-        let verdict = check(&fix, source).and_then(|()| self.follows(&fix));
+        let verdict = check(&fix, source).and_then(|()| self.follows(&fix, source));
         match verdict {
             Ok(()) => {
                 self.last = Some(fix);
@@ -167,27 +189,41 @@ impl Filter {
     }
 
     /// Whether `fix` can come after the last kept one.
-    fn follows(&mut self, fix: &Fix) -> Result<(), Dropped> {
+    fn follows(&mut self, fix: &Fix, source: Source) -> Result<(), Dropped> {
         let Some(last) = self.last else {
             return Ok(());
         };
         if fix.at_ms <= last.at_ms {
-            return Err(Dropped::OutOfOrder);
+            // In a file the order may be anything: a segment that goes back says nothing against the one before.
+            let contradicts = source == Source::Live && last.at_ms.abs_diff(fix.at_ms) > AHEAD_MS;
+            return if contradicts {
+                self.against(fix, Dropped::OutOfOrder)
+            } else {
+                Err(Dropped::OutOfOrder)
+            };
         }
         if !reachable(&last, fix) {
-            let agreeing = match self.rival {
-                Some((rival, agreeing)) if reachable(&rival, fix) => agreeing + 1,
-                _ => 1,
-            };
-            self.rival = Some((*fix, agreeing));
-            if agreeing < AGREEING {
-                return Err(Dropped::ImpossibleSpeed);
-            }
+            return self.against(fix, Dropped::ImpossibleSpeed);
         }
         self.rival = None;
         if fix.at_ms - last.at_ms < STILL_MS && is_still(&last, fix) {
             return Err(Dropped::StandingStill);
         }
+        Ok(())
+    }
+
+    /// Takes `fix` as one that contradicts the last kept one: the third in a row that agrees is believed.
+    fn against(&mut self, fix: &Fix, reason: Dropped) -> Result<(), Dropped> {
+        let agreeing = match self.rival {
+            Some(rival) if reachable(&rival.fix, fix) => rival.agreeing + 1,
+            _ => 1,
+        };
+        if agreeing < AGREEING {
+            let fix = *fix;
+            self.rival = Some(Rival { fix, agreeing });
+            return Err(reason);
+        }
+        self.rival = None;
         Ok(())
     }
 }
@@ -364,6 +400,28 @@ mod tests {
                 Ok(()),
                 Ok(())
             ]
+        );
+    }
+
+    #[test]
+    fn three_live_fixes_that_agree_win_over_one_from_the_future_and_in_a_file_they_do_not() {
+        let mut fixes = vec![fix(36_000, 0.0)];
+        fixes.extend((0..4).map(|i| fix(i * 5, 0.0 + 10.0 * i as f64)));
+        let early = Err(Dropped::OutOfOrder);
+        assert_eq!(live(&fixes), [Ok(()), early, early, Ok(()), Ok(())]);
+        let mut filter = Filter::new(None);
+        let imported = fixes.iter().map(|fix| filter.admit(*fix, Source::Imported));
+        assert_eq!(imported.skip(1).collect::<Vec<_>>(), [early; 4]);
+    }
+
+    #[test]
+    fn fixes_that_come_a_little_late_stay_out_however_many_they_are() {
+        let mut fixes = vec![fix(100, 0.0)];
+        fixes.extend((0..9).map(|i| fix(i * 10, 10.0 * i as f64)));
+        assert!(
+            live(&fixes)[1..]
+                .iter()
+                .all(|v| *v == Err(Dropped::OutOfOrder))
         );
     }
 

@@ -9,7 +9,7 @@ pub mod chunk;
 pub mod filter;
 
 pub use chunk::{FIXES_PER_CHUNK, pack, unpack};
-pub use filter::{Dropped, Filter, Report, Source};
+pub use filter::{Dropped, Filter, Report, Rival, Source};
 
 use crate::position::Fix;
 

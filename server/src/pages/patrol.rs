@@ -155,7 +155,11 @@ pub async fn page(
     let (map, segments) = map::read(app, patrol, &observations, language).await?;
     let places = places(&observations, language);
     html(&PatrolPage {
-        shell: Shell::of(reader, Section::Patrols, &row.title),
+        shell: Shell::of(
+            reader,
+            Section::Patrols,
+            &language.words().patrol_title(row.title.clone()),
+        ),
         facts: facts(app, patrol, row, language).await?,
         map,
         segments,

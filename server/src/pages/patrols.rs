@@ -205,7 +205,7 @@ impl Row {
         PatrolRow {
             id: self.document_id,
             unit: self.unit_name,
-            title: self.title,
+            title: language.words().patrol_title(self.title),
             started: clock::vietnamese(self.started_at_ms),
             ended: self
                 .ended_at_ms

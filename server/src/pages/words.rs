@@ -58,6 +58,7 @@ words! {
     narrow: "Lọc", "Filter";
     clear: "Bỏ lọc", "Clear";
     started: "Bắt đầu", "Started";
+    start_missing: "Chưa nhận được phần bắt đầu ca", "Start not received yet";
     lasted: "Thời lượng", "Lasted";
     leader: "Tổ trưởng", "Leader";
     length: "Quãng đường", "Length";
@@ -437,6 +438,15 @@ impl Words {
             "going-on" => self.going_on,
             "ended" => self.ended,
             _ => self.all_states,
+        }
+    }
+
+    /// What a patrol is called, or that its start, which says so, is not here.
+    pub fn patrol_title(&self, title: String) -> String {
+        if title.is_empty() {
+            self.start_missing.to_owned()
+        } else {
+            title
         }
     }
 

@@ -143,17 +143,17 @@ pub fn project(key: &Key, document: &automerge::Automerge) -> Result<Rows, Docum
 fn patrol_rows(mut log: PatrolLog) -> PatrolRows {
     let tracks = log.tracks();
     log.track.clear();
-    let fixes = || tracks.values().flatten();
+    let fixes = || tracks.iter().flat_map(|track| &track.fixes);
     PatrolRows {
-        length_m: patrol::length_m(tracks.values()),
-        fix_count: fixes().count(),
+        length_m: patrol::length_m(&tracks),
+        fix_count: patrol::fix_count(&tracks),
         accuracy_unknown: fixes().any(|fix| fix.accuracy_dm.is_none()),
         segments: tracks
             .iter()
-            .flat_map(|(by, fixes)| {
-                track::segments(fixes)
+            .flat_map(|one| {
+                track::segments(&one.fixes)
                     .into_iter()
-                    .filter_map(|run| segment(*by, run))
+                    .filter_map(|run| segment(one.by, run))
             })
             .collect(),
         log,

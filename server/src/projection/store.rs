@@ -131,7 +131,11 @@ impl Projected {
         }
         match &rows.content {
             Content::Nothing => {}
-            Content::Patrol(patrol) => self.patrol(key, patrol, rows.attachments.len()),
+            Content::Patrol(patrol) => {
+                let of = rows.attachments.iter();
+                let standing = of.filter(|(_, attachment)| attachment.withdrawn_at_ms.is_none());
+                self.patrol(key, patrol, standing.count());
+            }
             Content::Evidence(file) => self.evidence(key, file),
             Content::Review(reviewed, review) => self.review(id, *reviewed, review),
             Content::Reference(checkpoints) => {
@@ -202,10 +206,12 @@ impl Projected {
         let id = key.document();
         let log = &patrol.log;
         self.team(id, patrol);
-        // Joined by QR and not yet met by its start: there is nothing to show, but the team may read it already.
-        let (Some(started_at_ms), Some(started_by)) = (log.started_at_ms, log.started_by) else {
+        let Some(began_at_ms) = log.began_at_ms() else {
             return;
         };
+        // Joined by QR and not yet met by its start: what the team recorded is shown, without a title and a leader.
+        let started_by = log.started_by.map(|by| by.to_string()).unwrap_or_default();
+        let leader = log.leader.map(|leader| leader.to_string());
         let standing = log
             .observations
             .values()
@@ -215,9 +221,9 @@ impl Projected {
             Value::text(id),
             Value::text(key.unit),
             log.title.clone().unwrap_or_default().into(),
-            started_at_ms.into(),
-            Value::text(started_by),
-            Value::text(log.leader.unwrap_or(started_by)),
+            began_at_ms.into(),
+            Value::text(&started_by),
+            Value::text(leader.as_ref().unwrap_or(&started_by)),
             log.ended_at_ms.into(),
             log.imported_at_ms.into(),
             patrol.length_m.into(),

@@ -21,6 +21,7 @@ use kieumau_core::{
 };
 use serde::Serialize;
 use sqlx::Row as _;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Items that are read at a time.
 const AT_ONCE: usize = 200;
@@ -51,6 +52,7 @@ fn may_heal(reason: &str) -> bool {
 /// `internal`; what was taken by then is taken.
 pub async fn retry(app: &App) -> Answer<Retried> {
     let mut retried = Retried::default();
+    let mut documents: BTreeMap<String, Vec<Item>> = BTreeMap::new();
     let mut after = 0;
     loop {
         let wanted = Wanted {
@@ -59,64 +61,86 @@ pub async fn retry(app: &App) -> Answer<Retried> {
             ..Wanted::default()
         };
         let items = list(app, wanted).await?;
-        let Some(full) = items.len().checked_sub(1) else {
+        if items.is_empty() {
             break;
-        };
-        after += full + 1;
-        // Newest first in the list; what was written first must come first.
-        for item in items.iter().rev() {
-            if item.state == "refused" && item.admitted_at_ms.is_none() {
-                let taken = may_heal(&item.reason) && one(app, item).await?;
-                let count = if taken {
-                    &mut retried.admitted
-                } else {
-                    &mut retried.refused
-                };
-                *count += 1;
+        }
+        after += items.len();
+        for item in items {
+            match &item.document {
+                _ if item.state != "refused" || item.admitted_at_ms.is_some() => {}
+                Some(document) if may_heal(&item.reason) => {
+                    documents.entry(document.clone()).or_default().push(item);
+                }
+                _ => retried.refused += 1,
             }
         }
+    }
+    for items in documents.into_values() {
+        let taken = together(app, &items).await?;
+        retried.admitted += taken;
+        retried.refused += items.len() as u64 - taken;
     }
     retried.rechecked = checker::recheck(app).await?;
     Ok(retried)
 }
 
-/// Pushes one item again; whether it is in the log, or waits for an ancestor, now.
-async fn one(app: &App, item: &Item) -> Answer<bool> {
-    let row =
-        sqlx::query("select unit_id, kind, name, seals from quarantine where quarantine_id = $1")
-            .bind(&item.id)
-            .fetch_one(&app.database.read)
-            .await?;
-    let Some((key, carrier)) = named(&row, item) else {
-        return Ok(false);
-    };
-    let seals = minicbor::decode::<Vec<Seal>>(&row.get::<Vec<u8>, _>(3))
-        .map_err(|_| damaged("seals in quarantine"))?;
-    let bytes = content::bytes(app, item).await?;
-    let document = PushedDocument {
-        key: WireKey::from(&key),
-        changes: vec![bytes],
-        seals,
+/// Pushes again what lies there of one document, all of it together: one seal stands for a run of changes, of which only the last
+/// carries it. How many items are in the log, or wait for an ancestor, now.
+async fn together(app: &App, items: &[Item]) -> Answer<u64> {
+    let mut tried = Vec::new();
+    let mut document = None;
+    for item in items {
+        let row = sqlx::query(
+            "select unit_id, kind, name, seals from quarantine where quarantine_id = $1",
+        )
+        .bind(&item.id)
+        .fetch_one(&app.database.read)
+        .await?;
+        let Some((key, carrier)) = named(&row, item) else {
+            continue;
+        };
+        let seals = minicbor::decode::<Vec<Seal>>(&row.get::<Vec<u8>, _>(3))
+            .map_err(|_| damaged("seals in quarantine"))?;
+        let (_, _, pushed) = document.get_or_insert_with(|| {
+            let pushed = PushedDocument {
+                key: WireKey::from(&key),
+                changes: Vec::new(),
+                seals: Vec::new(),
+            };
+            (carrier, key.unit, pushed)
+        });
+        pushed.changes.push(content::bytes(app, item).await?);
+        pushed.seals.extend(seals);
+        tried.push(item);
+    }
+    let Some((carrier, unit, document)) = document else {
+        return Ok(0);
     };
     let again = Push {
         documents: vec![document],
         ..Push::default()
     };
-    let prepared = push::prepare(app, carrier, key.unit, again).await?;
+    let prepared = push::prepare(app, carrier, unit, again).await?;
     let mut pushed = committer::commit(app, &[&prepared])
         .await
         .map_err(Problem::from)?;
     let outcomes = pushed.pop().unwrap_or_default().changes;
-    let taken = outcomes.iter().all(|outcome| outcome.is_kept());
-    if taken {
-        let mut tx = app.database.begin().await?;
+    let refused: BTreeSet<String> = outcomes
+        .iter()
+        .filter(|outcome| !outcome.is_kept())
+        .map(|outcome| outcome.hash.to_string())
+        .collect();
+    let mut tx = app.database.begin().await?;
+    let mut taken = 0;
+    for item in tried.iter().filter(|item| !refused.contains(&item.hash)) {
         sqlx::query("update quarantine set admitted_at_ms = $1 where quarantine_id = $2")
             .bind(clock::now_ms())
             .bind(&item.id)
             .execute(&mut *tx)
             .await?;
-        tx.commit().await?;
+        taken += 1;
     }
+    tx.commit().await?;
     Ok(taken)
 }
 

@@ -131,7 +131,7 @@ pub(super) fn write(
     for fixes in fixes.chunks(FIXES_PER_CHUNK) {
         let at_ms = fixes.last().map_or(started_ms, |fix| fix.at_ms);
         draft.write(at_ms, |log: &mut PatrolLog, stamp| {
-            log.add_track(stamp, fixes).map(|_| ())
+            log.add_track(stamp, None, fixes).map(|_| ())
         })?;
     }
     for step in 0..=night % 3 {

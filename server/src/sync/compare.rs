@@ -33,7 +33,7 @@ pub async fn compare(
     body: Bytes,
 ) -> Answer<Response> {
     let unreadable = || Problem::invalid(Invalid::new("compare", Rule::Unreadable));
-    let compare: Compare = minicbor::decode(&body).map_err(|_| unreadable())?;
+    let compare: Compare = super::body::read(&body, "compare")?;
     if compare.documents.len() > wire::COMPARE_LIMIT_DOCUMENTS * compare::PAIR_BYTES {
         return Err(Problem::invalid(Invalid::new("compare", Rule::TooLarge)));
     }

@@ -35,8 +35,7 @@ pub async fn fetch(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer<Response> {
-    let fetch: Fetch = minicbor::decode(&body)
-        .map_err(|_| Problem::invalid(Invalid::new("fetch", Rule::Unreadable)))?;
+    let fetch: Fetch = super::body::read(&body, "fetch")?;
     if fetch.documents.len() > wire::FETCH_LIMIT_DOCUMENTS {
         return Err(Problem::invalid(Invalid::new("fetch", Rule::TooLarge)));
     }

@@ -1,6 +1,7 @@
 //! Sync with phones: they push what they wrote and pull what others did. A log, not a conversation: nothing new costs one
 //! request, whatever the number of documents.
 
+mod body;
 mod compare;
 pub mod delivery;
 pub mod fetch;

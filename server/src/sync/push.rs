@@ -30,8 +30,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 /// `POST /v1/sync/push`.
 pub async fn push(State(app): State<App>, phone: SealingPhone, body: Bytes) -> Answer<Response> {
-    let push: Push = minicbor::decode(&body)
-        .map_err(|_| Problem::invalid(Invalid::new("push", Rule::Unreadable)))?;
+    let push: Push = super::body::read(&body, "push")?;
     if !keeps_limits(&push) {
         return Err(Problem::invalid(Invalid::new("push", Rule::TooLarge)));
     }

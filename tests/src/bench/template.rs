@@ -236,7 +236,7 @@ impl Writer {
         let mut at_ms = START_MS;
         for _ in 0..CHUNKS {
             let fixes = walk(rng, &mut place, &mut at_ms);
-            self.change(rng, |log, stamp| log.add_track(stamp, &fixes));
+            self.change(rng, |log, stamp| log.add_track(stamp, None, &fixes));
         }
         for _ in 0..ATTACHMENTS {
             let sha256 = Sha256::of(&rng.random::<[u8; 32]>());
@@ -383,7 +383,11 @@ impl Made {
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         let log: PatrolLog = document::read(&self.document()).expect("a patrol log");
-        let fixes: Vec<_> = log.tracks().into_values().flatten().collect();
+        let fixes: Vec<_> = log
+            .tracks()
+            .into_iter()
+            .flat_map(|track| track.fixes)
+            .collect();
         let mut value = serde_json::to_value(&log).expect("JSON");
         let fixes = fixes.iter().map(|fix| {
             serde_json::json!([
@@ -441,7 +445,7 @@ mod tests {
         let made = template.renamed(author(), [9; 8]);
         let document = made.document();
         let log: PatrolLog = document::read(&document).expect("a patrol log");
-        let fixes: usize = log.tracks().values().map(Vec::len).sum();
+        let fixes: usize = log.tracks().iter().map(|track| track.fixes.len()).sum();
         let head =
             6 + log.team.len() + log.forces.len() + log.vehicles.len() + 3 * log.pauses.len();
         assert_eq!(

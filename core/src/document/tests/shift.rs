@@ -77,7 +77,7 @@ fn said(
         (6, _) => log.attach(stamp, photo(stamp))?.to_string(),
         (7, _) => {
             return Ok(log
-                .add_track(stamp, &[fix(stamp)])?
+                .add_track(stamp, None, &[fix(stamp)])?
                 .map(|id| id.to_string()));
         }
         (8, _) => log

@@ -99,3 +99,70 @@ async fn a_photo_has_a_small_picture_that_outlives_an_opening_and_a_broken_one_h
     let said = phone.attachment(broken).await.expect("is known");
     assert!(said.on_phone && !said.preview);
 }
+
+/// Attaches the photo again after `harm` was done to its copy.
+async fn attached_again(folder: &Path, harm: impl FnOnce(&Path)) -> (Phone, Sha256, DocumentId) {
+    let phone = phone(folder).await;
+    let patrol = patrol(&phone).await;
+    let photo = photo(folder);
+    let sha256 = phone.attach(patrol, None, &photo).await.expect("attached");
+    let [name] = &Vec::from_iter(names(folder))[..] else {
+        panic!("one photo is one file");
+    };
+    harm(&folder.join("files").join(name));
+    let again = phone.attach(patrol, None, &photo).await.expect("attached");
+    assert_eq!(again, sha256);
+    (phone, sha256, patrol)
+}
+
+#[tokio::test]
+async fn attaching_again_mends_a_copy_that_is_damaged_or_gone() {
+    let harms: [fn(&Path); 2] = [
+        |copy| std::fs::write(copy, b"no longer").expect("written"),
+        |copy| std::fs::remove_file(copy).expect("removed"),
+    ];
+    for harm in harms {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (phone, sha256, patrol) = attached_again(folder.path(), harm).await;
+        let shown = phone.viewable(sha256).await.expect("is whole again");
+        assert_eq!(std::fs::read(shown).expect("reads"), PHOTO);
+        let [file] = &phone.unsent_files().await.expect("reads")[..] else {
+            panic!("one file waits");
+        };
+        assert_eq!(file.read(0, usize::MAX).await.expect("reads"), PHOTO);
+        let log = phone.store().await.read::<PatrolLog>(patrol).await;
+        assert_eq!(log.expect("is here").1.attachments.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn attaching_again_brings_back_a_copy_that_was_let_go() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let phone = phone(folder.path()).await;
+    let patrol = patrol(&phone).await;
+    let photo = photo(folder.path());
+    let sha256 = phone.attach(patrol, None, &photo).await.expect("attached");
+    let mut store = phone.store().await;
+    sqlx::query("update attachment set received_at_ms = 1, let_go_at_ms = 2")
+        .execute(&mut store.connection)
+        .await
+        .expect("written");
+    drop(store);
+    phone.attach(patrol, None, &photo).await.expect("attached");
+    let said = phone.attachment(sha256).await.expect("is known");
+    assert!(said.on_phone && said.received, "{said:?}");
+    phone.viewable(sha256).await.expect("is here");
+}
+
+/// The twin of both: a copy that is whole keeps its key and its name, so it is the harm that the new one heals.
+#[tokio::test]
+async fn attaching_again_leaves_a_whole_copy_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut kept = None;
+    let keep = |copy: &Path| kept = Some(copy.to_owned());
+    let (phone, _, _) = attached_again(folder.path(), keep).await;
+    drop(phone);
+    let _phone = crate::phone::tests::phone(folder.path()).await;
+    assert!(kept.expect("there was one").exists());
+    assert_eq!(names(folder.path()).len(), 1, "the second copy is swept");
+}

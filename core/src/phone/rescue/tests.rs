@@ -264,3 +264,14 @@ async fn a_file_that_cannot_be_written_leaves_nothing_behind() {
     assert!(phone.export_rescue(&taken).await.is_err());
     assert!(!folder.path().join("taken.rescue.part").exists());
 }
+
+#[tokio::test]
+async fn a_patrol_whose_fixes_do_not_fold_is_counted_and_holds_up_no_rescue() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let phone = rescuer(&folder).await;
+    super::super::tracks::tests::torn(&phone, 3).await;
+    patrol(&phone, 1).await;
+    let (report, records) = exported(&phone, &folder).await;
+    assert_eq!((report.changes, report.fixes_left), (2, 3));
+    assert_eq!(changes(&records).len(), 2);
+}

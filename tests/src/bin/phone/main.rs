@@ -325,8 +325,8 @@ async fn answer(phone: &Phone, question: Told) -> Result<Value, PhoneError> {
             .patrol(patrol)
             .await?
             .tracks
-            .values()
-            .flatten()
+            .iter()
+            .flat_map(|track| &track.fixes)
             .map(shown::fix)
             .collect(),
         Told::Observations { patrol } => phone

@@ -39,7 +39,7 @@ pub fn patrol(view: &PatrolView) -> Value {
     json!({
         "title": view.summary.title, "state": state_word(view.summary.state), "join_qr": view.join_qr,
         "started_at_ms": view.summary.started_at_ms, "ended_at_ms": view.summary.ended_at_ms,
-        "fixes": view.tracks.values().flatten().count(), "length_m": view.summary.length_m, "team": view.team,
+        "fixes": view.tracks.iter().map(|track| track.fixes.len()).sum::<usize>(), "length_m": view.summary.length_m, "team": view.team,
     })
 }
 

@@ -17,7 +17,7 @@ import vn.kieumau.core.*
  * and no view model ever sees [Phone].
  *
  * Every suspend function runs off the caller's thread and returns when the record is on the disk; only [enrol],
- * [enrolByQr] and [sync] touch the network. Every flow gives what is on the disk now, and again whenever that may read
+ * [enrolByQr], [sync], [download] and [deliverRescue] touch the network. Every flow gives what is on the disk now, and again whenever that may read
  * differently, after one's own writes as after a colleague's. All of them throw [PhoneException].
  */
 class PhoneStore private constructor(private val phone: Phone, private val events: PhoneEvents) : AutoCloseable {
@@ -36,6 +36,9 @@ class PhoneStore private constructor(private val phone: Phone, private val event
     suspend fun enrolByQr(qr: String): Profile = record { enrolByQr(qr) }
 
     fun colleagues(): Flow<List<Colleague>> = seen { colleagues() }
+
+    /** The checkpoints of the unit, for [visitCheckpoint]. */
+    fun checkpoints(): Flow<List<Checkpoint>> = seen { checkpoints() }
 
     // ---- Patrols
 
@@ -95,7 +98,14 @@ class PhoneStore private constructor(private val phone: Phone, private val event
 
     fun attachment(sha256: Sha256): Flow<Attached> = seen { attachment(sha256) }
 
-    /** A path where the file lies in the clear, to be shown now. */
+    /** Takes back a file that was attached by mistake: that it was attached stays, the file is no longer shown. */
+    suspend fun withdrawAttachment(document: DocumentId, attachment: AttachmentId) =
+        record { withdrawAttachment(document, attachment) }
+
+    /** Brings a file whose copy is not on this phone, so that [viewable] can show it. */
+    suspend fun download(sha256: Sha256): Attached = record { download(sha256) }
+
+    /** A path where the file lies in the clear, to be shown now. [PhoneException.NotFound] until it is here: [download]. */
     suspend fun viewable(sha256: Sha256): String = apart { viewable(sha256) }
 
     // ---- On the way to the server and back
