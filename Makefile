@@ -44,7 +44,17 @@ bindings: ## Kotlin, Swift and Python from the shared core, into target/bindings
 	cp target/debug/libkieumau.so target/bindings/python/
 	cp target/debug/libkieumau.so target/bindings/resources/linux-x86-64/
 
-demo: server phone ## Tells the story with two phones, then serves. ONCE=1 ends after it; TRACK=file.gpx PHOTO=file.jpg take yours
+# What `make demo` itself needs; `make tools` installs what the tests need besides.
+.PHONY: demo-needs
+demo-needs:
+	@missing=""; \
+	command -v cc >/dev/null || missing="$$missing build-essential"; \
+	command -v pkg-config >/dev/null || missing="$$missing pkg-config"; \
+	test -e /usr/include/openssl/ssl.h || pkg-config --exists openssl 2>/dev/null || missing="$$missing libssl-dev"; \
+	for tool in cargo:Rust-1.95 node:Node-20 npm:npm; do command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; done; \
+	if [ -n "$$missing" ]; then echo "demo: missing:$$missing (Debian packages by name: apt-get install …)"; exit 1; fi
+
+demo: demo-needs server phone ## Tells the story with two phones, then serves. ONCE=1 ends after it; TRACK=file.gpx PHOTO=file.jpg take yours
 	@LISTEN='$(LISTEN)' DATA='$(DATA)' TRACK='$(TRACK)' PHOTO='$(PHOTO)' ONCE='$(ONCE)' target/debug/demo
 
 layers: ## The import rules

@@ -72,12 +72,13 @@ RUNNERS = [
     ("stories on SQLite", "cargo test --no-fail-fast -p kieumau-tests", cargo, {}),
     # All but those about SQLite's own files (a restored backup), a process' own (TLS, memory) and what ran on both databases above.
     ("stories on PostgreSQL", "cargo test --no-fail-fast -p kieumau-tests " + " ".join(f"--test {name}" for name in (
-        "backups", "dossiers", "files", "first_download", "live", "orphans", "pushes", "refusals", "rescue", "stories", "told")),
+        "backups", "dossiers", "files", "first_download", "live", "orphans", "pushes", "refusals", "rescue", "stories", "told", "units")),
      cargo, {"postgres": True, "KIEUMAU_STORY_DATABASE": "postgres"}),
     ("phones killed", "cargo test --no-fail-fast -p kieumau-tests --test killed -- --nocapture --test-threads=2", cargo, {}),
     ("faults", "cargo test --no-fail-fast -p kieumau-tests --test faults -- --nocapture --test-threads=2", cargo, {"postgres": True}),
     ("Kotlin", "cd mobile-demo && mvn -B -ntp test", surefire, {}),
     ("Python", "python3 -m pytest -q -rs tests/python", pytest, {"PYTHONPATH": "target/bindings/python"}),
+    ("demo", "python3 -m pytest -q -rs tests/demo", pytest, {}),
     ("tus clients", "target/tests-python/bin/python -m pytest -q -rs tests/tus", pytest, {}),
     ("attachments on S3", "cargo test --no-fail-fast -p kieumau-server attachment", cargo, {"s3": True}),
     ("Automerge in JavaScript", "cd tests/automerge && node --test --test-reporter=tap .", node, {}),
