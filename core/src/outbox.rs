@@ -16,7 +16,7 @@ use crate::{
     },
     receipt::Receipt,
     review::heads_text,
-    seal::{Seal, Signer},
+    seal::{self, Seal, Signer},
     wire::{Push, Pushed, PushedDocument, WireKey},
 };
 use ed25519_dalek::{SigningKey, VerifyingKey};
@@ -33,12 +33,6 @@ pub const PUSH_RECEIPTS: usize = 2_000;
 pub const HELD: &str = "held";
 /// The word of a change that the server keeps until its ancestor comes.
 pub const WAITING: &str = "waiting";
-
-/// Whether changes of these bytes in all still go into one push, on a line that bears so many. The first one goes whatever its size.
-#[must_use]
-pub const fn fits(bytes: usize, line_bytes: usize) -> bool {
-    bytes <= line_bytes && bytes <= PUSH_BYTES
-}
 
 /// Whether a push that sends `sent` of `unsent` changes asks for the feed's next page: the last one of several does. A phone that
 /// has nothing yet pulls instead, which comes compressed; and a cursor that says to begin anew waits for the comparison: an
@@ -76,27 +70,125 @@ pub fn under_their_names(push: &Push, pushed: &mut Pushed) {
     }
 }
 
-/// What is to be sent of one document.
-#[derive(Clone, Debug, Default)]
-pub struct Unsent {
-    /// Written here.
-    pub own: Vec<Change>,
-    /// Written by others, and lost by the server.
-    pub carried: Vec<Change>,
+/// What goes into one push, on a line that bears so many bytes. The first thing goes whatever its size.
+///
+/// What was written here is cut anywhere, for it is sealed afresh. What others wrote goes in parts that hold the change which a seal of
+/// theirs names and all that this seal covers: cut before that change, the rest would arrive without a seal, and be refused.
+#[derive(Clone, Debug)]
+pub struct Load {
+    line_bytes: usize,
+    bytes: usize,
+    full: bool,
+    /// The changes, in the order in which they were taken.
+    pub sent: Vec<Sha256>,
+    /// What is sent of each document.
+    pub documents: BTreeMap<DocumentId, Unsent>,
 }
 
-impl Unsent {
-    /// One more.
-    pub fn add(&mut self, change: Change, own: bool) {
-        if own {
-            self.own.push(change);
-        } else {
-            self.carried.push(change);
+/// What is sent of one document.
+#[derive(Clone, Debug, Default)]
+pub struct Unsent {
+    own: Vec<Change>,
+    carried: Vec<Change>,
+    /// Others' seals of what is carried.
+    kept: Vec<Seal>,
+}
+
+impl Load {
+    /// An empty one.
+    #[must_use]
+    pub fn new(line_bytes: usize) -> Self {
+        Self {
+            line_bytes: line_bytes.min(PUSH_BYTES),
+            bytes: 0,
+            full: false,
+            sent: Vec::new(),
+            documents: BTreeMap::new(),
         }
     }
 
-    /// One fresh seal per actor: of its newest change here, which covers the older ones through its own dependencies. So every cut
-    /// is sealed.
+    /// Whether nothing more goes in.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Takes a change that was written here, if it still goes in.
+    pub fn write(&mut self, document: DocumentId, change: Change) {
+        if self.takes(std::slice::from_ref(&change)) {
+            let unsent = self.documents.entry(document).or_default();
+            unsent.own.push(change);
+        }
+    }
+
+    /// Takes what others wrote in a document, each after what it depends on, as far as it still goes in. `seals`: all that are kept of it.
+    ///
+    /// # Errors
+    /// A stored change that is none: the disk is damaged.
+    pub fn carry(
+        &mut self,
+        document: DocumentId,
+        changes: Vec<Change>,
+        seals: &[Seal],
+    ) -> Result<(), HeaderError> {
+        for part in parts(changes, seals)? {
+            if !self.takes(&part) {
+                break;
+            }
+            let unsent = self.documents.entry(document).or_default();
+            let named = |seal: &&Seal| part.iter().any(|change| change.hash == seal.change);
+            unsent.kept.extend(seals.iter().filter(named));
+            unsent.carried.extend(part);
+        }
+        Ok(())
+    }
+
+    fn takes(&mut self, changes: &[Change]) -> bool {
+        let bytes: usize = changes.iter().map(|change| change.bytes.len()).sum();
+        let fits = self.bytes + bytes <= self.line_bytes
+            && self.sent.len() + changes.len() <= PUSH_CHANGES;
+        self.full |= !fits && !self.sent.is_empty();
+        if !self.full {
+            self.bytes += bytes;
+            self.sent.extend(changes.iter().map(|change| change.hash));
+        }
+        !self.full
+    }
+}
+
+/// Changes of one document in parts that may travel apart: each is covered by seals of its own changes. What no seal covers is last.
+fn parts(changes: Vec<Change>, seals: &[Seal]) -> Result<Vec<Vec<Change>>, HeaderError> {
+    let sealed: BTreeSet<Sha256> = seals.iter().map(|seal| seal.change).collect();
+    let mut parts = Vec::new();
+    let mut open: Vec<Change> = Vec::new();
+    let mut headers = BTreeMap::new();
+    for change in changes {
+        let header = header::read(&change.bytes)?;
+        headers.insert(
+            change.hash,
+            (header.actor.to_vec(), header.seq, header.deps),
+        );
+        let hash = change.hash;
+        open.push(change);
+        if sealed.contains(&hash) {
+            let named: Vec<Sha256> = open.iter().map(|change| change.hash).collect();
+            let named: Vec<Sha256> = named.into_iter().filter(|it| sealed.contains(it)).collect();
+            let covered = seal::covered(&named, |hash| headers.get(hash).cloned());
+            if covered.len() == open.len() {
+                parts.push(std::mem::take(&mut open));
+                headers.clear();
+            }
+        }
+    }
+    if !open.is_empty() {
+        parts.push(open);
+    }
+    Ok(parts)
+}
+
+impl Unsent {
+    /// One fresh seal per actor: of its newest change that was written here, which covers the older ones through its own dependencies. So
+    /// every cut is sealed.
     ///
     /// # Errors
     /// A stored change that is none: the disk is damaged.
@@ -118,15 +210,14 @@ impl Unsent {
         Ok(newest.map(|(_, hash)| of.seal(key, signer, hash)).collect())
     }
 
-    /// The document's part of a push: with its fresh seals, or with every seal that is kept of it where others wrote some of it, for
-    /// one may cover many changes.
+    /// The document's part of a push, with its fresh seals and those of others.
     #[must_use]
-    pub fn pushed(self, of: &Key, seals: Vec<Seal>) -> PushedDocument {
+    pub fn pushed(self, of: &Key, fresh: Vec<Seal>) -> PushedDocument {
         let changes = self.own.into_iter().chain(self.carried);
         PushedDocument {
             key: WireKey::from(of),
             changes: changes.map(|change| change.bytes).collect(),
-            seals,
+            seals: fresh.into_iter().chain(self.kept).collect(),
         }
     }
 }
@@ -187,10 +278,11 @@ pub fn written_down(word: &str, own: bool) -> &str {
     if own || word == WAITING { word } else { HELD }
 }
 
-/// What a phone does at its next sync about a change of which the server said `word`: whether it is sent again as it is.
+/// Whether a change of which the server said `word` is sent again at the next sync as it is: what was refused for want of room; and, of
+/// this phone's own, what waits for an ancestor, for the server may have refused it when that came, and tells so only who brings it.
 #[must_use]
-pub fn is_sent_again(word: &str) -> bool {
-    Remedy::of_word(word) == Some(Remedy::SendAgain)
+pub fn is_sent_again(word: &str, own: bool) -> bool {
+    own && word == WAITING || Remedy::of_word(word) == Some(Remedy::SendAgain)
 }
 
 /// Whether what is refused so leaves its document.
@@ -250,10 +342,10 @@ impl Signed {
         self.heads == heads && files.is_subset(&self.attachments) && epoch == Some(self.epoch)
     }
 
-    /// Whether this ends the waiting of a document that has `heads` here: they are held with all that is below them, so nothing of
-    /// it waits any more.
+    /// Whether this settles a document that has `heads` here: they are held with all that is below them, so whatever was said of a change
+    /// of it before (that it waits, that its phone was revoked), it is held by now.
     #[must_use]
-    pub fn ends_waiting(&self, heads: &str) -> bool {
+    pub fn settles(&self, heads: &str) -> bool {
         self.heads == heads
     }
 }
@@ -284,9 +376,10 @@ impl Standing {
 mod tests {
     use super::*;
     use crate::{
-        document,
+        document::{self, Actor},
         id::{PhoneId, UnitId},
         log::paging::Position,
+        patrol::PatrolLog,
         wire::ChangeOutcome,
     };
 
@@ -333,6 +426,69 @@ mod tests {
         assert!(!asks_for_page(&ordinary, 2, 1), "more is to be sent");
     }
 
+    /// Four changes of one writer in one document, and the seals of those at `sealed`.
+    fn written(sealed: &[usize]) -> (DocumentId, Vec<Change>, Vec<Seal>) {
+        let key = Key::patrol(UnitId::from_bytes([1; 16]), crate::id::fresh(1, [1; 10]));
+        let phone = PhoneId::from_bytes([1; 16]);
+        let actor = Actor {
+            phone,
+            opening: [1; 8],
+        };
+        let mut document = document::new(&key);
+        let mut changes = Vec::new();
+        for title in ["a", "b", "c", "d"] {
+            let edited = document::edit(&mut document, actor, 0, |log: &mut PatrolLog| {
+                log.title = Some(title.to_owned());
+                Ok(())
+            });
+            changes.extend(edited.expect("edits").1);
+        }
+        let signing = SigningKey::from_bytes(&[1; 32]);
+        let seal = |at: &usize| key.seal(&signing, Signer::Phone(phone), changes[*at].hash);
+        let seals = sealed.iter().map(seal).collect();
+        (key.document(), changes, seals)
+    }
+
+    #[test]
+    fn what_others_wrote_is_never_cut_before_the_change_that_their_seal_names() {
+        let carried = |sealed: &[usize], line_bytes| {
+            let (id, changes, seals) = written(sealed);
+            let mut load = Load::new(line_bytes);
+            load.carry(id, changes, &seals).expect("changes");
+            (
+                load.sent.len(),
+                load.documents[&id].kept.len(),
+                load.is_full(),
+            )
+        };
+        assert_eq!(carried(&[3], 1), (4, 1, false), "one seal covers all of it");
+        assert_eq!(
+            carried(&[1, 3], 1),
+            (2, 1, true),
+            "the first part goes alone"
+        );
+        assert_eq!(carried(&[1, 3], 10_000), (4, 2, false));
+        assert_eq!(
+            carried(&[1], 10_000),
+            (4, 1, false),
+            "what no seal covers too"
+        );
+    }
+
+    #[test]
+    fn what_was_written_here_is_cut_anywhere_and_the_first_goes_whatever_its_size() {
+        let (id, changes, _) = written(&[]);
+        let sizes: usize = changes[..2].iter().map(|change| change.bytes.len()).sum();
+        for (line_bytes, taken) in [(1, 1), (sizes, 2), (10_000, 4)] {
+            let mut load = Load::new(line_bytes);
+            for change in &changes {
+                load.write(id, change.clone());
+            }
+            assert_eq!(load.sent.len(), taken);
+            assert_eq!(load.is_full(), taken < 4);
+        }
+    }
+
     #[test]
     fn what_the_answer_does_not_mention_is_held_and_a_strangers_receipt_is_nothing() {
         let key = SigningKey::from_bytes(&[1; 32]);
@@ -347,8 +503,8 @@ mod tests {
         let words: Vec<&str> = here.words.iter().map(|(_, word)| word.as_str()).collect();
         assert_eq!(words, [HELD, WAITING]);
         let signed = &here.receipts[&receipt(vec![], 5).document];
-        assert!(signed.ends_waiting(&heads_text(&[hash(1)])));
-        assert!(!signed.ends_waiting(&heads_text(&[hash(1), hash(2)])));
+        assert!(signed.settles(&heads_text(&[hash(1)])));
+        assert!(!signed.settles(&heads_text(&[hash(1), hash(2)])));
         // The twin: another's signature.
         let stranger = SigningKey::from_bytes(&[2; 32]);
         assert!(heard(&stranger).expect("as above").receipts.is_empty());
@@ -411,7 +567,7 @@ mod tests {
         let (_, change) = document::edit(&mut born, actor, 0, rename).expect("the rules hold");
         let change = change.expect("something was written");
         let mut unsent = Unsent::default();
-        unsent.add(change.clone(), true);
+        unsent.own.push(change.clone());
         let documents = vec![unsent.pushed(&key, Vec::new())];
         let push = Push {
             documents,

@@ -241,13 +241,17 @@ pub(super) async fn want(
 
 /// Where this phone is in its feeds.
 pub(super) async fn place(connection: &mut SqliteConnection) -> Result<Place, PhoneError> {
-    let row = sqlx::query("select cursor, epoch, compared_at_ms from sync")
-        .fetch_one(connection)
-        .await?;
+    let row = sqlx::query(
+        "select cursor, epoch, compared_at_ms, \
+         case when cursor = '' then exists (select 1 from change where own and server is not null) else 0 end from sync",
+    )
+    .fetch_one(connection)
+    .await?;
     Ok(Place {
         cursor: row.get(0),
         epoch: row.get::<&str, _>(1).parse().ok(),
         compared_at_ms: row.get(2),
+        sent: row.get(3),
     })
 }
 

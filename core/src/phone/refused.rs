@@ -67,18 +67,19 @@ impl WayOut {
 }
 
 impl Store {
-    /// What was refused for want of room is tried again, and so is what waits for an ancestor: the server may have refused it when that
-    /// came, and tells so only who brings it.
+    /// What is to be tried again as it is, is unsent.
     pub(super) async fn send_again(&mut self) -> Result<(), PhoneError> {
-        sqlx::query("update change set server = null where own and server = 'waiting'")
-            .execute(&mut self.connection)
-            .await?;
-        for word in self.words().await? {
-            if outbox::is_sent_again(&word) {
-                sqlx::query("update change set server = null where server = $1")
-                    .bind(word)
-                    .execute(&mut self.connection)
-                    .await?;
+        let mut words = self.words().await?;
+        words.push(outbox::WAITING.to_owned());
+        for word in words {
+            for own in [true, false] {
+                if outbox::is_sent_again(&word, own) {
+                    sqlx::query("update change set server = null where server = $1 and own = $2")
+                        .bind(&word)
+                        .bind(own)
+                        .execute(&mut self.connection)
+                        .await?;
+                }
             }
         }
         Ok(())

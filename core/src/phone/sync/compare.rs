@@ -1,10 +1,12 @@
 //! Compare: what is here is told, and what differs is healed both ways. What the server lost is unsent again, whoever wrote it: its seals are here
-//! too. What the server has is fetched.
+//! too; and so is what it refused and what still stands in its document, for a restored server may have forgotten why (a revocation, say).
+//! What the server has is fetched.
 
 use super::Session;
 use crate::{
     id::DocumentId,
     log::compare,
+    outbox,
     phone::{PhoneError, arrivals},
     wire::Compare,
 };
@@ -29,13 +31,23 @@ impl Session<'_> {
                 continue;
             }
             wanted = true;
-            // What was refused stays refused; what this phone only carries has its writer's seals.
-            sqlx::query(
-                "update change set server = null where document_id = $1 and server in ('held', 'waiting')",
+            // What was refused stays refused; what this phone only carried has its writer's seals.
+            let rows = sqlx::query(
+                "select distinct server from change where document_id = $1 and server is not null",
             )
             .bind(document.to_string())
-            .execute(&mut *tx)
+            .fetch_all(&mut *tx)
             .await?;
+            let words = rows.iter().map(|row| row.get::<&str, _>(0));
+            for word in words.filter(|word| !outbox::is_taken_out(word)) {
+                sqlx::query(
+                    "update change set server = null where document_id = $1 and server = $2",
+                )
+                .bind(document.to_string())
+                .bind(word)
+                .execute(&mut *tx)
+                .await?;
+            }
             arrivals::want(&mut tx, *document, false).await?;
         }
         if anew {
