@@ -44,7 +44,17 @@ bindings: ## Kotlin, Swift and Python from the shared core, into target/bindings
 	cp target/debug/libkieumau.so target/bindings/python/
 	cp target/debug/libkieumau.so target/bindings/resources/linux-x86-64/
 
-demo: server phone ## Tells the story with two phones, then serves. ONCE=1 ends after it; TRACK=file.gpx PHOTO=file.jpg take yours
+# What `make demo` itself needs; `make tools` installs what the tests need besides.
+.PHONY: demo-needs
+demo-needs:
+	@missing=""; \
+	command -v cc >/dev/null || missing="$$missing build-essential"; \
+	command -v pkg-config >/dev/null || missing="$$missing pkg-config"; \
+	test -e /usr/include/openssl/ssl.h || pkg-config --exists openssl 2>/dev/null || missing="$$missing libssl-dev"; \
+	for tool in cargo:Rust-1.95 node:Node-20 npm:npm; do command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; done; \
+	if [ -n "$$missing" ]; then echo "demo: missing:$$missing (Debian packages by name: apt-get install …)"; exit 1; fi
+
+demo: demo-needs server phone ## Tells the story with two phones, then serves. ONCE=1 ends after it; TRACK=file.gpx PHOTO=file.jpg take yours
 	@LISTEN='$(LISTEN)' DATA='$(DATA)' TRACK='$(TRACK)' PHOTO='$(PHOTO)' ONCE='$(ONCE)' target/debug/demo
 
 layers: ## The import rules
@@ -73,6 +83,10 @@ test: tools build tests/pages/node_modules tests/tus/node_modules tests/automerg
 faults: server phone ## F1 to F10 of the table of faults over real processes and sockets; LONG=1 in the long size
 	$(if $(LONG),KIEUMAU_LONG=1) python3 tests/run.py "phones killed" faults
 
+simulate: ## F19, the virtual world: SEEDS=100000 runs so many, SEED=n tells one
+	KIEUMAU_SEED=$(SEED) KIEUMAU_SEEDS=$(SEEDS) cargo test -p kieumau-core --features phone --test simulator -- --nocapture --test-threads=1 \
+	  $(if $(SEED),--ignored told,nothing_breaks)
+
 deny: ## Licences, bans and sources of every dependency (builds cargo-deny once, about three minutes)
 	test -x target/tools/bin/cargo-deny || cargo install cargo-deny --version 0.20.2 --locked --root target/tools
 	cargo fetch --locked
@@ -93,4 +107,4 @@ bench: assets peers ## The table of targets beside the peers, and target/bench.j
 reproject: server ## Rebuilds every projected row of ./data from its documents
 	target/debug/kieumau reproject
 
-.PHONY: help tools assets server phone build bindings demo layers test faults deny peers bench reproject
+.PHONY: help tools assets server phone build bindings demo layers test faults simulate deny peers bench reproject

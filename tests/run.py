@@ -61,22 +61,24 @@ def check(_):
 # name, command, who reads its closing lines, extra environment
 RUNNERS = [
     ("formatting", "cargo fmt --check", check, {}),
-    ("lints core", "cargo clippy -q -p kieumau-core --features phone --all-targets -- -D warnings", check, {}),
+    ("lints core", "cargo clippy -q -p kieumau-core --features phone --all-targets --test simulator -- -D warnings", check, {}),
     ("lints server", "cargo clippy -q -p kieumau-server --all-targets -- -D warnings", check, {}),
     ("lints tests", "cargo clippy -q -p kieumau-tests -p kieumau-bindings --all-targets --test faults -- -D warnings", check, {}),
     ("layers", "python3 tests/layers.py", check, {}),
     ("core", "cargo test --no-fail-fast -p kieumau-core --features phone", cargo, {}),
+    ("simulator", "cargo test -p kieumau-core --features phone --test simulator -- --nocapture --test-threads=1", cargo, {}),
     ("bindings", "cargo test --no-fail-fast -p kieumau-bindings", cargo, {}),
     ("server on SQLite and PostgreSQL", "cargo test --no-fail-fast -p kieumau-server", cargo, {"postgres": True}),
     ("stories on SQLite", "cargo test --no-fail-fast -p kieumau-tests", cargo, {}),
     # All but those about SQLite's own files (a restored backup), a process' own (TLS, memory) and what ran on both databases above.
     ("stories on PostgreSQL", "cargo test --no-fail-fast -p kieumau-tests " + " ".join(f"--test {name}" for name in (
-        "backups", "dossiers", "files", "first_download", "live", "orphans", "pushes", "refusals", "rescue", "stories", "told")),
+        "backups", "dossiers", "files", "first_download", "live", "orphans", "pushes", "refusals", "rescue", "stories", "told", "units")),
      cargo, {"postgres": True, "KIEUMAU_STORY_DATABASE": "postgres"}),
     ("phones killed", "cargo test --no-fail-fast -p kieumau-tests --test killed -- --nocapture --test-threads=2", cargo, {}),
     ("faults", "cargo test --no-fail-fast -p kieumau-tests --test faults -- --nocapture --test-threads=2", cargo, {"postgres": True}),
     ("Kotlin", "cd mobile-demo && mvn -B -ntp test", surefire, {}),
     ("Python", "python3 -m pytest -q -rs tests/python", pytest, {"PYTHONPATH": "target/bindings/python"}),
+    ("demo", "python3 -m pytest -q -rs tests/demo", pytest, {}),
     ("tus clients", "target/tests-python/bin/python -m pytest -q -rs tests/tus", pytest, {}),
     ("attachments on S3", "cargo test --no-fail-fast -p kieumau-server attachment", cargo, {"s3": True}),
     ("Automerge in JavaScript", "cd tests/automerge && node --test --test-reporter=tap .", node, {}),

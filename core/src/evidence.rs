@@ -34,7 +34,7 @@ impl Record for EvidenceFile {
 }
 
 /// One piece of evidence.
-#[derive(Clone, Debug, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
 pub struct Evidence {
     /// The catalogue's evidence kind, by code.
     pub evidence_kind: String,
@@ -68,7 +68,7 @@ pub struct Evidence {
 }
 
 /// What filing evidence takes.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct NewEvidence {
     /// The kind, by code.
     pub evidence_kind: String,
@@ -87,6 +87,8 @@ pub struct NewEvidence {
     /// Taken back as a slip.
     pub withdrawn: bool,
 }
+
+crate::unprinted!(Evidence, NewEvidence);
 
 impl Evidence {
     /// What `new` says, filed with this stamp.

@@ -39,6 +39,8 @@ pub struct Page<'a> {
 pub struct Arrived<'a> {
     /// Which; none of a kind that is not known here.
     pub key: Option<Key>,
+    /// The id of one of a kind that is not known here: an id follows from a kind that is, and of another only its seals tell.
+    pub strange: Option<DocumentId>,
     /// As it travelled: its name and what follows it.
     items: &'a [u8],
     /// How many changes its snapshot holds.
@@ -79,6 +81,7 @@ impl<'a> Page<'a> {
                     begun = at;
                     read.documents.push(Arrived {
                         key: known(&key)?,
+                        strange: None,
                         items: &page[at..to],
                         snapshot: None,
                     });
@@ -102,6 +105,9 @@ impl<'a> Page<'a> {
                     header::read(&bytes).map_err(|_| NotOurs)?;
                 }
                 Pulled::Snapshot(snapshot) => document.snapshot = Some(snapshot.changes),
+                Pulled::Seal(seal) if document.key.is_none() => {
+                    document.strange = Some(seal.document);
+                }
                 _ => {}
             }
         }
@@ -251,6 +257,8 @@ pub struct Place {
     pub epoch: Option<Epoch>,
     /// When all documents were last compared with the server's; none: not in this epoch.
     pub compared_at_ms: Option<i64>,
+    /// Before the first cursor: the server said of something that was written here that it has it.
+    pub sent: bool,
 }
 
 /// A place after a cursor was written down.
@@ -263,29 +271,40 @@ pub struct Moved {
 }
 
 impl Place {
-    /// Reading goes on at `cursor`. The first cursor of all needs no comparison: everything comes with it. One of another epoch, or one
-    /// that says to begin anew, does.
+    /// Reading goes on at `cursor`. The first cursor of all needs no comparison: everything comes with it. But one of another epoch than
+    /// this phone heard of, or one that says to begin anew, does; and the first one if something was sent before, in an epoch that
+    /// nobody said: a backup may have been put back between that push and this page.
     ///
     /// # Errors
     /// For what is no cursor.
     pub fn moved(&self, cursor: &str, now_ms: i64) -> Result<Moved, NotOurs> {
         let parsed = Cursor::parse(cursor).ok_or(NotOurs)?;
         let cut_short = parsed.is_anew();
-        let compared_at_ms = if self.cursor.is_empty() {
-            Some(now_ms)
-        } else if cut_short || self.epoch != Some(parsed.epoch) {
-            None
-        } else {
-            self.compared_at_ms
+        let same = match self.epoch {
+            Some(epoch) => epoch == parsed.epoch,
+            None => !self.sent,
+        };
+        let compared_at_ms = match same && !cut_short {
+            true if self.cursor.is_empty() => Some(now_ms),
+            true => self.compared_at_ms,
+            false => None,
         };
         Ok(Moved {
             place: Self {
                 cursor: cursor.to_owned(),
                 epoch: Some(parsed.epoch),
                 compared_at_ms,
+                sent: false,
             },
             cut_short,
         })
+    }
+
+    /// The epoch, when receipts name it before any cursor does. Of what was sent before them nobody said in which epoch that was: then
+    /// none, and the first cursor has all compared.
+    #[must_use]
+    pub fn heard(&self, epoch: Epoch) -> Option<Epoch> {
+        self.epoch.or_else(|| (!self.sent).then_some(epoch))
     }
 
     /// Whether the server said that its history is another one.
@@ -332,9 +351,38 @@ mod tests {
     }
 
     #[test]
+    fn who_sent_before_the_first_page_compares_unless_it_is_of_the_same_epoch() {
+        let compared = |epoch: Option<u8>, sent| {
+            let place = Place {
+                epoch: epoch.map(|epoch| Epoch([epoch; 16])),
+                sent,
+                ..Place::default()
+            };
+            let moved = place.moved(&cursor(1), 10).expect("a cursor");
+            moved.place.compared_at_ms
+        };
+        assert_eq!(compared(Some(1), true), Some(10));
+        assert_eq!(compared(Some(2), true), None, "a backup was put back since");
+        assert_eq!(compared(None, true), None, "it may have been");
+        assert_eq!(compared(None, false), Some(10), "nothing is to be lost");
+        let place = |sent| Place {
+            sent,
+            ..Place::default()
+        };
+        let epoch = Epoch([1; 16]);
+        assert_eq!(place(false).heard(epoch), Some(epoch));
+        assert_eq!(
+            place(true).heard(epoch),
+            None,
+            "a push before had no receipt"
+        );
+    }
+
+    #[test]
     fn what_is_new_and_whole_is_put_down_first_and_the_cursor_comes_last() {
         let arrived = |number: u8, snapshot| Arrived {
             key: Some(Key::reference(UnitId::from_bytes([number; 16]))),
+            strange: None,
             items: &[],
             snapshot,
         };

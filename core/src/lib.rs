@@ -43,4 +43,5 @@ pub mod stamp;
 pub mod token;
 pub mod track;
 pub mod track_file;
+mod unprinted;
 pub mod wire;

@@ -23,7 +23,7 @@ pub const COUNT_LIMIT: i64 = 100_000;
 pub const FINE_LIMIT_VND: i64 = 1_000_000_000_000;
 
 /// One observation as the document holds it.
-#[derive(Clone, Debug, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
 pub struct Observation {
     /// The catalogue's category, by code.
     pub category: String,
@@ -72,7 +72,7 @@ pub struct Observation {
 }
 
 /// What recording an observation takes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct NewObservation {
     /// The category, by code.
     pub category: String,
@@ -101,6 +101,8 @@ pub struct NewObservation {
     /// Taken back as a slip.
     pub withdrawn: bool,
 }
+
+crate::unprinted!(Observation, NewObservation);
 
 impl NewObservation {
     /// One of `category`, counted in `count_unit`, nothing else said.

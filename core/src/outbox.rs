@@ -16,8 +16,8 @@ use crate::{
     },
     receipt::Receipt,
     review::heads_text,
-    seal::{Seal, Signer},
-    wire::{Pushed, PushedDocument, WireKey},
+    seal::{self, Seal, Signer},
+    wire::{Push, Pushed, PushedDocument, WireKey},
 };
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
@@ -34,12 +34,6 @@ pub const HELD: &str = "held";
 /// The word of a change that the server keeps until its ancestor comes.
 pub const WAITING: &str = "waiting";
 
-/// Whether changes of these bytes in all still go into one push, on a line that bears so many. The first one goes whatever its size.
-#[must_use]
-pub const fn fits(bytes: usize, line_bytes: usize) -> bool {
-    bytes <= line_bytes && bytes <= PUSH_BYTES
-}
-
 /// Whether a push that sends `sent` of `unsent` changes asks for the feed's next page: the last one of several does. A phone that
 /// has nothing yet pulls instead, which comes compressed; and a cursor that says to begin anew waits for the comparison: an
 /// ordinary page would write an ordinary cursor over it, and what the restored server lost of documents that this phone may no
@@ -50,27 +44,151 @@ pub fn asks_for_page(cursor: &str, unsent: usize, sent: usize) -> bool {
     goes_on && unsent <= sent
 }
 
-/// What is to be sent of one document.
-#[derive(Clone, Debug, Default)]
-pub struct Unsent {
-    /// Written here.
-    pub own: Vec<Change>,
-    /// Written by others, and lost by the server.
-    pub carried: Vec<Change>,
+/// Whether a change may be sent: its bytes are those of its name, as the server will read them. What is not is refused here as the
+/// server would refuse it, and holds up no other.
+#[must_use]
+pub fn is_readable(change: &Change) -> bool {
+    header::read(&change.bytes).is_ok_and(|header| header.hash == change.hash)
 }
 
-impl Unsent {
-    /// One more.
-    pub fn add(&mut self, change: Change, own: bool) {
-        if own {
-            self.own.push(change);
-        } else {
-            self.carried.push(change);
+/// Gives what the server cannot read, and so names by its bytes, the name that it has here.
+pub fn under_their_names(push: &Push, pushed: &mut Pushed) {
+    let malformed = |word: &str| word == Refusal::Malformed.word();
+    if !pushed.changes.iter().any(|told| malformed(&told.word)) {
+        return;
+    }
+    let sent = push.documents.iter().flat_map(|of| &of.changes);
+    let names: BTreeMap<Sha256, Sha256> = sent
+        .filter_map(|bytes| Some((Sha256::of(bytes), header::read(bytes).ok()?.hash)))
+        .collect();
+    for told in &mut pushed.changes {
+        if malformed(&told.word)
+            && let Some(name) = names.get(&told.hash)
+        {
+            told.hash = *name;
+        }
+    }
+}
+
+/// What goes into one push, on a line that bears so many bytes. The first thing goes whatever its size.
+///
+/// What was written here is cut anywhere, for it is sealed afresh. What others wrote goes in parts that hold the change which a seal of
+/// theirs names and all that this seal covers: cut before that change, the rest would arrive without a seal, and be refused.
+#[derive(Clone, Debug)]
+pub struct Load {
+    line_bytes: usize,
+    bytes: usize,
+    full: bool,
+    /// The changes, in the order in which they were taken.
+    pub sent: Vec<Sha256>,
+    /// What is sent of each document.
+    pub documents: BTreeMap<DocumentId, Unsent>,
+}
+
+/// What is sent of one document.
+#[derive(Clone, Debug, Default)]
+pub struct Unsent {
+    own: Vec<Change>,
+    carried: Vec<Change>,
+    /// Others' seals of what is carried.
+    kept: Vec<Seal>,
+}
+
+impl Load {
+    /// An empty one.
+    #[must_use]
+    pub fn new(line_bytes: usize) -> Self {
+        Self {
+            line_bytes: line_bytes.min(PUSH_BYTES),
+            bytes: 0,
+            full: false,
+            sent: Vec::new(),
+            documents: BTreeMap::new(),
         }
     }
 
-    /// One fresh seal per actor: of its newest change here, which covers the older ones through its own dependencies. So every cut
-    /// is sealed.
+    /// Whether nothing more goes in.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Takes a change that was written here, if it still goes in.
+    pub fn write(&mut self, document: DocumentId, change: Change) {
+        if self.takes(std::slice::from_ref(&change)) {
+            let unsent = self.documents.entry(document).or_default();
+            unsent.own.push(change);
+        }
+    }
+
+    /// Takes what others wrote in a document, each after what it depends on, as far as it still goes in. `seals`: all that are kept of it.
+    ///
+    /// # Errors
+    /// A stored change that is none: the disk is damaged.
+    pub fn carry(
+        &mut self,
+        document: DocumentId,
+        changes: Vec<Change>,
+        seals: &[Seal],
+    ) -> Result<(), HeaderError> {
+        for part in parts(changes, seals)? {
+            if !self.takes(&part) {
+                break;
+            }
+            let unsent = self.documents.entry(document).or_default();
+            let named = |seal: &&Seal| part.iter().any(|change| change.hash == seal.change);
+            unsent.kept.extend(seals.iter().filter(named));
+            unsent.carried.extend(part);
+        }
+        Ok(())
+    }
+
+    fn takes(&mut self, changes: &[Change]) -> bool {
+        let bytes: usize = changes.iter().map(|change| change.bytes.len()).sum();
+        let fits = self.bytes + bytes <= self.line_bytes
+            && self.sent.len() + changes.len() <= PUSH_CHANGES;
+        self.full |= !fits && !self.sent.is_empty();
+        if !self.full {
+            self.bytes += bytes;
+            self.sent.extend(changes.iter().map(|change| change.hash));
+        }
+        !self.full
+    }
+}
+
+/// Changes of one document in parts that may travel apart: each is covered by seals of its own changes. What no seal covers is last.
+fn parts(changes: Vec<Change>, seals: &[Seal]) -> Result<Vec<Vec<Change>>, HeaderError> {
+    let sealed: BTreeSet<Sha256> = seals.iter().map(|seal| seal.change).collect();
+    let mut parts = Vec::new();
+    let mut open: Vec<Change> = Vec::new();
+    let mut headers = BTreeMap::new();
+    for change in changes {
+        let header = header::read(&change.bytes)?;
+        headers.insert(
+            change.hash,
+            (header.actor.to_vec(), header.seq, header.deps),
+        );
+        let hash = change.hash;
+        open.push(change);
+        if sealed.contains(&hash) {
+            let named: Vec<Sha256> = open.iter().map(|change| change.hash).collect();
+            let named: Vec<Sha256> = named.into_iter().filter(|it| sealed.contains(it)).collect();
+            let covered = seal::covered(&named, |hash| headers.get(hash).cloned());
+            if covered.len() == open.len() {
+                parts.push(std::mem::take(&mut open));
+                headers.clear();
+            }
+        }
+    }
+    if !open.is_empty() {
+        parts.push(open);
+    }
+    Ok(parts)
+}
+
+impl Unsent {
+    /// One fresh seal per actor: of its newest change that was written here, which covers the older ones through its own dependencies. So
+    /// every cut is sealed.
     ///
     /// # Errors
     /// A stored change that is none: the disk is damaged.
@@ -92,15 +210,14 @@ impl Unsent {
         Ok(newest.map(|(_, hash)| of.seal(key, signer, hash)).collect())
     }
 
-    /// The document's part of a push: with its fresh seals, or with every seal that is kept of it where others wrote some of it, for
-    /// one may cover many changes.
+    /// The document's part of a push, with its fresh seals and those of others.
     #[must_use]
-    pub fn pushed(self, of: &Key, seals: Vec<Seal>) -> PushedDocument {
+    pub fn pushed(self, of: &Key, fresh: Vec<Seal>) -> PushedDocument {
         let changes = self.own.into_iter().chain(self.carried);
         PushedDocument {
             key: WireKey::from(of),
             changes: changes.map(|change| change.bytes).collect(),
-            seals,
+            seals: fresh.into_iter().chain(self.kept).collect(),
         }
     }
 }
@@ -161,10 +278,11 @@ pub fn written_down(word: &str, own: bool) -> &str {
     if own || word == WAITING { word } else { HELD }
 }
 
-/// What a phone does at its next sync about a change of which the server said `word`: whether it is sent again as it is.
+/// Whether a change of which the server said `word` is sent again at the next sync as it is: what was refused for want of room; and, of
+/// this phone's own, what waits for an ancestor, for the server may have refused it when that came, and tells so only who brings it.
 #[must_use]
-pub fn is_sent_again(word: &str) -> bool {
-    Remedy::of_word(word) == Some(Remedy::SendAgain)
+pub fn is_sent_again(word: &str, own: bool) -> bool {
+    own && word == WAITING || Remedy::of_word(word) == Some(Remedy::SendAgain)
 }
 
 /// Whether what is refused so leaves its document.
@@ -224,10 +342,10 @@ impl Signed {
         self.heads == heads && files.is_subset(&self.attachments) && epoch == Some(self.epoch)
     }
 
-    /// Whether this ends the waiting of a document that has `heads` here: they are held with all that is below them, so nothing of
-    /// it waits any more.
+    /// Whether this settles a document that has `heads` here: they are held with all that is below them, so whatever was said of a change
+    /// of it before (that it waits, that its phone was revoked), it is held by now.
     #[must_use]
-    pub fn ends_waiting(&self, heads: &str) -> bool {
+    pub fn settles(&self, heads: &str) -> bool {
         self.heads == heads
     }
 }
@@ -258,8 +376,10 @@ impl Standing {
 mod tests {
     use super::*;
     use crate::{
+        document::{self, Actor},
         id::{PhoneId, UnitId},
         log::paging::Position,
+        patrol::PatrolLog,
         wire::ChangeOutcome,
     };
 
@@ -306,6 +426,69 @@ mod tests {
         assert!(!asks_for_page(&ordinary, 2, 1), "more is to be sent");
     }
 
+    /// Four changes of one writer in one document, and the seals of those at `sealed`.
+    fn written(sealed: &[usize]) -> (DocumentId, Vec<Change>, Vec<Seal>) {
+        let key = Key::patrol(UnitId::from_bytes([1; 16]), crate::id::fresh(1, [1; 10]));
+        let phone = PhoneId::from_bytes([1; 16]);
+        let actor = Actor {
+            phone,
+            opening: [1; 8],
+        };
+        let mut document = document::new(&key);
+        let mut changes = Vec::new();
+        for title in ["a", "b", "c", "d"] {
+            let edited = document::edit(&mut document, actor, 0, |log: &mut PatrolLog| {
+                log.title = Some(title.to_owned());
+                Ok(())
+            });
+            changes.extend(edited.expect("edits").1);
+        }
+        let signing = SigningKey::from_bytes(&[1; 32]);
+        let seal = |at: &usize| key.seal(&signing, Signer::Phone(phone), changes[*at].hash);
+        let seals = sealed.iter().map(seal).collect();
+        (key.document(), changes, seals)
+    }
+
+    #[test]
+    fn what_others_wrote_is_never_cut_before_the_change_that_their_seal_names() {
+        let carried = |sealed: &[usize], line_bytes| {
+            let (id, changes, seals) = written(sealed);
+            let mut load = Load::new(line_bytes);
+            load.carry(id, changes, &seals).expect("changes");
+            (
+                load.sent.len(),
+                load.documents[&id].kept.len(),
+                load.is_full(),
+            )
+        };
+        assert_eq!(carried(&[3], 1), (4, 1, false), "one seal covers all of it");
+        assert_eq!(
+            carried(&[1, 3], 1),
+            (2, 1, true),
+            "the first part goes alone"
+        );
+        assert_eq!(carried(&[1, 3], 10_000), (4, 2, false));
+        assert_eq!(
+            carried(&[1], 10_000),
+            (4, 1, false),
+            "what no seal covers too"
+        );
+    }
+
+    #[test]
+    fn what_was_written_here_is_cut_anywhere_and_the_first_goes_whatever_its_size() {
+        let (id, changes, _) = written(&[]);
+        let sizes: usize = changes[..2].iter().map(|change| change.bytes.len()).sum();
+        for (line_bytes, taken) in [(1, 1), (sizes, 2), (10_000, 4)] {
+            let mut load = Load::new(line_bytes);
+            for change in &changes {
+                load.write(id, change.clone());
+            }
+            assert_eq!(load.sent.len(), taken);
+            assert_eq!(load.is_full(), taken < 4);
+        }
+    }
+
     #[test]
     fn what_the_answer_does_not_mention_is_held_and_a_strangers_receipt_is_nothing() {
         let key = SigningKey::from_bytes(&[1; 32]);
@@ -320,8 +503,8 @@ mod tests {
         let words: Vec<&str> = here.words.iter().map(|(_, word)| word.as_str()).collect();
         assert_eq!(words, [HELD, WAITING]);
         let signed = &here.receipts[&receipt(vec![], 5).document];
-        assert!(signed.ends_waiting(&heads_text(&[hash(1)])));
-        assert!(!signed.ends_waiting(&heads_text(&[hash(1), hash(2)])));
+        assert!(signed.settles(&heads_text(&[hash(1)])));
+        assert!(!signed.settles(&heads_text(&[hash(1), hash(2)])));
         // The twin: another's signature.
         let stranger = SigningKey::from_bytes(&[2; 32]);
         assert!(heard(&stranger).expect("as above").receipts.is_empty());
@@ -364,6 +547,61 @@ mod tests {
         assert_eq!(Heard::of(&[hash(1)], &pushed, key), None);
         // The twin: about what was sent it says much.
         assert!(Heard::of(&[hash(7)], &pushed, key).is_some());
+    }
+
+    /// A change of a colleague's, and a push that sends it.
+    fn sends_one() -> (Change, Push) {
+        let key = Key::patrol(
+            UnitId::from_bytes([3; 16]),
+            uuid::Uuid::from_u128(0x0193_0000_0000_7000_8000_0000_0000_0009),
+        );
+        let actor = crate::document::Actor {
+            phone: PhoneId::from_bytes([9; 16]),
+            opening: [9; 8],
+        };
+        let mut born = document::new(&key);
+        let rename = |log: &mut crate::patrol::PatrolLog| {
+            log.title = Some("Ca".to_owned());
+            Ok(())
+        };
+        let (_, change) = document::edit(&mut born, actor, 0, rename).expect("the rules hold");
+        let change = change.expect("something was written");
+        let mut unsent = Unsent::default();
+        unsent.own.push(change.clone());
+        let documents = vec![unsent.pushed(&key, Vec::new())];
+        let push = Push {
+            documents,
+            ..Push::default()
+        };
+        (change, push)
+    }
+
+    #[test]
+    fn what_the_server_cannot_read_is_refused_alone() {
+        let (change, push) = sends_one();
+        let sent = [change.hash, hash(2)];
+        let mut pushed = Pushed {
+            changes: vec![told(Sha256::of(&change.bytes), Refusal::Malformed.word())],
+            ..Pushed::default()
+        };
+        let key = SigningKey::from_bytes(&[1; 32]).verifying_key();
+        // The twin: by its bytes it is taken for a stranger's, and nothing of the answer counts, push after push.
+        assert_eq!(Heard::of(&sent, &pushed, key), None);
+        under_their_names(&push, &mut pushed);
+        let heard = Heard::of(&sent, &pushed, key).expect("it names what was sent");
+        let words: Vec<&str> = heard.words.iter().map(|(_, word)| word.as_str()).collect();
+        assert_eq!(words, [Refusal::Malformed.word(), HELD]);
+    }
+
+    #[test]
+    fn what_is_no_change_of_its_name_is_not_sent() {
+        let (mut change, _) = sends_one();
+        assert!(is_readable(&change));
+        change.hash = hash(1);
+        assert!(!is_readable(&change));
+        let (mut change, _) = sends_one();
+        change.bytes[20] ^= 1;
+        assert!(!is_readable(&change));
     }
 
     #[test]

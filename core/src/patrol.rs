@@ -38,7 +38,7 @@ pub const TEAM_LIMIT: usize = 50;
 pub const COUNT_LIMIT: i64 = 500;
 
 /// The content of a patrol log.
-#[derive(Clone, Debug, Default, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
 pub struct PatrolLog {
     /// What people call it: "Ca đêm 21/11, tổ An".
     #[autosurgeon(missing = "Option::default")]
@@ -106,7 +106,7 @@ pub struct Visit {
 }
 
 /// What starting a patrol takes.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct NewPatrol {
     /// What people call it.
     pub title: String,
@@ -119,6 +119,8 @@ pub struct NewPatrol {
     /// Vehicles per kind, by code.
     pub vehicles: BTreeMap<String, i64>,
 }
+
+crate::unprinted!(PatrolLog, NewPatrol);
 
 /// How a checkpoint visit was shown.
 pub const VISIT_PROOFS: [&str; 4] = ["gps", "qr", "nfc", "hand"];

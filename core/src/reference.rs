@@ -31,13 +31,15 @@ impl Record for Reference {
 }
 
 /// One person of the force, as colleagues see them.
-#[derive(Clone, Debug, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
 pub struct ReferencePerson {
     /// How they are called.
     pub name: String,
     /// A role's word.
     pub role: String,
 }
+
+crate::unprinted!(ReferencePerson);
 
 /// One unit.
 #[derive(Clone, Debug, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]

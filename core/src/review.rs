@@ -69,7 +69,7 @@ impl Record for Review {
 }
 
 /// One decision.
-#[derive(Clone, Debug, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
 pub struct Decision {
     /// A [`Verdict`]'s word.
     pub verdict: String,
@@ -91,7 +91,7 @@ pub struct Decision {
 }
 
 /// What deciding takes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewDecision {
     /// Approved, or returned.
     pub verdict: Verdict,
@@ -104,6 +104,8 @@ pub struct NewDecision {
     /// The decision to take back, for a withdrawal.
     pub withdraws: Option<DecisionId>,
 }
+
+crate::unprinted!(Decision, NewDecision);
 
 /// Hashes as rows and reviews hold them: sorted, space-separated.
 #[must_use]

@@ -3,6 +3,7 @@
 
 mod argument;
 mod backed_up;
+mod checkpoint;
 mod dossier;
 mod epoch;
 pub mod failure;
@@ -21,6 +22,7 @@ use crate::{
     worker,
 };
 use backed_up::BackedUp;
+use checkpoint::Checkpoint;
 use clap::{Args, Parser, Subcommand};
 use dossier::Export;
 use epoch::Epoch;
@@ -65,6 +67,9 @@ enum What {
     /// People of the force (cán bộ).
     #[command(subcommand)]
     Person(Person),
+    /// Checkpoints of a unit (điểm chốt).
+    #[command(subcommand)]
+    Checkpoint(Checkpoint),
     /// Phones.
     #[command(subcommand)]
     Phone(Phone),
@@ -270,6 +275,7 @@ impl Command {
             What::Epoch(epoch) => epoch.run().await,
             What::Unit(unit) => unit.run(language).await,
             What::Person(person) => person.run(language).await,
+            What::Checkpoint(checkpoint) => checkpoint.run(language).await,
             What::Phone(phone) => phone.run(language).await,
         }
     }

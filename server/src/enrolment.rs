@@ -78,7 +78,7 @@ pub enum Enrolment {
 }
 
 /// A code that was just issued. It is shown once; the table has its hash.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct IssuedCode {
     /// The code.
     pub code: Code,
@@ -89,6 +89,8 @@ pub struct IssuedCode {
     /// When it ends, Unix milliseconds.
     pub expires_at_ms: i64,
 }
+
+kieumau_core::unprinted!(IssuedCode);
 
 /// Where phones enrol.
 pub fn router() -> Router<App> {

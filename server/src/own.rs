@@ -117,7 +117,10 @@ pub async fn write(app: &App, tx: &mut Tx, change: &OwnChange, deed: Deed<'_>) -
 }
 
 /// The document's heads and changes as they are now; nothing for one that is not there yet.
-async fn held(app: &App, key: &Key) -> Result<(String, Vec<Bytes>), sqlx::Error> {
+///
+/// # Errors
+/// What the database says.
+pub async fn held(app: &App, key: &Key) -> Result<(String, Vec<Bytes>), sqlx::Error> {
     let id = key.document().to_string();
     let row = sqlx::query("select heads, wrapped_key from document where document_id = $1")
         .bind(&id)

@@ -26,9 +26,7 @@ pub async fn publish(
     checkpoints: BTreeMap<CheckpointId, Checkpoint>,
 ) -> Answer<()> {
     let people = person::list(app, Some(unit_id)).await?;
-    let author = people
-        .first()
-        .map_or(PersonId::from_bytes([0; 16]), |person| person.person);
+    let author = author(app, unit_id).await?;
     let mut units = unit::predecessors(app, unit_id).await?;
     units.push(unit_id);
     let mut reference = Reference {
@@ -38,7 +36,9 @@ pub async fn publish(
         checkpoints,
         ..Reference::default()
     };
-    for person in people {
+    // Who is disabled takes over no shift: phones offer whom they know.
+    let active = |person: &person::Person| person.disabled_at_ms.is_none();
+    for person in people.into_iter().filter(active) {
         let shown = ReferencePerson {
             name: person.name,
             role: person.role.word().to_owned(),
@@ -69,4 +69,14 @@ pub async fn publish(
     tx.commit().await?;
     app.live.grew([unit_id]);
     Ok(())
+}
+
+/// In whose name the server publishes to `unit`: no change is without a person, and the first of the unit stands for it.
+///
+/// # Errors
+/// `internal`.
+pub async fn author(app: &App, unit: UnitId) -> Answer<PersonId> {
+    let people = person::list(app, Some(unit)).await?;
+    let first = people.first().map(|person| person.person);
+    Ok(first.unwrap_or(PersonId::from_bytes([0; 16])))
 }

@@ -38,7 +38,7 @@ pub const LASTS_MS: i64 = 12 * 60 * 60 * 1000;
 pub const FAILURES: i64 = 10;
 
 /// Who is signed in, read anew from the database with every request.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SignedIn {
     /// Who.
     pub person: PersonId,
@@ -51,6 +51,8 @@ pub struct SignedIn {
     /// How pages call their unit.
     pub unit_name: String,
 }
+
+kieumau_core::unprinted!(SignedIn);
 
 /// What the cookie holds: 32 random bytes as base64url. It is never printed and lies in no table.
 pub struct Token(Zeroizing<String>);

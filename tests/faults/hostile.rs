@@ -207,15 +207,7 @@ async fn hostile_bytes_cost_their_sender_only() {
     };
     let (busy, ()) = tokio::join!(honest(&ha, &mut bodies, 600), attack);
     let reasons = settled(&world, &cases).await;
-    for case in &cases {
-        let under = reasons.get(&case.hash).map_or(&[][..], Vec::as_slice);
-        let right = match case.fate {
-            Fate::Refused(word) => under.contains(&word.to_owned()),
-            Fate::Withheld(words) => under.iter().any(|word| words.contains(&word.as_str())),
-            Fate::Checked => under.is_empty(),
-        };
-        assert!(right, "{}: {under:?}", case.name);
-    }
+    each_met_its_fate(&cases, &reasons);
     // A feed is served only up to what was checked: when the last change is, everything before it was settled.
     let (key, changes) = ha.patrol(0);
     let last = changes[0].bytes.clone();
@@ -254,16 +246,33 @@ async fn hostile_bytes_cost_their_sender_only() {
         p99(&quiet),
         p99(&busy) / p99(&quiet),
     );
-    for (id, seen) in &seen {
-        assert!(seen.mapped_kib <= MEMORY_KIB, "worker {id}: {seen:?}");
-        // Between its start and its first job a worker has no limit yet.
-        if let Some(may_take_s) = seen.may_take_s {
-            assert_eq!(seen.may_map_kib, Some(MEMORY_KIB), "worker {id}: {seen:?}");
-            assert!(
-                may_take_s * 1_000 <= seen.took_ms + JOB_S * 1_000 + 20,
-                "worker {id}: {seen:?}"
-            );
-        }
+    for seen in seen.values() {
+        stayed_within_its_limits(seen);
+    }
+}
+
+/// Whether each case lies under the word that it must, or was let through.
+fn each_met_its_fate(cases: &[Case], reasons: &BTreeMap<Sha256, Vec<String>>) {
+    for case in cases {
+        let under = reasons.get(&case.hash).map_or(&[][..], Vec::as_slice);
+        let right = match case.fate {
+            Fate::Refused(word) => under.contains(&word.to_owned()),
+            Fate::Withheld(words) => under.iter().any(|word| words.contains(&word.as_str())),
+            Fate::Checked => under.is_empty(),
+        };
+        assert!(right, "{}: {under:?}", case.name);
+    }
+}
+
+fn stayed_within_its_limits(worker: &Seen) {
+    assert!(worker.mapped_kib <= MEMORY_KIB, "{worker:?}");
+    // Between its start and its first job a worker has no limit yet.
+    if let Some(may_take_s) = worker.may_take_s {
+        assert_eq!(worker.may_map_kib, Some(MEMORY_KIB), "{worker:?}");
+        assert!(
+            may_take_s * 1_000 <= worker.took_ms + JOB_S * 1_000 + 20,
+            "{worker:?}"
+        );
     }
 }
 

@@ -77,12 +77,20 @@ impl PhoneProcess {
         self.next().await.expect("the phone answers")
     }
 
+    /// Ends it with `SIGKILL`, whatever it is doing.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub async fn die(&mut self) {
+        self.child.kill().await.expect("killed");
+    }
+
     /// Ends it with `SIGKILL`; what it had answered by then and nobody had read yet.
     ///
     /// # Panics
     /// When the system refuses.
     pub async fn kill(mut self) -> Vec<Value> {
-        self.child.kill().await.expect("killed");
+        self.die().await;
         let mut left = Vec::new();
         while let Some(answer) = self.next().await {
             left.push(answer);

@@ -100,6 +100,98 @@ fn a_mistyped_folder_is_refused_by_every_command_and_nothing_is_made() {
     done(folder.path(), &["doctor", "--data", "./dta"]);
 }
 
+/// A database that nobody answers for.
+const AWAY: &str = "postgres://kieumau@127.0.0.1:1/kieumau";
+
+/// What is typed, and what the answer must name: in what happened, and in what to do.
+type Slip<'a> = (&'a [&'a str], &'a str, &'a str);
+
+const SLIPS: [Slip; 17] = [
+    (
+        &["checkpoint", "list", "--unit", NOBODYS],
+        NOBODYS,
+        "kieumau unit list",
+    ),
+    (
+        &[
+            "checkpoint",
+            "remove",
+            "--unit",
+            NOBODYS,
+            "--checkpoint",
+            "x",
+        ],
+        "“x”",
+        "kieumau checkpoint list",
+    ),
+    (
+        &[
+            "checkpoint",
+            "add",
+            "--unit",
+            NOBODYS,
+            "--name",
+            "A",
+            "--lat",
+            "200",
+            "--lon",
+            "0",
+        ],
+        "",
+        "",
+    ),
+    (
+        &["person", "disable", "--sign-in", "ai"],
+        "“ai”",
+        "kieumau person list",
+    ),
+    (&["phone", "code", "--person", "ai"], "", "kieumau serve"),
+    (
+        &["phone", "list", "--unit", NOBODYS],
+        NOBODYS,
+        "kieumau unit list",
+    ),
+    (
+        &["phone", "revoke", "--phone", NOBODYS],
+        NOBODYS,
+        "kieumau phone list",
+    ),
+    (
+        &["export", "patrol", NOBODYS, "-o", "a"],
+        NOBODYS,
+        "/patrols/",
+    ),
+    (
+        &["export", "patrol", NOBODYS, "-o", "none/a"],
+        "none/a",
+        "-o ",
+    ),
+    (
+        &["export", "unit", NOBODYS, "--period", "2025", "-o", "a"],
+        "“2025”",
+        "2025-11-16..2026-11-15",
+    ),
+    (
+        &["unit", "add", "--name", " ", "--from", "2025-07-01"],
+        "",
+        "",
+    ),
+    (
+        &["unit", "add", "--name", "A", "--from", "1/7/2025"],
+        "“1/7/2025”",
+        "2025-07-01",
+    ),
+    (&["serve", "--listen", "0.0.0.0:0"], "", "--public-url"),
+    (
+        &["serve", "--listen", "0.0.0.0:0", "--behind-proxy"],
+        "proxy",
+        "--public-url",
+    ),
+    (&["verify", "other.pdf"], "other.pdf", "kieumau export"),
+    (&["verify", "none.pdf"], "none.pdf", ""),
+    (&["doctor", "--database-url", AWAY], "", "DATABASE_URL"),
+];
+
 #[test]
 fn what_goes_wrong_says_what_happened_what_is_safe_and_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -108,64 +200,8 @@ fn what_goes_wrong_says_what_happened_what_is_safe_and_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("its address").to_string();
     std::fs::write(here.join("other.pdf"), b"%PDF-1.7 another file").expect("a file");
-    let away = "postgres://kieumau@127.0.0.1:1/kieumau";
-    let cases: [(&[&str], &str, &str); 15] = [
-        (
-            &["person", "disable", "--sign-in", "ai"],
-            "“ai”",
-            "kieumau person list",
-        ),
-        (&["phone", "code", "--person", "ai"], "", "kieumau serve"),
-        (
-            &["phone", "list", "--unit", NOBODYS],
-            NOBODYS,
-            "kieumau unit list",
-        ),
-        (
-            &["phone", "revoke", "--phone", NOBODYS],
-            NOBODYS,
-            "kieumau phone list",
-        ),
-        (
-            &["export", "patrol", NOBODYS, "-o", "a"],
-            NOBODYS,
-            "/patrols/",
-        ),
-        (
-            &["export", "patrol", NOBODYS, "-o", "none/a"],
-            "none/a",
-            "-o ",
-        ),
-        (
-            &["export", "unit", NOBODYS, "--period", "2025", "-o", "a"],
-            "“2025”",
-            "2025-11-16..2026-11-15",
-        ),
-        (
-            &["unit", "add", "--name", " ", "--from", "2025-07-01"],
-            "",
-            "",
-        ),
-        (
-            &["unit", "add", "--name", "A", "--from", "1/7/2025"],
-            "“1/7/2025”",
-            "2025-07-01",
-        ),
-        (
-            &["serve", "--listen", &taken],
-            &taken,
-            "--listen 127.0.0.1:",
-        ),
-        (&["serve", "--listen", "0.0.0.0:0"], "", "--public-url"),
-        (
-            &["serve", "--listen", "0.0.0.0:0", "--behind-proxy"],
-            "proxy",
-            "--public-url",
-        ),
-        (&["verify", "other.pdf"], "other.pdf", "kieumau export"),
-        (&["verify", "none.pdf"], "none.pdf", ""),
-        (&["doctor", "--database-url", away], "", "DATABASE_URL"),
-    ];
+    let serve = ["serve", "--listen", &taken];
+    let taken: Slip = (&serve, &taken, "--listen 127.0.0.1:");
     let languages = [
         (
             "C.UTF-8",
@@ -176,7 +212,7 @@ fn what_goes_wrong_says_what_happened_what_is_safe_and_what_to_do() {
             ["kieumau: ", "\n  What is safe: ", "\n  What to do: "],
         ),
     ];
-    for (command, happened, todo) in cases {
+    for (command, happened, todo) in SLIPS.into_iter().chain([taken]) {
         for (locale, parts) in languages {
             let ran = run(here, locale, command);
             assert!(!ran.done && ran.out.is_empty(), "{command:?}: {}", ran.out);

@@ -9,8 +9,32 @@ use kieumau_tests::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{path::Path, process::Command};
 
-const TABLES: &str = "patrol patrol_member patrol_count pause observation measure_taken visit track_segment evidence \
-                      attachment_use decision clash checkpoint";
+/// The schema, whose first lines say which tables are truth and which are computed from the documents.
+const SCHEMA: &str = include_str!("../../server/migrations/0001_first.sql");
+
+/// The tables that the schema names under this word.
+fn tables(word: &str) -> Vec<&'static str> {
+    let named = SCHEMA
+        .lines()
+        .skip_while(|line| !line.starts_with(&format!("-- {word}:")));
+    let named = named.skip(1).map_while(|line| line.strip_prefix("--   "));
+    named.flat_map(str::split_whitespace).collect()
+}
+
+#[test]
+fn every_table_is_truth_or_computed_and_the_schema_says_which() {
+    let made = SCHEMA
+        .lines()
+        .filter_map(|line| line.strip_prefix("create table "));
+    let mut made: Vec<&str> = made
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    // A snapshot is the one other thing that can be made anew.
+    let mut named = [tables("TRUTH"), tables("PROJECTION"), vec!["snapshot"]].concat();
+    made.sort_unstable();
+    named.sort_unstable();
+    assert_eq!(made, named);
+}
 
 /// Every projected row as text, in a fixed order.
 fn rows(server: &Server) -> String {
@@ -24,13 +48,18 @@ fn rows_of_sqlite(database: &Path) -> String {
     let program = "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1],timeout=20)\n\
                    for t in sys.argv[2].split():\n for r in sorted(map(repr,c.execute('select * from '+t))): print(t,r)";
     let mut python = Command::new("python3");
-    printed(python.args(["-c", program]).arg(database).arg(TABLES))
+    printed(
+        python
+            .args(["-c", program])
+            .arg(database)
+            .arg(tables("PROJECTION").join(" ")),
+    )
 }
 
 fn rows_of_postgres(url: &str) -> String {
     let mut psql = Command::new("psql");
     psql.args(["-X", "-A", "-t", "-q", url]);
-    for table in TABLES.split_whitespace() {
+    for table in tables("PROJECTION") {
         psql.args([
             "-c",
             &format!("select '{table} ' || row::text from {table} row order by 1"),
@@ -64,6 +93,17 @@ async fn reproject_rebuilds_every_row_to_the_byte() {
     ] {
         assert!(before.contains(table), "the sample has rows in {table}");
     }
+    // Rows are lost in every table, and where one stands it says something else.
+    let lost = tables("PROJECTION")
+        .into_iter()
+        .filter(|table| *table != "patrol");
+    let lost: Vec<String> = lost.map(|table| format!("delete from {table};")).collect();
+    server.sql(&lost.join(" ")).await;
+    server
+        .sql("update patrol set title = 'spoiled', length_m = -1;")
+        .await;
+    let spoiled = rows(&server);
+    assert!(spoiled.contains("spoiled") && !spoiled.contains("observation "));
     server.command(&["reproject"]).await;
     assert_eq!(rows(&server), before);
 }

@@ -32,7 +32,6 @@ pub struct PreparedDocument {
 }
 
 /// One change, read by its header only.
-#[derive(Debug)]
 pub struct PreparedChange {
     /// Its header.
     pub candidate: Candidate,
@@ -43,7 +42,6 @@ pub struct PreparedChange {
 }
 
 /// Bytes that can never be taken, and why.
-#[derive(Debug)]
 pub struct RefusedChange {
     /// The document they were pushed for.
     pub document: Option<Key>,
@@ -56,6 +54,8 @@ pub struct RefusedChange {
     /// The seals of it that came with it: with them it can be tried again.
     pub seals: Vec<Seal>,
 }
+
+crate::unprinted!(PreparedChange, RefusedChange);
 
 /// A phone that seals, as the server knows it.
 #[derive(Clone, Copy, Debug)]

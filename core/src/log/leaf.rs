@@ -197,15 +197,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Each kind of leaf, and its encoding: CBOR's heads as written, the bytes that they announce as `(byte, count)`.
-    fn one_of_each() -> [(Leaf, String); 9] {
-        let document = DocumentId::from_bytes([0xd0; 16]);
-        let (phone, unit) = (
-            PhoneId::from_bytes([0xf0; 16]),
-            UnitId::from_bytes([0x0e; 16]),
-        );
-        let epoch = Epoch([0xe1; 16]);
-        let of = |byte: &str, count: usize| byte.repeat(count);
+    /// The byte, so many times.
+    fn of(byte: &str, count: usize) -> String {
+        byte.repeat(count)
+    }
+
+    /// A batch and an admission of the same changes.
+    fn of_changes(document: DocumentId) -> [(Leaf, String); 2] {
         let batch = Leaf::Batch {
             document,
             changes: vec![Sha256([0x11; 32]), Sha256([0x22; 32])],
@@ -225,7 +223,18 @@ mod tests {
         };
         let by = of("0a", 16);
         let admitted_bytes = format!("82078550{}{changes}{seals}0350{by}", of("d0", 16));
+        [(batch, batch_bytes), (admitted, admitted_bytes)]
+    }
 
+    /// Each kind of leaf, and its encoding: CBOR's heads as written, the bytes that they announce as `(byte, count)`.
+    fn one_of_each() -> [(Leaf, String); 9] {
+        let document = DocumentId::from_bytes([0xd0; 16]);
+        let (phone, unit) = (
+            PhoneId::from_bytes([0xf0; 16]),
+            UnitId::from_bytes([0x0e; 16]),
+        );
+        let epoch = Epoch([0xe1; 16]);
+        let [batch, admitted] = of_changes(document);
         let enrolled = Leaf::Enrolled {
             phone,
             person: PersonId::from_bytes([0x0a; 16]),
@@ -256,7 +265,7 @@ mod tests {
         };
         let attachment_bytes = format!("82058450{}5820{}1a0010000002", of("0e", 16), of("66", 32));
         [
-            (batch, batch_bytes),
+            batch,
             (enrolled, enrolled_bytes),
             (
                 Leaf::Revoked { phone, at_ms: 9 },
@@ -282,7 +291,7 @@ mod tests {
                 Leaf::Erased { document },
                 format!("82068150{}", of("d0", 16)),
             ),
-            (admitted, admitted_bytes),
+            admitted,
         ]
     }
 

@@ -10,7 +10,7 @@ use autosurgeon::{Hydrate, Reconcile};
 use serde::{Deserialize, Serialize};
 
 /// A handover of the shift to the next team.
-#[derive(Clone, Debug, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
 pub struct Handover {
     /// Who hands over.
     pub from: PersonId,
@@ -24,6 +24,8 @@ pub struct Handover {
     #[autosurgeon(missing = "Option::default")]
     pub confirmed_at_ms: Option<i64>,
 }
+
+crate::unprinted!(Handover);
 
 impl PatrolLog {
     /// Hands the shift over to `to`, who may read the patrol from then on and is asked to confirm.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Up to 60 fixes of one phone, or of one track file.
-#[derive(Clone, Debug, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Hydrate, Reconcile, Serialize, Deserialize)]
 pub struct TrackChunk {
     /// Whose phone recorded it.
     pub by: PersonId,
@@ -28,6 +28,8 @@ pub struct TrackChunk {
     #[autosurgeon(with = "packed")]
     pub fixes: Vec<u8>,
 }
+
+crate::unprinted!(TrackChunk);
 
 /// What one recorder's phone, or one track file of theirs, says of the way.
 #[derive(Clone, Debug, PartialEq)]

@@ -14,7 +14,7 @@ use ed25519_dalek::VerifyingKey;
 use sqlx::{Row as _, SqliteConnection};
 
 /// Who this phone records for, and which server it believes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Profile {
     /// The phone.
     pub phone: PhoneId,
@@ -43,6 +43,8 @@ pub struct Profile {
     /// The server said that this phone was revoked.
     pub revoked: bool,
 }
+
+crate::unprinted!(Profile);
 
 impl Profile {
     /// The profile in the database; none before enrolment.

@@ -62,6 +62,14 @@ fn written_so(name: &str) -> Both {
             "Chép mã thiết bị từ `kieumau phone list --unit …`.",
             "Copy the phone's id from `kieumau phone list --unit …`.",
         ),
+        "--checkpoint" => (
+            "Chép mã điểm chốt từ `kieumau checkpoint list --unit …`.",
+            "Copy the checkpoint's id from `kieumau checkpoint list --unit …`.",
+        ),
+        "--lat" | "--lon" => (
+            "Viết độ thập phân: --lat 18.6734 --lon 105.6813.",
+            "Write decimal degrees: --lat 18.6734 --lon 105.6813.",
+        ),
         "ID" => (
             "Chép mã ở cuối địa chỉ của trang; mã đơn vị xem bằng `kieumau unit list`.",
             "Copy the id from the end of the page's address; a unit's is in `kieumau unit list`.",

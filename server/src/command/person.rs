@@ -190,6 +190,8 @@ async fn disable(who: Named, language: Language) -> Outcome {
         ),
         _ => problem.into(),
     })?;
+    // Colleagues' phones offer them for no handover any more.
+    reference::publish(&app, found.unit, BTreeMap::new()).await?;
     let name = found.name;
     say(&match language {
         Language::Vietnamese => format!(

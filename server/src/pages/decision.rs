@@ -5,6 +5,7 @@
 
 use super::{
     change::{self, Batch, Change},
+    difference,
     document::{Asked, Page, document_id},
     reader::Reader,
     standing::Standing,
@@ -71,6 +72,8 @@ pub struct ReviewPart {
     pub error: Option<String>,
     /// What came in since that form was shown.
     pub since: Vec<Batch>,
+    /// What the document says otherwise since, field by field.
+    pub differences: Vec<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -167,14 +170,21 @@ impl ReviewPart {
             remark: String::new(),
             error: None,
             since: Vec::new(),
+            differences: Vec::new(),
         };
         if let Some(refused) = refused {
-            part.explain(refused, changes, reader);
+            part.explain(app, refused, changes, reader).await?;
         }
         Ok(part)
     }
 
-    fn explain(&mut self, refused: Refused, changes: &[Change], reader: &Reader) {
+    async fn explain(
+        &mut self,
+        app: &App,
+        refused: Refused,
+        changes: &[Change],
+        reader: &Reader,
+    ) -> Answer<()> {
         let w = reader.language.words();
         self.error = Some(match refused.problem.broken() {
             Some(invalid) => w.broken(invalid),
@@ -183,9 +193,12 @@ impl ReviewPart {
         if refused.problem.status() == StatusCode::CONFLICT {
             let seen = heads(&refused.form.seen_heads).unwrap_or_default();
             self.since = change::batches(change::since(changes, &seen), reader.language);
+            let now = heads(&self.seen_heads).unwrap_or_default();
+            self.differences = difference::since(app, reader, self.document, seen, now).await?;
         }
         self.chosen = refused.form.field;
         self.remark = refused.form.remark;
+        Ok(())
     }
 }
 

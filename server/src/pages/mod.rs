@@ -9,6 +9,7 @@ mod audit_page;
 mod change;
 mod clash;
 mod decision;
+mod difference;
 mod document;
 mod evidence;
 mod evidence_list;

@@ -172,6 +172,10 @@ words! {
     taken_back: "đã rút lại", "taken back";
     changed_meanwhile: "Nội dung đã thay đổi sau khi bạn mở trang. Quyết định chưa được ghi.",
         "It was changed after you opened the page. Your decision was not written.";
+    differs: "Khác với bản bạn đã xem:", "Unlike what you saw:";
+    newly: " mới", ", new";
+    place: "Vị trí", "Place";
+    until: "Đến lúc", "Until";
     came_in_since: "Mới nhận từ lúc đó:", "Received since then:";
     decide_again: "Trang này đã là bản mới nhất. Xem lại rồi quyết định lần nữa; ý kiến bạn gõ vẫn còn.",
         "This page now shows the newest. Look again and decide once more; what you typed is still there.";
@@ -386,6 +390,8 @@ words! {
     deed_person_disabled: "Khóa tài khoản", "Disabled a person";
     deed_password_changed: "Đổi mật khẩu", "Changed a password";
     deed_reference_published: "Công bố danh mục", "Reference published";
+    deed_checkpoint_added: "Thêm điểm chốt", "Added a checkpoint";
+    deed_checkpoint_removed: "Gỡ điểm chốt", "Removed a checkpoint";
     deed_exported: "Xuất hồ sơ", "Dossier exported";
     deed_backed_up: "Ghi nhận đã sao lưu", "Backup announced";
     deed_unit_added: "Thêm đơn vị", "Added a unit";
@@ -480,6 +486,8 @@ impl Words {
             "person-disabled" => self.deed_person_disabled,
             "password-changed" => self.deed_password_changed,
             "reference-published" => self.deed_reference_published,
+            "checkpoint-added" => self.deed_checkpoint_added,
+            "checkpoint-removed" => self.deed_checkpoint_removed,
             "exported" => self.deed_exported,
             "backed-up" => self.deed_backed_up,
             "unit-added" => self.deed_unit_added,
@@ -598,6 +606,7 @@ impl Words {
             "remark" => self.field_remark,
             "from" => self.from,
             "to" => self.to,
+            "position" => self.place,
             "day" => self.day,
             _ => return None,
         })

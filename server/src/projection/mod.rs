@@ -64,7 +64,7 @@ pub struct PatrolRows {
 }
 
 /// An unbroken piece of a track.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Segment {
     /// Whose phone recorded it.
     pub by: PersonId,
@@ -75,6 +75,8 @@ pub struct Segment {
     /// (lon, lat), 1e-7 degree.
     pub line: Vec<(i32, i32)>,
 }
+
+kieumau_core::unprinted!(Segment);
 
 /// One value of a field in a clash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

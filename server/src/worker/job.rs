@@ -3,15 +3,20 @@
 //! A change passes when its bytes are the one canonical form of what they say, when it applies, when the document is still of
 //! its kind, and when the names in it are those of the people whose phones wrote it.
 
-use super::{limits, reading, sense::makes_sense};
+use super::{
+    limits,
+    past::{self, PastJob},
+    reading,
+    sense::makes_sense,
+};
 use crate::{attachment::thumbnail, projection};
 use automerge::{Automerge, Change as AutomergeChange};
 use kieumau_core::{
     document::{self, Actor, Change, Key, Record},
     hash::Sha256,
-    id::{PersonId, PhoneId},
+    id::{CheckpointId, PersonId, PhoneId},
     invalid::Invalid,
-    reference::Reference,
+    reference::{Checkpoint, Reference},
     review::{NewDecision, Review},
     stamp::Stamp,
 };
@@ -47,6 +52,9 @@ pub enum Job {
     /// What does this change say, which lies in quarantine?
     #[n(5)]
     Read(#[n(0)] Bytes),
+    /// What did the document say at these heads?
+    #[n(6)]
+    Past(#[n(0)] PastJob),
 }
 
 /// What it answers.
@@ -73,6 +81,9 @@ pub enum Answer {
     /// To a reading: field and value of what the change writes.
     #[n(7)]
     Read(#[n(0)] Vec<(String, String)>),
+    /// To a look at the past: rows as JSON, for each of the heads asked about.
+    #[n(8)]
+    Past(#[n(0)] Vec<String>),
 }
 
 /// Changes of one document to be checked.
@@ -163,6 +174,9 @@ pub enum Edit {
     /// A [`Reference`].
     #[n(1)]
     Publish(#[n(0)] String),
+    /// One checkpoint of a [`Reference`], and what it is; nothing takes it out.
+    #[n(2)]
+    Checkpoint(#[n(0)] String),
 }
 
 /// What became of an edit.
@@ -217,20 +231,26 @@ fn answer(job: Job) -> Answer {
             Err(error) => Answer::Failed(error.to_string()),
         },
         Job::Read(bytes) => reading::fields(&bytes.0).map_or_else(Answer::Failed, Answer::Read),
+        Job::Past(job) => past::rows(&job).map_or_else(Answer::Failed, Answer::Past),
         Job::Snapshot(job) => save(&job).map_or_else(Answer::Failed, Answer::Snapshot),
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, String> {
+pub(super) fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, String> {
     serde_json::from_str(json).map_err(|_| "malformed-job".to_owned())
+}
+
+/// The document of these changes, all of which passed before.
+pub(super) fn load(key: &Key, held: &[Bytes]) -> Result<Automerge, String> {
+    document::load(key, held.iter().map(|bytes| bytes.0.as_slice()))
+        .map_err(|_| "held-does-not-load".to_owned())
 }
 
 /// Checks all at once; only if that fails, one by one, so that the usual case costs one look.
 fn check(job: &CheckJob) -> Result<Checked, String> {
     let key: Key = parse(&job.key)?;
     let people: BTreeMap<PhoneId, PersonId> = job.people.iter().copied().collect();
-    let held = document::load(&key, job.held.iter().map(|bytes| bytes.0.as_slice()))
-        .map_err(|_| "held-does-not-load".to_owned())?;
+    let held = load(&key, &job.held)?;
     let mut verdicts = vec![None; job.fresh.len()];
     let mut document = held.clone();
     let all_pass = job
@@ -259,8 +279,7 @@ fn check(job: &CheckJob) -> Result<Checked, String> {
 
 fn save(job: &SnapshotJob) -> Result<Saved, String> {
     let key: Key = parse(&job.key)?;
-    let document = document::load(&key, job.held.iter().map(|bytes| bytes.0.as_slice()))
-        .map_err(|_| "held-does-not-load".to_owned())?;
+    let document = load(&key, &job.held)?;
     Ok(Saved {
         heads: document::heads(&document),
         bytes: Bytes(document::save(&document)),
@@ -294,8 +313,7 @@ fn takes(document: &mut Automerge, bytes: &[u8]) -> Result<(), &'static str> {
 fn edit(job: &EditJob) -> Answer {
     let edited = || -> Result<Result<Edited, Invalid>, String> {
         let key: Key = parse(&job.key)?;
-        let mut document = document::load(&key, job.held.iter().map(|bytes| bytes.0.as_slice()))
-            .map_err(|_| "held-does-not-load".to_owned())?;
+        let mut document = load(&key, &job.held)?;
         let stamp = Stamp {
             by: job.person,
             at_ms: job.at_ms,
@@ -317,6 +335,16 @@ fn edit(job: &EditJob) -> Answer {
                     *reference = Reference {
                         checkpoints,
                         ..published
+                    };
+                    Ok(())
+                })?
+            }
+            Edit::Checkpoint(edit) => {
+                let (id, checkpoint): (CheckpointId, Option<Checkpoint>) = parse(edit)?;
+                write(job, &mut document, |reference: &mut Reference| {
+                    match checkpoint {
+                        Some(checkpoint) => reference.checkpoints.insert(id, checkpoint),
+                        None => reference.checkpoints.remove(&id),
                     };
                     Ok(())
                 })?

@@ -7,6 +7,7 @@
 
 mod job;
 mod limits;
+mod past;
 mod pool;
 mod reading;
 mod sense;
@@ -14,4 +15,5 @@ mod sense;
 pub use job::{
     Answer, Bytes, CheckJob, Checked, Edit, EditJob, Edited, Job, Saved, SnapshotJob, run,
 };
+pub use past::PastJob;
 pub use pool::{Patience, WorkerError, Workers};

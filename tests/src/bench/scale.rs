@@ -9,7 +9,7 @@ use super::{
     peer::Peer,
     size::Size,
     table::{Measure, Target, progress},
-    template::Template,
+    template::{Made, Template},
 };
 use crate::driver::Driver;
 use std::{
@@ -127,21 +127,7 @@ pub async fn measure(folder: &Path, size: Size, small: &[Template]) -> Vec<Measu
     let threads = |at: &AtRest| at.handles.threads as f64;
     let left_threads = threads(&grown.after) - threads(&grown.before);
     let at_rest_mb = [grown.before, grown.after].map(|at| at.memory);
-    let (mut ours_rates, mut made) = (Vec::new(), Vec::new());
-    for number in 1..=size.rounds {
-        let ours = Ours::start(&folder.path().join(format!("flat-{number}")), None).await;
-        made = ours.make(small, &ours.phone, one + ten);
-        let rates = [&made[..one], &made[one..]]
-            .map(|share| (share.len(), ours::pushes(&ours.phone, share)));
-        let mut seconds = Vec::new();
-        for (count, ready) in &rates {
-            let begun = Instant::now();
-            ours::send(&ours.phone, ready).await;
-            seconds.push(*count as f64 / begun.elapsed().as_secs_f64());
-        }
-        ours_rates.push((seconds[0], seconds[1]));
-        ours.server.kill().await;
-    }
+    let (ours_rates, made) = our_rates(folder.path(), size, small).await;
     let flat = |rates: &[(f64, f64)]| rates.iter().map(|(a, b)| b / a).collect::<Vec<_>>();
     let mut flatness = Measure::alone(
         "P3",
@@ -189,6 +175,26 @@ pub async fn measure(folder: &Path, size: Size, small: &[Template]) -> Vec<Measu
         flatness,
         speed,
     ]
+}
+
+/// Documents per second of the first and of the ten times as many after them, in each round; and what the last round sent.
+async fn our_rates(folder: &Path, size: Size, small: &[Template]) -> (Vec<(f64, f64)>, Vec<Made>) {
+    let (mut ours_rates, mut made) = (Vec::new(), Vec::new());
+    for number in 1..=size.rounds {
+        let ours = Ours::start(&folder.join(format!("flat-{number}")), None).await;
+        made = ours.make(small, &ours.phone, 11 * size.small);
+        let rates = [&made[..size.small], &made[size.small..]]
+            .map(|share| (share.len(), ours::pushes(&ours.phone, share)));
+        let mut seconds = Vec::new();
+        for (count, ready) in &rates {
+            let begun = Instant::now();
+            ours::send(&ours.phone, ready).await;
+            seconds.push(*count as f64 / begun.elapsed().as_secs_f64());
+        }
+        ours_rates.push((seconds[0], seconds[1]));
+        ours.server.kill().await;
+    }
+    (ours_rates, made)
 }
 
 /// Documents per second of the first and of the ten times as many after them, and the memory these left.

@@ -196,34 +196,7 @@ fn lines(sides: &Sides, size: Size) -> Vec<Measure> {
         .to_reach(Target::RatioAtLeast(4.0))
         .and(Peer::Pouch.name(), &pouch.of(rate))
         .to_reach(Target::RatioAtLeast(4.0));
-    let (share, each) = (
-        |figures: &Figures| figures.busy,
-        |figures: &Figures| figures.per_busy_second,
-    );
-    let mut busy = Measure::alone(
-        "P1",
-        "  processor of the server while it runs",
-        "of a core",
-        &sides.ours.of(share),
-    );
-    let mut effort = Measure::alone(
-        "P1",
-        "  per second of the server's processor",
-        "/s",
-        &sides.ours.of(each),
-    );
-    let mut peak = Measure::alone(
-        "P2",
-        "most memory during P1, workers included",
-        "MB",
-        &sides.ours.of(|f| f.peak_mb),
-    )
-    .to_reach(Target::AtMost(48.0));
-    for (peer, rounds) in Peer::ALL.into_iter().zip(&sides.peers) {
-        busy = busy.seeing(peer.name(), &rounds.of(share));
-        effort = effort.and(peer.name(), &rounds.of(each));
-        peak = peak.against(peer.name(), &rounds.of(|f| f.peak_mb));
-    }
+    let [busy, effort, peak] = burden(sides);
     vec![
         upload,
         busy,
@@ -254,4 +227,37 @@ fn lines(sides: &Sides, size: Size) -> Vec<Measure> {
             &sides.ours.of(|f| f.workers_mb),
         ),
     ]
+}
+
+/// What the upload costs the servers: how busy each is, what it does with that, and its most memory.
+fn burden(sides: &Sides) -> [Measure; 3] {
+    let (share, each) = (
+        |figures: &Figures| figures.busy,
+        |figures: &Figures| figures.per_busy_second,
+    );
+    let mut busy = Measure::alone(
+        "P1",
+        "  processor of the server while it runs",
+        "of a core",
+        &sides.ours.of(share),
+    );
+    let mut effort = Measure::alone(
+        "P1",
+        "  per second of the server's processor",
+        "/s",
+        &sides.ours.of(each),
+    );
+    let mut peak = Measure::alone(
+        "P2",
+        "most memory during P1, workers included",
+        "MB",
+        &sides.ours.of(|f| f.peak_mb),
+    )
+    .to_reach(Target::AtMost(48.0));
+    for (peer, rounds) in Peer::ALL.into_iter().zip(&sides.peers) {
+        busy = busy.seeing(peer.name(), &rounds.of(share));
+        effort = effort.and(peer.name(), &rounds.of(each));
+        peak = peak.against(peer.name(), &rounds.of(|f| f.peak_mb));
+    }
+    [busy, effort, peak]
 }

@@ -348,14 +348,18 @@ impl World {
                 at_ms,
             },
         };
-        let shown = match event {
+        (self.shows(event), leaf)
+    }
+
+    /// Whether the dossier holds the leaf itself, and not only its hash.
+    fn shows(&self, event: &Event) -> bool {
+        match event {
             Event::Revoked { shown, .. } => *shown,
             Event::Batch { document, .. } => !self.documents[*document].dropped,
             Event::File { .. } => !self.documents[0].dropped,
             Event::Other(_) => false,
             _ => true,
-        };
-        (shown, leaf)
+        }
     }
 }
 

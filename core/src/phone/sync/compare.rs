@@ -1,10 +1,12 @@
 //! Compare: what is here is told, and what differs is healed both ways. What the server lost is unsent again, whoever wrote it: its seals are here
-//! too. What the server has is fetched.
+//! too; and so is what it refused and what still stands in its document, for a restored server may have forgotten why (a revocation, say).
+//! What the server has is fetched.
 
 use super::Session;
 use crate::{
     id::DocumentId,
     log::compare,
+    outbox,
     phone::{PhoneError, arrivals},
     wire::Compare,
 };
@@ -21,15 +23,31 @@ impl Session<'_> {
         let compared = self.client.compare(self.token()?, &told).await?;
         let now_ms = self.phone.now_ms();
         let mut store = self.phone.store().await;
+        let app_version = store.app_version.clone();
         let mut tx = store.connection.begin().await?;
+        let mut wanted = false;
         for document in &compared.differing {
-            // What was refused stays refused; what this phone only carries has its writer's seals.
-            sqlx::query(
-                "update change set server = null where document_id = $1 and server in ('held', 'waiting')",
+            if arrivals::is_strange(&mut tx, *document, &app_version).await? {
+                continue;
+            }
+            wanted = true;
+            // What was refused stays refused; what this phone only carried has its writer's seals.
+            let rows = sqlx::query(
+                "select distinct server from change where document_id = $1 and server is not null",
             )
             .bind(document.to_string())
-            .execute(&mut *tx)
+            .fetch_all(&mut *tx)
             .await?;
+            let words = rows.iter().map(|row| row.get::<&str, _>(0));
+            for word in words.filter(|word| !outbox::is_taken_out(word)) {
+                sqlx::query(
+                    "update change set server = null where document_id = $1 and server = $2",
+                )
+                .bind(document.to_string())
+                .bind(word)
+                .execute(&mut *tx)
+                .await?;
+            }
             arrivals::want(&mut tx, *document, false).await?;
         }
         if anew {
@@ -41,7 +59,7 @@ impl Session<'_> {
             .await?;
         tx.commit().await?;
         // In another epoch every receipt is asked for anew.
-        Ok((anew || !compared.differing.is_empty(), false))
+        Ok((anew || wanted, false))
     }
 }
 

@@ -10,9 +10,10 @@ use crate::{
     hash::Sha256,
     id::DocumentId,
     inbox::Page,
-    outbox::{self, Heard, PUSH_CHANGES, PUSH_RECEIPTS, Signed, Unsent},
+    log::admission::Refusal,
+    outbox::{self, Heard, Load, PUSH_CHANGES, PUSH_RECEIPTS, Signed},
     phone::{
-        PhoneError, Unreached,
+        PhoneError, Unreached, arrivals,
         retention::BackedUp,
         store::{parse_hashes, put_seal},
     },
@@ -21,8 +22,8 @@ use crate::{
     wire::{Push, Pushed, ReceiptRequest},
 };
 use ed25519_dalek::VerifyingKey;
-use sqlx::{Connection as _, Row as _, Sqlite, Transaction};
-use std::{collections::BTreeMap, time::Instant};
+use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection, Transaction, sqlite::SqliteRow};
+use std::time::Instant;
 
 impl Session<'_> {
     pub(super) async fn push(&mut self) -> Result<(bool, Feed), PhoneError> {
@@ -32,8 +33,9 @@ impl Session<'_> {
         let unsent = self.unsent().await?;
         push.after = outbox::asks_for_page(&after.cursor, unsent, sent.len()).then_some(after);
         let begun = Instant::now();
-        let (pushed, size) = self.client.push(self.token()?, &push).await?;
+        let (mut pushed, size) = self.client.push(self.token()?, &push).await?;
         self.pace.went(size, begun.elapsed());
+        outbox::under_their_names(&push, &mut pushed);
         self.phone.hear_time(pushed.server_time_ms);
         self.hear(&sent, &pushed).await?;
         match &pushed.page {
@@ -59,56 +61,45 @@ impl Session<'_> {
     async fn next_push(&mut self) -> Result<(Push, Vec<Sha256>), PhoneError> {
         let mut store = self.phone.store().await;
         let rows = sqlx::query(
-            "select document_id, hash, bytes, own from change where server is null order by position limit $1",
+            "select document_id, hash, bytes from change where server is null and own order by position limit $1",
         )
         .bind(i64::try_from(PUSH_CHANGES).unwrap_or(i64::MAX))
         .fetch_all(&mut store.connection)
         .await?;
-        let mut sent = Vec::new();
-        let mut bytes = 0;
-        let mut documents: BTreeMap<DocumentId, Unsent> = BTreeMap::new();
+        let (mut load, mut unreadable) = (Load::new(self.pace.size()), Vec::new());
         for row in &rows {
-            let change = Change {
-                hash: row
-                    .get::<&str, _>(1)
-                    .parse()
-                    .map_err(PhoneError::internal)?,
-                bytes: row.get(2),
-            };
-            bytes += change.bytes.len();
-            if !outbox::fits(bytes, self.pace.size()) && !sent.is_empty() {
-                break;
+            let change = change_in(row)?;
+            if outbox::is_readable(&change) {
+                load.write(document_in(row)?, change);
+            } else {
+                unreadable.push(change.hash);
             }
-            sent.push(change.hash);
-            documents
-                .entry(
-                    row.get::<&str, _>(0)
-                        .parse()
-                        .map_err(PhoneError::internal)?,
-                )
-                .or_default()
-                .add(change, row.get(3));
         }
+        if !load.is_full() {
+            unreadable.extend(carry(&mut store.connection, &mut load).await?);
+        }
+        let mut tx = store.connection.begin().await?;
+        for hash in &unreadable {
+            write_down(&mut tx, *hash, Refusal::Malformed.word()).await?;
+        }
+        tx.commit().await?;
         let phone = store.profile()?.phone;
         let mut push = Push::default();
-        for (document, unsent) in documents {
+        for (document, unsent) in load.documents {
             let key = store.key(document).await?;
-            let seals = unsent.seals(&self.key, Signer::Phone(phone), &key);
-            let mut seals = seals.map_err(PhoneError::internal)?;
+            let fresh = unsent.seals(&self.key, Signer::Phone(phone), &key);
+            let fresh = fresh.map_err(PhoneError::internal)?;
             let mut tx = store.connection.begin().await?;
-            for seal in &seals {
+            for seal in &fresh {
                 put_seal(&mut tx, document, seal).await?;
             }
-            if !unsent.carried.is_empty() {
-                seals = kept_seals(&mut tx, document).await?;
-            }
             tx.commit().await?;
-            push.documents.push(unsent.pushed(&key, seals));
+            push.documents.push(unsent.pushed(&key, fresh));
         }
         push.receipts = unconfirmed(&mut store.connection).await?;
         push.receipts.truncate(PUSH_RECEIPTS);
         push.backups = BackedUp::question(&mut store.connection).await?;
-        Ok((push, sent))
+        Ok((push, load.sent))
     }
 
     /// Writes down what the server said. A receipt counts only if its signature holds.
@@ -120,18 +111,12 @@ impl Session<'_> {
             .ok_or_else(|| PhoneError::offline(Unreached::NotOurs))?;
         let mut refused = Vec::new();
         let mut tx = store.connection.begin().await?;
+        let place = arrivals::place(&mut tx).await?;
         for (hash, word) in &heard.words {
             if !outbox::is_kept(word) {
                 refused.push(word.clone());
             }
-            sqlx::query(
-                "update change set server = case when own then $1 else $2 end where hash = $3",
-            )
-            .bind(outbox::written_down(word, true))
-            .bind(outbox::written_down(word, false))
-            .bind(hash.to_string())
-            .execute(&mut *tx)
-            .await?;
+            write_down(&mut tx, *hash, word).await?;
         }
         // The server says it has not what this phone thought it had sent: it is sent again. One that is on its way goes on.
         for sha256 in &pushed.missing_attachments {
@@ -145,10 +130,12 @@ impl Session<'_> {
         }
         for (document, signed) in &heard.receipts {
             // Before the first pull nothing else says which epoch it is.
-            sqlx::query("update sync set epoch = $1 where epoch = ''")
-                .bind(signed.epoch.to_string())
-                .execute(&mut *tx)
-                .await?;
+            if let Some(epoch) = place.heard(signed.epoch) {
+                sqlx::query("update sync set epoch = $1 where epoch = ''")
+                    .bind(epoch.to_string())
+                    .execute(&mut *tx)
+                    .await?;
+            }
             put_signed(&mut tx, *document, signed).await?;
         }
         if let Some(token) = &pushed.backed_up {
@@ -169,6 +156,21 @@ impl Session<'_> {
         self.phone.syncing.tell(Event::State).await;
         Ok(())
     }
+}
+
+/// Keeps what was said of a change.
+async fn write_down(
+    tx: &mut Transaction<'_, Sqlite>,
+    hash: Sha256,
+    word: &str,
+) -> Result<(), PhoneError> {
+    sqlx::query("update change set server = case when own then $1 else $2 end where hash = $3")
+        .bind(outbox::written_down(word, true))
+        .bind(outbox::written_down(word, false))
+        .bind(hash.to_string())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 /// Keeps what the server signed about a document.
@@ -194,24 +196,75 @@ async fn put_signed(
         .bind(document.to_string())
         .fetch_optional(&mut **tx)
         .await?;
-    if row.is_some_and(|row| signed.ends_waiting(row.get(0))) {
-        sqlx::query("update change set server = 'held' where document_id = $1 and server = $2")
-            .bind(document.to_string())
-            .bind(outbox::WAITING)
-            .execute(&mut **tx)
-            .await?;
+    if row.is_some_and(|row| signed.settles(row.get(0))) {
+        sqlx::query(
+            "update change set server = 'held' where document_id = $1 and server is not 'held'",
+        )
+        .bind(document.to_string())
+        .execute(&mut **tx)
+        .await?;
     }
     Ok(())
 }
 
-/// Every seal that is kept of a document: one may cover many changes.
+/// What others wrote and the server lost, document by document, as far as it goes in; what of it cannot be read, to be written down.
+async fn carry(
+    connection: &mut SqliteConnection,
+    load: &mut Load,
+) -> Result<Vec<Sha256>, PhoneError> {
+    let mut unreadable = Vec::new();
+    let documents = sqlx::query(
+        "select distinct document_id from change where server is null and not own order by document_id limit $1",
+    )
+    .bind(i64::try_from(PUSH_CHANGES).unwrap_or(i64::MAX))
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in &documents {
+        if load.is_full() {
+            break;
+        }
+        let document = document_in(row)?;
+        let rows = sqlx::query(
+            "select document_id, hash, bytes from change where document_id = $1 and server is null and not own \
+             order by position",
+        )
+        .bind(document.to_string())
+        .fetch_all(&mut *connection)
+        .await?;
+        let changes = rows.iter().map(change_in).collect::<Result<Vec<_>, _>>()?;
+        let (changes, broken): (Vec<_>, Vec<_>) =
+            changes.into_iter().partition(outbox::is_readable);
+        unreadable.extend(broken.iter().map(|change| change.hash));
+        let seals = kept_seals(connection, document).await?;
+        load.carry(document, changes, &seals)
+            .map_err(PhoneError::internal)?;
+    }
+    Ok(unreadable)
+}
+
+/// The document in a row that begins with its id.
+fn document_in(row: &SqliteRow) -> Result<DocumentId, PhoneError> {
+    let document = row.get::<&str, _>(0).parse();
+    document.map_err(PhoneError::internal)
+}
+
+/// The change in a row of (document_id, hash, bytes).
+fn change_in(row: &SqliteRow) -> Result<Change, PhoneError> {
+    let hash = row.get::<&str, _>(1).parse();
+    Ok(Change {
+        hash: hash.map_err(PhoneError::internal)?,
+        bytes: row.get(2),
+    })
+}
+
+/// Every seal that is kept of a document.
 async fn kept_seals(
-    tx: &mut Transaction<'_, Sqlite>,
+    connection: &mut SqliteConnection,
     document: DocumentId,
 ) -> Result<Vec<Seal>, PhoneError> {
     let rows = sqlx::query("select seal from seal where document_id = $1")
         .bind(document.to_string())
-        .fetch_all(&mut **tx)
+        .fetch_all(connection)
         .await?;
     rows.iter()
         .map(|row| minicbor::decode(row.get(0)).map_err(PhoneError::internal))
@@ -220,7 +273,7 @@ async fn kept_seals(
 
 /// What to ask receipts for: every document with something of one's own whose present state no receipt covers.
 pub(super) async fn unconfirmed(
-    connection: &mut sqlx::SqliteConnection,
+    connection: &mut SqliteConnection,
 ) -> Result<Vec<ReceiptRequest>, PhoneError> {
     let rows = sqlx::query(
         "select document_id, heads, \

@@ -6,7 +6,7 @@ use crate::{
     stage::{Failed, Hand, Stage, hour, list, must, short, text},
     story::{OF_AN, OF_HA, Patrol},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// The patrol, without signal from start to end.
@@ -19,6 +19,7 @@ pub async fn tell(
     let id = start(stage, brought, an, ha).await?;
     walk(stage, brought, an, &id).await?;
     let patrol = observe(stage, brought, an, &id).await?;
+    killed(stage, an, &patrol).await?;
     join(stage, brought, &id, an, ha).await?;
     end(stage, brought, &id, an, ha).await?;
     Ok(patrol)
@@ -216,6 +217,36 @@ async fn observe(
         observation,
         photo,
     })
+}
+
+/// What a phone shows of a patrol that it said to be saved: observations, track, and how many files wait.
+async fn saved(an: &mut Hand, id: &str) -> Result<(Vec<Value>, Value, Value), Failed> {
+    let item = an.must_show(id, "Đã lưu trên máy").await?;
+    let track = an.ask(json!({ "do": "track", "patrol": id })).await?;
+    let files = item["unsent_attachments"].clone();
+    Ok((an.observations(id).await?, track, files))
+}
+
+/// The phone's process is killed the moment it said "saved"; started again, it shows all of it.
+async fn killed(stage: &Stage, an: &mut Hand, patrol: &Patrol) -> Result<(), Failed> {
+    stage.teller.begin(
+        "Máy của An bị tắt đột ngột (SIGKILL) giữa ca, rồi mở lại",
+        "An's phone is killed with SIGKILL in the middle of the patrol, and starts again",
+    );
+    let before = saved(an, &patrol.id).await?;
+    an.killed_and_started().await;
+    let after = saved(an, &patrol.id).await?;
+    must(before == after, || {
+        "the phone does not show what it said to be saved".to_owned()
+    })?;
+    let proof = format!(
+        "còn nguyên · all there: {} vụ việc · observations, {} điểm · fixes, {} tệp · files: Đã lưu trên máy",
+        after.0.len(),
+        list(&after.1).len(),
+        after.2
+    );
+    stage.teller.shown(&proof).await;
+    Ok(())
 }
 
 /// A file for a phone to read, in the folder of this run.

@@ -16,8 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between two steps, so that a person can follow.
-const PAUSE: Duration = Duration::from_millis(400);
+/// Between two steps, so that a person can follow: a line of two languages takes that long to read.
+const PAUSE: Duration = Duration::from_millis(1_500);
 /// How long something across processes may take to come about.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -140,9 +140,12 @@ impl Stage {
             .join(self.run.to_string());
         let signal = Signal::new(&self.server.ward.url).await;
         // In a real phone the platform's key store holds it; here it ends with the demo.
+        let key = rand::random();
         let mut hand = Hand {
             name: self.server.person(sign_in).name.clone(),
-            process: PhoneProcess::start(&folder, Some(rand::random())),
+            process: PhoneProcess::start(&folder, Some(key)),
+            folder,
+            key,
             signal,
             id: String::new(),
         };
@@ -170,6 +173,8 @@ pub struct Hand {
     /// Whose.
     pub name: String,
     process: PhoneProcess,
+    folder: PathBuf,
+    key: [u8; 32],
     /// Its way to the server.
     pub signal: Signal,
     /// The phone's id.
@@ -177,6 +182,12 @@ pub struct Hand {
 }
 
 impl Hand {
+    /// Its process is killed by `SIGKILL`, as by a battery that is taken out, and started again on the same folder.
+    pub async fn killed_and_started(&mut self) {
+        self.process.die().await;
+        self.process = PhoneProcess::start(&self.folder, Some(self.key));
+    }
+
     async fn answer(&mut self, command: &Value) -> Value {
         self.process.ask(command).await
     }
