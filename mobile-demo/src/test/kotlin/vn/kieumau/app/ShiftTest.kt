@@ -132,7 +132,7 @@ class ShiftTest {
         an.editEvidence(filed.document, filed.evidence, NewEvidence("photo", "Trụ sở sau sửa chữa"))
         assertTrue("photo" !in an.missing(criterion, period).first())
         val file = an.evidence().first().single { it.document == filed.document }
-        assertEquals("Trụ sở sau sửa chữa", file.items.single().content.summary)
+        assertTrue("Trụ sở sau sửa chữa" in file.items.map { it.content.summary }, "beside what the sample ward filed")
     }
 
     private suspend fun shares(an: PhoneStore, ha: PhoneStore, patrol: DocumentId, photo: Sha256) {
@@ -177,7 +177,8 @@ class ShiftTest {
         an.sync()
         assertEquals(emptyList<Sha256>(), an.letGo(0), "no backup holds it yet")
         server.backUp()
-        an.addObservation(patrol, sidewalk.copy(note = "Sau khi sao lưu"))
+        // The word comes with the next answer to a push, of another patrol: this one's receipt is to be below the backup.
+        an.startPatrol(NewPatrol("Ca sau khi sao lưu"))
         an.sync()
         assertEquals(listOf(photo), an.letGo(0))
         notFound { an.viewable(photo) }
