@@ -180,7 +180,10 @@ impl World {
             let rows = stored.rows.values();
             let mut withheld = rows.filter(|row| row.state == State::Withheld);
             let wrote_withheld = withheld.any(|row| phone.disk.row(row.candidate.hash).is_some());
-            if wrote_withheld || !self.server.disk.may_read(&reader, *id, None) {
+            if wrote_withheld
+                || self.is_unprovable(*id)
+                || !self.server.disk.may_read(&reader, *id, None)
+            {
                 continue;
             }
             let here = phone.disk.documents.get(id).map(|kept| kept.heads.as_str());
