@@ -39,6 +39,8 @@ pub struct Page<'a> {
 pub struct Arrived<'a> {
     /// Which; none of a kind that is not known here.
     pub key: Option<Key>,
+    /// The id of one of a kind that is not known here: an id follows from a kind that is, and of another only its seals tell.
+    pub strange: Option<DocumentId>,
     /// As it travelled: its name and what follows it.
     items: &'a [u8],
     /// How many changes its snapshot holds.
@@ -79,6 +81,7 @@ impl<'a> Page<'a> {
                     begun = at;
                     read.documents.push(Arrived {
                         key: known(&key)?,
+                        strange: None,
                         items: &page[at..to],
                         snapshot: None,
                     });
@@ -102,6 +105,9 @@ impl<'a> Page<'a> {
                     header::read(&bytes).map_err(|_| NotOurs)?;
                 }
                 Pulled::Snapshot(snapshot) => document.snapshot = Some(snapshot.changes),
+                Pulled::Seal(seal) if document.key.is_none() => {
+                    document.strange = Some(seal.document);
+                }
                 _ => {}
             }
         }
@@ -376,6 +382,7 @@ mod tests {
     fn what_is_new_and_whole_is_put_down_first_and_the_cursor_comes_last() {
         let arrived = |number: u8, snapshot| Arrived {
             key: Some(Key::reference(UnitId::from_bytes([number; 16]))),
+            strange: None,
             items: &[],
             snapshot,
         };

@@ -17,7 +17,7 @@ use crate::{
     receipt::Receipt,
     review::heads_text,
     seal::{self, Seal, Signer},
-    wire::{Pushed, PushedDocument, WireKey},
+    wire::{Push, Pushed, PushedDocument, WireKey},
 };
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
@@ -42,6 +42,32 @@ pub const WAITING: &str = "waiting";
 pub fn asks_for_page(cursor: &str, unsent: usize, sent: usize) -> bool {
     let goes_on = Cursor::parse(cursor).is_some_and(|cursor| !cursor.is_anew());
     goes_on && unsent <= sent
+}
+
+/// Whether a change may be sent: its bytes are those of its name, as the server will read them. What is not is refused here as the
+/// server would refuse it, and holds up no other.
+#[must_use]
+pub fn is_readable(change: &Change) -> bool {
+    header::read(&change.bytes).is_ok_and(|header| header.hash == change.hash)
+}
+
+/// Gives what the server cannot read, and so names by its bytes, the name that it has here.
+pub fn under_their_names(push: &Push, pushed: &mut Pushed) {
+    let malformed = |word: &str| word == Refusal::Malformed.word();
+    if !pushed.changes.iter().any(|told| malformed(&told.word)) {
+        return;
+    }
+    let sent = push.documents.iter().flat_map(|of| &of.changes);
+    let names: BTreeMap<Sha256, Sha256> = sent
+        .filter_map(|bytes| Some((Sha256::of(bytes), header::read(bytes).ok()?.hash)))
+        .collect();
+    for told in &mut pushed.changes {
+        if malformed(&told.word)
+            && let Some(name) = names.get(&told.hash)
+        {
+            told.hash = *name;
+        }
+    }
 }
 
 /// What goes into one push, on a line that bears so many bytes. The first thing goes whatever its size.
@@ -521,6 +547,61 @@ mod tests {
         assert_eq!(Heard::of(&[hash(1)], &pushed, key), None);
         // The twin: about what was sent it says much.
         assert!(Heard::of(&[hash(7)], &pushed, key).is_some());
+    }
+
+    /// A change of a colleague's, and a push that sends it.
+    fn sends_one() -> (Change, Push) {
+        let key = Key::patrol(
+            UnitId::from_bytes([3; 16]),
+            uuid::Uuid::from_u128(0x0193_0000_0000_7000_8000_0000_0000_0009),
+        );
+        let actor = crate::document::Actor {
+            phone: PhoneId::from_bytes([9; 16]),
+            opening: [9; 8],
+        };
+        let mut born = document::new(&key);
+        let rename = |log: &mut crate::patrol::PatrolLog| {
+            log.title = Some("Ca".to_owned());
+            Ok(())
+        };
+        let (_, change) = document::edit(&mut born, actor, 0, rename).expect("the rules hold");
+        let change = change.expect("something was written");
+        let mut unsent = Unsent::default();
+        unsent.own.push(change.clone());
+        let documents = vec![unsent.pushed(&key, Vec::new())];
+        let push = Push {
+            documents,
+            ..Push::default()
+        };
+        (change, push)
+    }
+
+    #[test]
+    fn what_the_server_cannot_read_is_refused_alone() {
+        let (change, push) = sends_one();
+        let sent = [change.hash, hash(2)];
+        let mut pushed = Pushed {
+            changes: vec![told(Sha256::of(&change.bytes), Refusal::Malformed.word())],
+            ..Pushed::default()
+        };
+        let key = SigningKey::from_bytes(&[1; 32]).verifying_key();
+        // The twin: by its bytes it is taken for a stranger's, and nothing of the answer counts, push after push.
+        assert_eq!(Heard::of(&sent, &pushed, key), None);
+        under_their_names(&push, &mut pushed);
+        let heard = Heard::of(&sent, &pushed, key).expect("it names what was sent");
+        let words: Vec<&str> = heard.words.iter().map(|(_, word)| word.as_str()).collect();
+        assert_eq!(words, [Refusal::Malformed.word(), HELD]);
+    }
+
+    #[test]
+    fn what_is_no_change_of_its_name_is_not_sent() {
+        let (mut change, _) = sends_one();
+        assert!(is_readable(&change));
+        change.hash = hash(1);
+        assert!(!is_readable(&change));
+        let (mut change, _) = sends_one();
+        change.bytes[20] ^= 1;
+        assert!(!is_readable(&change));
     }
 
     #[test]

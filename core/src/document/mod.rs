@@ -6,6 +6,7 @@
 
 mod clash;
 mod genesis;
+mod joins;
 mod key;
 mod reissue;
 mod snapshot;
@@ -13,6 +14,7 @@ mod writer;
 
 pub use clash::{Clash, ClashValue, check, choose, clashes, path_of};
 pub use genesis::birth;
+pub use joins::join_heads;
 pub use key::{Key, Kind};
 pub use reissue::{Fate, Piled, Reissued, Said, again, reissue, said};
 pub use snapshot::{save, unfold};

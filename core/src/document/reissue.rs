@@ -9,6 +9,7 @@
 use super::{
     Actor, Change, DocumentError, Key,
     clash::{pointer, text_of},
+    joins::join_heads,
     load,
 };
 use crate::hash::Sha256;
@@ -91,11 +92,10 @@ pub fn reissue(key: &Key, pile: &[Piled], actor: Actor) -> Result<Option<Reissue
     for hash in order {
         let change = match fates.get(&hash) {
             Some(Fate::LeftOut) => None,
-            _ => anew.write(hash)?,
+            _ => anew.write(hash, &mut fresh)?,
         };
-        anew.stands_for(hash, change.as_ref());
-        set_aside.push((hash, change.as_ref().map(|change| change.hash)));
-        fresh.extend(change);
+        anew.stands_for(hash, change);
+        set_aside.push((hash, change));
     }
     Ok(Some(Reissued {
         document: anew.document,
@@ -220,22 +220,32 @@ impl Anew<'_> {
         onto.into_iter().collect()
     }
 
-    /// Onto the same heads as the original, not onto all there is: what colleagues wrote at the same time stays a clash.
-    fn write(&mut self, hash: Sha256) -> Result<Option<Change>, DocumentError> {
+    /// Onto the same heads as the original, not onto all there is: what colleagues wrote at the same time stays a clash. What is written goes
+    /// to `fresh`.
+    fn write(
+        &mut self,
+        hash: Sha256,
+        fresh: &mut Vec<Change>,
+    ) -> Result<Option<Sha256>, DocumentError> {
         let onto: BTreeSet<ChangeHash> = self.onto(hash).into_iter().chain(self.last).collect();
         let onto: Vec<ChangeHash> = onto.into_iter().collect();
         let mut fork = self.document.fork_at(&onto)?;
+        let at_s = self.original.get_change_meta_by_hash(&hash.into());
+        let at_ms = at_s.map_or(0, |meta| meta.timestamp.saturating_mul(1_000));
+        let joins = join_heads(&mut fork, self.actor, at_ms)?;
         let change = write_difference(self.original, hash, &mut fork, self.actor)?;
-        if let Some(change) = &change {
+        let written = change.as_ref().map(|change| change.hash);
+        for change in joins.into_iter().chain(change) {
             self.document.load_incremental(&change.bytes)?;
             self.last = Some(change.hash.into());
+            fresh.push(change);
         }
-        Ok(change)
+        Ok(written)
     }
 
-    fn stands_for(&mut self, hash: Sha256, change: Option<&Change>) {
+    fn stands_for(&mut self, hash: Sha256, change: Option<Sha256>) {
         let stands = match change {
-            Some(change) => vec![change.hash.into()],
+            Some(change) => vec![change.into()],
             None => self.onto(hash),
         };
         self.instead.insert(hash, stands);

@@ -18,14 +18,14 @@ mod shift;
 
 const UNIT: UnitId = UnitId::from_bytes([1; 16]);
 
-fn actor(phone: u8) -> Actor {
+pub(super) fn actor(phone: u8) -> Actor {
     Actor {
         phone: PhoneId::from_bytes([phone; 16]),
         opening: [phone; 8],
     }
 }
 
-fn stamp(phone: u8, step: usize) -> Stamp {
+pub(super) fn stamp(phone: u8, step: usize) -> Stamp {
     let mut random = [phone; 10];
     random[..8].copy_from_slice(&(step as u64).to_be_bytes());
     Stamp {
@@ -35,7 +35,7 @@ fn stamp(phone: u8, step: usize) -> Stamp {
     }
 }
 
-fn patrol_key() -> Key {
+pub(super) fn patrol_key() -> Key {
     Key::patrol(
         UNIT,
         uuid::Uuid::from_u128(0x0193_0000_0000_7000_8000_0000_0000_0001),

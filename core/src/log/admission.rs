@@ -105,11 +105,13 @@ pub enum Refusal {
     TooManyWaiting,
     /// It was refused, and its carrier has as much in quarantine as one phone may: its bytes stay on the phone.
     QuarantineFull,
+    /// No server says so: a damaged phone brings by a rescue file what it could keep and what stands on something that it could not.
+    LacksAnAncestor,
 }
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Malformed,
         Self::Unsealed,
         Self::Sequence,
@@ -119,6 +121,7 @@ impl Refusal {
         Self::DocumentFull,
         Self::TooManyWaiting,
         Self::QuarantineFull,
+        Self::LacksAnAncestor,
     ];
 
     /// The refusal of this word.
@@ -140,6 +143,7 @@ impl Refusal {
             Self::DocumentFull => "document-full",
             Self::TooManyWaiting => "too-many-waiting",
             Self::QuarantineFull => "quarantine-full",
+            Self::LacksAnAncestor => "lacks-an-ancestor",
         }
     }
 }
@@ -166,7 +170,9 @@ impl Refusal {
                 Remedy::WriteAnew
             }
             Self::DocumentFull => Remedy::LeaveOut,
-            Self::TooManyWaiting | Self::QuarantineFull => Remedy::SendAgain,
+            Self::TooManyWaiting | Self::QuarantineFull | Self::LacksAnAncestor => {
+                Remedy::SendAgain
+            }
             Self::NotAllowed | Self::PhoneRevoked => Remedy::Person,
         }
     }
@@ -212,7 +218,7 @@ pub struct Admitted {
 ///
 /// What a revoked phone had not got into the log by its revocation stays out, whoever carries it and however long it waited. What
 /// waited comes first: there is room for so many, and nobody may push out what waits already. A document that would
-/// grow beyond its limit takes nothing.
+/// grow beyond its limit takes what there is room for.
 #[must_use]
 pub fn decide(known: &Known, arrival: &Arrival<'_>) -> (Admitted, i64) {
     let of_revoked = |candidate: &Candidate| {
@@ -226,11 +232,7 @@ pub fn decide(known: &Known, arrival: &Arrival<'_>) -> (Admitted, i64) {
     let waited = arrival.waited.iter().map(|(candidate, _)| candidate.hash);
     let sealed = arrival.sealed.iter().copied().chain(waited).collect();
     let mut admitted = admit(known, &candidates, &sealed);
-    let mut grows = accepted_bytes(arrival, &admitted);
-    if arrival.size_bytes + grows > DOCUMENT_LIMIT_BYTES {
-        admitted = refuse_all(known, &admitted, Refusal::DocumentFull);
-        grows = 0;
-    }
+    let grows = take_what_fits(known, arrival, &mut admitted);
     let silenced = silenced.iter().map(|candidate| candidate.hash);
     admitted
         .outcomes
@@ -239,28 +241,36 @@ pub fn decide(known: &Known, arrival: &Arrival<'_>) -> (Admitted, i64) {
     (admitted, grows)
 }
 
-/// Bytes of what is accepted now, also of what waited.
-fn accepted_bytes(arrival: &Arrival<'_>, admitted: &Admitted) -> i64 {
+/// Takes what there is room for, in order; the rest is refused with all that depends on it. The bytes of what is taken, also of what
+/// waited.
+fn take_what_fits(known: &Known, arrival: &Arrival<'_>, admitted: &mut Admitted) -> i64 {
     let all = arrival.waited.iter().chain(&arrival.arrived);
-    let sizes: BTreeMap<Sha256, i64> = all.map(|(it, size)| (it.hash, *size)).collect();
-    let accepted = admitted.accepted.iter();
-    accepted.filter_map(|hash| sizes.get(hash)).sum()
-}
-
-fn refuse_all(known: &Known, admitted: &Admitted, refusal: Refusal) -> Admitted {
-    let outcomes = admitted
+    let all: BTreeMap<Sha256, (&Candidate, i64)> =
+        all.map(|(it, size)| (it.hash, (*it, *size))).collect();
+    let mut grows = 0;
+    let mut heads = known.heads.clone();
+    let mut full = BTreeSet::new();
+    admitted.accepted.retain(|hash| {
+        let Some((candidate, size)) = all.get(hash) else {
+            return false;
+        };
+        let stands = candidate.deps.iter().all(|dep| !full.contains(dep));
+        if !stands || arrival.size_bytes + grows + size > DOCUMENT_LIMIT_BYTES {
+            full.insert(*hash);
+            return false;
+        }
+        grows += size;
+        for dep in &candidate.deps {
+            heads.remove(dep);
+        }
+        heads.insert(*hash)
+    });
+    admitted.heads = heads;
+    let refused = full.into_iter();
+    admitted
         .outcomes
-        .iter()
-        .map(|(hash, outcome)| match outcome {
-            Outcome::Accepted | Outcome::Waiting => (*hash, Outcome::Refused(refusal)),
-            other => (*hash, *other),
-        })
-        .collect();
-    Admitted {
-        outcomes,
-        accepted: Vec::new(),
-        heads: known.heads.clone(),
-    }
+        .extend(refused.map(|hash| (hash, Outcome::Refused(Refusal::DocumentFull))));
+    grows
 }
 
 /// What waits is held to what a whole document may hold; what waited already keeps its room.
@@ -441,16 +451,44 @@ mod tests {
     }
 
     #[test]
-    fn a_document_grows_by_what_it_takes_and_takes_nothing_beyond_its_limit() {
+    fn a_document_grows_by_what_it_takes_and_takes_what_there_is_room_for() {
         let waited = [candidate("a2", 1, 2, &["a1"])];
         let arrived = [candidate("a1", 1, 1, &["birth"])];
         let (admitted, grows) = decided(&arrived, &waited, 10, DOCUMENT_LIMIT_BYTES - 20);
         assert_eq!((admitted.accepted.len(), grows), (2, 20));
-        // The twin: a byte less of room.
+        assert_eq!(admitted.heads, [hash("a2")].into());
+        // The twins: a byte less of room, and none at all.
         let (admitted, grows) = decided(&arrived, &waited, 10, DOCUMENT_LIMIT_BYTES - 19);
-        assert_eq!((admitted.accepted.len(), grows), (0, 0));
+        assert_eq!((admitted.accepted, grows), (vec![hash("a1")], 10));
+        assert_eq!(admitted.heads, [hash("a1")].into());
         let full = Outcome::Refused(Refusal::DocumentFull);
+        assert_eq!(admitted.outcomes[&hash("a2")], full);
+        let (admitted, grows) = decided(&arrived, &waited, 10, DOCUMENT_LIMIT_BYTES - 9);
+        assert_eq!((admitted.accepted.len(), grows), (0, 0));
         assert!(admitted.outcomes.values().all(|outcome| *outcome == full));
+        assert_eq!(admitted.heads, born().heads);
+    }
+
+    #[test]
+    fn what_depends_on_nothing_that_was_too_much_is_taken() {
+        let (large, small) = (
+            candidate("a1", 1, 1, &["birth"]),
+            candidate("b1", 2, 1, &["birth"]),
+        );
+        let upon = candidate("a2", 1, 2, &["a1"]);
+        let sealed = all(&[large.clone(), small.clone(), upon.clone()]);
+        let arrival = Arrival {
+            arrived: vec![(&large, DOCUMENT_LIMIT_BYTES), (&small, 10), (&upon, 10)],
+            sealed: &sealed,
+            waited: Vec::new(),
+            revoked: &BTreeSet::new(),
+            size_bytes: 1,
+        };
+        let (admitted, grows) = decide(&born(), &arrival);
+        assert_eq!((admitted.accepted, grows), (vec![small.hash], 10));
+        let full = Outcome::Refused(Refusal::DocumentFull);
+        assert_eq!(admitted.outcomes[&large.hash], full);
+        assert_eq!(admitted.outcomes[&upon.hash], full);
     }
 
     #[test]

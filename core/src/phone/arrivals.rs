@@ -65,10 +65,23 @@ impl Store {
         now_ms: i64,
     ) -> Result<(), PhoneError> {
         let mut tx = self.connection.begin().await?;
+        let strange = |arrived: &Arrived<'_>| arrived.strange.map(|id| id.to_string());
+        // What came whole holds what came before.
+        let anew = arrived.iter().filter(|arrived| arrived.snapshot.is_some());
+        for strange in anew.filter_map(|arrived| strange(arrived)) {
+            sqlx::query("delete from arrival where document_id is null and strange = $1")
+                .bind(strange)
+                .execute(&mut *tx)
+                .await?;
+        }
         for some in arrived.chunks(ROWS) {
-            let mut rows = sqlx::QueryBuilder::new("insert into arrival (document_id, items) ");
+            let mut rows = sqlx::QueryBuilder::new(
+                "insert into arrival (document_id, strange, app_version, items) ",
+            );
             rows.push_values(some, |mut row, arrived| {
                 row.push_bind(arrived.key.as_ref().map(|key| key.document().to_string()));
+                row.push_bind(strange(arrived));
+                row.push_bind(&self.app_version);
                 row.push_bind(arrived.items());
             });
             rows.build().execute(&mut *tx).await?;
@@ -140,6 +153,22 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Whether this version of the app fetched a document and did not know its kind: it would not know it tomorrow either.
+pub(super) async fn is_strange(
+    connection: &mut SqliteConnection,
+    id: DocumentId,
+    app_version: &str,
+) -> Result<bool, PhoneError> {
+    let row = sqlx::query(
+        "select 1 from arrival where document_id is null and strange = $1 and app_version = $2 limit 1",
+    )
+    .bind(id.to_string())
+    .bind(app_version)
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.is_some())
 }
 
 /// A document that is about to get its rows.

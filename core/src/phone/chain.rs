@@ -7,6 +7,8 @@
 //!
 //! Layout: <https://www.sqlite.org/fileformat2.html#walformat>.
 
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 /// Bytes of a page: SQLCipher's own size, which nothing here changes.
@@ -16,14 +18,18 @@ const FRAME: usize = FRAME_HEADER + PAGE;
 const MAGIC: u32 = 0x377f_0682;
 const VERSION: u32 = 3_007_000;
 
-/// The log with a chain that holds up to its last whole frame; none if it has no frame to go by.
-pub(super) fn mended(log: &[u8]) -> Option<Vec<u8>> {
-    let (header, frames) = log.split_at_checked(HEADER)?;
-    let (frames, _) = frames.as_chunks::<FRAME>();
-    let salts = salts(frames)?;
-    let last = frames.iter().rposition(|frame| frame[8..16] == salts)?;
-    let big_endian = word(header, 0) == MAGIC + 1;
-    let mut mended = Vec::with_capacity(HEADER + (last + 1) * FRAME);
+/// Writes `log` to `to` with a chain that holds up to its last whole frame; false, and nothing is written, if it has no frame to go by.
+/// One frame is in memory at a time, for a log may have grown long.
+///
+/// # Errors
+/// What the disk says.
+pub(super) fn mend(log: &mut (impl Read + Seek), to: &mut impl Write) -> io::Result<bool> {
+    let mut header = [0; HEADER];
+    let (Some(salts), Some(())) = (salts(log)?, whole(log, &mut header)?) else {
+        return Ok(false);
+    };
+    let big_endian = word(&header, 0) == MAGIC + 1;
+    let mut mended = Vec::with_capacity(HEADER);
     for field in [MAGIC + u32::from(big_endian), VERSION, PAGE as u32] {
         mended.extend(field.to_be_bytes());
     }
@@ -31,23 +37,92 @@ pub(super) fn mended(log: &[u8]) -> Option<Vec<u8>> {
     mended.extend(salts);
     let mut sum = checksum([0, 0], &mended, big_endian);
     mended.extend(sum.iter().flat_map(|half| half.to_be_bytes()));
-    for frame in &frames[..=last] {
+    to.write_all(&mended)?;
+    let mut frame = [0; FRAME];
+    for _ in 0..frames_of(log, salts)? {
+        log.read_exact(&mut frame)?;
         sum = checksum(sum, &frame[..8], big_endian);
         sum = checksum(sum, &frame[FRAME_HEADER..], big_endian);
-        mended.extend(&frame[..8]);
-        mended.extend(salts);
-        mended.extend(sum.iter().flat_map(|half| half.to_be_bytes()));
-        mended.extend(&frame[FRAME_HEADER..]);
+        to.write_all(&frame[..8])?;
+        to.write_all(&salts)?;
+        for half in sum {
+            to.write_all(&half.to_be_bytes())?;
+        }
+        to.write_all(&frame[FRAME_HEADER..])?;
     }
-    Some(mended)
+    Ok(true)
 }
 
-/// What most of the first three frames carry: frames behind the log's end are of an older one.
-fn salts(frames: &[[u8; FRAME]]) -> Option<[u8; 8]> {
-    let salts_of = |frame: &[u8; FRAME]| frame[8..16].first_chunk::<8>().copied();
-    let first: Vec<[u8; 8]> = frames.iter().take(3).filter_map(salts_of).collect();
+/// Whether the chain holds as far as the log goes; `again` reads the same log. What lies behind a break would be written over.
+///
+/// # Errors
+/// What the disk says.
+pub(super) fn holds(log: &mut (impl Read + Seek), again: impl Read) -> io::Result<bool> {
+    let mut same = Same(again);
+    match mend(log, &mut same) {
+        Ok(false) => return Ok(true),
+        Ok(true) => {}
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    let behind = log.seek(SeekFrom::End(0))? - HEADER as u64;
+    Ok(behind.is_multiple_of(FRAME as u64))
+}
+
+/// Takes what its reader reads, and nothing else.
+struct Same<R>(R);
+
+impl<R: Read> Write for Same<R> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut own = vec![0; bytes.len()];
+        self.0.read_exact(&mut own)?;
+        if own == bytes {
+            Ok(bytes.len())
+        } else {
+            Err(io::ErrorKind::InvalidData.into())
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Fills `bytes`; none where the log ends before.
+fn whole(log: &mut impl Read, bytes: &mut [u8]) -> io::Result<Option<()>> {
+    match log.read_exact(bytes) {
+        Ok(()) => Ok(Some(())),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What most of the first three frames carry: frames behind the log's end are of an older one. The log is at its beginning then.
+fn salts(log: &mut (impl Read + Seek)) -> io::Result<Option<[u8; 8]>> {
+    let mut frame = [0; FRAME];
+    let mut first: Vec<[u8; 8]> = Vec::new();
+    log.seek(SeekFrom::Start(HEADER as u64))?;
+    while first.len() < 3 && whole(log, &mut frame)?.is_some() {
+        first.extend(frame[8..16].first_chunk::<8>());
+    }
+    log.rewind()?;
     let agreeing = |salts: &[u8; 8]| first.iter().filter(|other| *other == salts).count();
-    first.iter().copied().max_by_key(|salts| agreeing(salts))
+    Ok(first.iter().copied().max_by_key(|salts| agreeing(salts)))
+}
+
+/// How many frames there are up to the last that carries `salts`. The log is at its first frame then.
+fn frames_of(log: &mut (impl Read + Seek), salts: [u8; 8]) -> io::Result<usize> {
+    let mut frame = [0; FRAME];
+    let (mut frames, mut last) = (0, 0);
+    log.seek(SeekFrom::Start(HEADER as u64))?;
+    while whole(log, &mut frame)?.is_some() {
+        frames += 1;
+        if frame[8..16] == salts {
+            last = frames;
+        }
+    }
+    log.seek(SeekFrom::Start(HEADER as u64))?;
+    Ok(last)
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
@@ -73,6 +148,17 @@ fn checksum([mut a, mut b]: [u32; 2], bytes: &[u8], big_endian: bool) -> [u32; 2
 mod tests {
     use super::*;
     use crate::phone::{Phone, tests::config};
+    use std::io::Cursor;
+
+    fn mended(log: &[u8]) -> Option<Vec<u8>> {
+        let mut mended = Vec::new();
+        let mends = mend(&mut Cursor::new(log), &mut mended);
+        mends.expect("reads").then_some(mended)
+    }
+
+    fn whole_chain(log: &[u8]) -> bool {
+        holds(&mut Cursor::new(log), log).expect("reads")
+    }
 
     /// The log of a phone that is open, as SQLite wrote it.
     async fn a_log() -> Vec<u8> {
@@ -89,11 +175,14 @@ mod tests {
         let frames = (log.len() - HEADER) / FRAME;
         assert!(frames > 3, "{frames} frames");
         assert_eq!(mended(&log).as_ref(), Some(&log));
+        assert!(whole_chain(&log) && whole_chain(&log[..HEADER + 2 * FRAME]));
+        assert!(!whole_chain(&log[..HEADER + 2 * FRAME + 100]));
         // A frame's checksum, its salts, the header's size of a page, its checksum: nothing of it is needed.
         for at in [HEADER + 20, HEADER + 9, HEADER + FRAME + 12, 9, 26] {
             let mut broken = log.clone();
             broken[at] ^= 0x10;
             assert_eq!(mended(&broken).as_ref(), Some(&log), "byte {at}");
+            assert!(!whole_chain(&broken), "byte {at}");
         }
     }
 

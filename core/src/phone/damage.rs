@@ -7,8 +7,10 @@
 use super::{
     Phone, chain,
     database::{self, FILE},
+    disk,
     error::PhoneError,
     mark::Mark,
+    salvage,
 };
 use crate::{
     id::DocumentId,
@@ -17,7 +19,7 @@ use crate::{
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 use std::{
     fs::{self, File},
-    io,
+    io::{self, BufReader, BufWriter, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -25,10 +27,10 @@ use std::{
 pub(super) const FOLDER: &str = "damaged";
 /// The log's name.
 pub(super) const LOG: &str = "kieumau.db-wal";
-/// The database with its short log, while the mended one is tried. It has the name only once it is whole.
-const SHORT: &str = "kieumau.db.short";
-/// The longest log that is read before the opening: it is some 4 MB in use, and one that grew has other troubles.
-const LOG_LIMIT_BYTES: u64 = 64 << 20;
+/// The log as it was found, until what became of it is written down. As long as it lies here, the next opening begins again with it.
+pub(super) const FOUND: &str = "kieumau.db.found-log";
+/// The database with its short log, while the mended one is tried.
+pub(super) const SHORT: &str = "kieumau.db.short";
 
 /// Damage that was found in this phone's database, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +96,8 @@ impl Phone {
     }
 }
 
-/// Opens the database in `folder` (or makes it) with its mark; a log that lost its end is set aside, mended if that is possible,
-/// and written down as damage.
+/// Opens the database in `folder` (or makes it) with its mark; a log that lost its end is kept, mended if that is possible, and
+/// written down as damage. Whatever ends that early, the next opening begins it again from what was found.
 ///
 /// # Errors
 /// As [`Phone::open`].
@@ -105,36 +107,56 @@ pub(super) async fn open(
     now_ms: i64,
 ) -> Result<(SqliteConnection, Mark), PhoneError> {
     fs::create_dir_all(folder)?;
+    take_up(folder)?;
+    keep_broken_log(folder)?;
     let path = folder.join(FILE);
-    not_half_mended(folder)?;
-    let log = log_before(folder)?;
-    let mut connection = database::open(&path, key)
+    let mut connection = database::connect(&path, key)
         .await
         .map_err(|error| known_key(error, folder, key))?;
     let (mark, marked) = Mark::open(folder, key)?;
     let marked = marked.unwrap_or_default();
     let held = recorded(&mut connection).await?;
     if held >= marked {
+        // What lies behind the break was never said to be saved.
+        disk::remove_if_there(&folder.join(FOUND))?;
+        let migrated = database::migrate(&mut connection).await;
+        migrated.map_err(|error| known_key(error, folder, key))?;
         return Ok((connection, mark));
     }
-    let set_aside = new_folder(folder)?;
-    if let Some(log) = &log {
-        write_whole(&set_aside.join(LOG), log)?;
-    }
     let mut lost = marked - held;
-    if let Some(mended) = log.as_deref().and_then(chain::mended) {
+    if disk::is_there(&folder.join(FOUND))? {
         connection.close().await?;
-        if let Some(with) = mend(folder, key, &mended, marked).await? {
+        let mended;
+        (connection, mended) = mend(folder, key, marked).await?;
+        if mended {
             lost = 0;
-            connection = with;
-        } else {
-            connection = database::open(&path, key).await?;
         }
     }
+    let lost = u32::try_from(lost).unwrap_or(u32::MAX);
+    match said(&mut connection, folder, marked, lost, now_ms).await {
+        Ok(()) => Ok((connection, mark)),
+        Err(error) => {
+            // Closed when this returns: the next opening moves the files.
+            connection.close().await.ok();
+            Err(error)
+        }
+    }
+}
+
+/// Writes the damage down. With the found log among the damaged ones it is done: before that the next opening takes the short database
+/// back and mends anew.
+async fn said(
+    connection: &mut SqliteConnection,
+    folder: &Path,
+    marked: u64,
+    lost: u32,
+    now_ms: i64,
+) -> Result<(), PhoneError> {
+    database::migrate(connection).await?;
     let damage = Damage {
         found_at_ms: now_ms,
-        set_aside,
-        lost_records: Some(u32::try_from(lost).unwrap_or(u32::MAX)),
+        set_aside: new_folder(folder)?,
+        lost_records: Some(lost),
         lacking: Vec::new(),
         identity_lost: false,
     };
@@ -146,7 +168,53 @@ pub(super) async fn open(
         .execute(&mut *tx)
         .await?;
     tx.commit().await?;
-    Ok((connection, mark))
+    let found = folder.join(FOUND);
+    if disk::is_there(&found)? {
+        disk::rename(&found, &damage.set_aside.join(LOG))?;
+        disk::sync_folder(&damage.set_aside)?;
+        disk::sync_folder(folder)?;
+        disk::remove_if_there(&folder.join(SHORT))?;
+        disk::sync_folder(folder)?;
+    }
+    Ok(())
+}
+
+/// Keeps a log whose chain is broken as it is, before SQLite opens it: that closes over what lies behind the break, or writes there.
+pub(super) fn keep_broken_log(folder: &Path) -> io::Result<()> {
+    let (log, found) = (folder.join(LOG), folder.join(FOUND));
+    if disk::is_there(&found)? || !disk::is_there(&log)? {
+        return Ok(());
+    }
+    let read = || File::open(&log).map(BufReader::new);
+    let mut from = match read() {
+        // A phone that was closed just now took it away.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => read?,
+    };
+    if !chain::holds(&mut from, read()?)? {
+        disk::copy_whole(&log, &found)?;
+        disk::sync_folder(folder)?;
+    }
+    Ok(())
+}
+
+/// Takes up what was broken off: a salvage that was whole is put in its place; of a mending the short database is taken back, to begin
+/// again with the log as it was found.
+pub(super) fn take_up(folder: &Path) -> io::Result<()> {
+    if disk::is_there(&folder.join(salvage::NEW))? {
+        return salvage::put_in_place(folder);
+    }
+    let short = folder.join(SHORT);
+    if !short.try_exists()? {
+        return Ok(());
+    }
+    if disk::is_there(&folder.join(FOUND))? {
+        disk::remove_if_there(&folder.join(LOG))?;
+        disk::copy_whole(&short, &folder.join(FILE))?;
+    } else {
+        disk::remove_if_there(&short)?;
+    }
+    disk::sync_folder(folder)
 }
 
 /// A key that wrote the mark is the right one: then it is the database that is damaged.
@@ -159,62 +227,64 @@ pub(super) fn known_key(error: PhoneError, folder: &Path, key: &[u8; 32]) -> Pho
     }
 }
 
-/// The log as it lies there, before SQLite writes over it; none when the phone was closed in peace.
-fn log_before(folder: &Path) -> Result<Option<Vec<u8>>, PhoneError> {
-    let path = folder.join(LOG);
-    match fs::metadata(&path) {
-        Ok(log) if log.len() > 0 && log.len() <= LOG_LIMIT_BYTES => Ok(Some(fs::read(path)?)),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(None),
-    }
-}
-
+/// How much the database counts; nothing if it does not count yet.
 async fn recorded(connection: &mut SqliteConnection) -> Result<u64, PhoneError> {
+    let counts = sqlx::query("select 1 from sqlite_master where name = 'recorded'")
+        .fetch_optional(&mut *connection)
+        .await?;
+    if counts.is_none() {
+        return Ok(0);
+    }
     let row = sqlx::query("select count from recorded")
         .fetch_one(connection)
         .await?;
     Ok(row.get::<i64, _>(0).unsigned_abs())
 }
 
-/// Opens the database with the mended log. None, and all is as before, if that does not bring back everything whole.
+/// Opens the database with the found log mended, and true; or the short one if that does not bring back everything whole.
+///
+/// # Errors
+/// `Invalid` at `database` when neither is whole: a salvage reads both.
 async fn mend(
     folder: &Path,
     key: &[u8; 32],
-    mended: &[u8],
     marked: u64,
-) -> Result<Option<SqliteConnection>, PhoneError> {
-    let path = folder.join(FILE);
-    let short = folder.join(SHORT);
-    copy_whole(&path, &short)?;
-    write_whole(&folder.join(LOG), mended)?;
-    match whole(&path, key, marked).await {
-        Ok(connection) => {
-            fs::remove_file(&short)?;
-            // Before anything is recorded: if the name came back after a power cut, the next opening would take the old database back.
-            sync_folder(folder)?;
-            Ok(Some(connection))
-        }
-        Err(_) => {
-            not_half_mended(folder)?;
-            Ok(None)
-        }
+) -> Result<(SqliteConnection, bool), PhoneError> {
+    let (path, short, log) = (folder.join(FILE), folder.join(SHORT), folder.join(LOG));
+    if disk::is_there(&log)? {
+        // SQLite could not write into the database what the log holds.
+        return Err(PhoneError::StorageFull);
     }
-}
-
-/// Takes the database back as it was before a mending that did not end well. The log as it was found is set aside.
-fn not_half_mended(folder: &Path) -> io::Result<()> {
-    let short = folder.join(SHORT);
-    if short.try_exists()? {
-        remove_if_there(&folder.join(LOG))?;
-        fs::rename(&short, folder.join(FILE))?;
-        sync_folder(folder)?;
+    if !short.try_exists()? {
+        disk::copy_whole(&path, &short)?;
+        disk::sync_folder(folder)?;
     }
-    Ok(())
+    let mut found = BufReader::new(File::open(folder.join(FOUND))?);
+    let mut mends = false;
+    disk::write_whole(&log, |log| {
+        let mut log = BufWriter::new(log);
+        mends = chain::mend(&mut found, &mut log)?;
+        log.flush()
+    })?;
+    if mends && let Some(connection) = whole(&path, key, marked).await? {
+        return Ok((connection, true));
+    }
+    take_up(folder)?;
+    match whole(&path, key, 0).await? {
+        Some(connection) => Ok((connection, false)),
+        None => Err(Invalid::new("database", Rule::Unreadable).into()),
+    }
 }
 
 /// The database, if every page of it holds and it counts as much as its mark.
-async fn whole(path: &Path, key: &[u8; 32], marked: u64) -> Result<SqliteConnection, PhoneError> {
-    let mut connection = database::connect(path, key).await?;
+async fn whole(
+    path: &Path,
+    key: &[u8; 32],
+    marked: u64,
+) -> Result<Option<SqliteConnection>, PhoneError> {
+    let Ok(mut connection) = database::connect(path, key).await else {
+        return Ok(None);
+    };
     let looked = async {
         // Into the file first: SQLCipher looks at the pages that lie there.
         for look in [
@@ -237,10 +307,14 @@ async fn whole(path: &Path, key: &[u8; 32], marked: u64) -> Result<SqliteConnect
     }
     .await;
     if matches!(looked, Ok(true)) {
-        return Ok(connection);
+        return Ok(Some(connection));
     }
     connection.close().await.ok();
-    Err(PhoneError::internal("the mended log does not help"))
+    match looked {
+        // That says nothing about the log: with room it is tried again.
+        Err(PhoneError::StorageFull) => Err(PhoneError::StorageFull),
+        _ => Ok(None),
+    }
 }
 
 /// A folder of its own among the damaged ones.
@@ -256,31 +330,6 @@ pub(super) fn new_folder(folder: &Path) -> Result<PathBuf, PhoneError> {
         }
     }
     Err(PhoneError::internal("numbers ended"))
-}
-
-/// Copies a file so that the copy has its name only once it is whole on the disk.
-pub(super) fn copy_whole(from: &Path, to: &Path) -> io::Result<()> {
-    let part = to.with_extension("part");
-    fs::copy(from, &part)?;
-    File::open(&part)?.sync_all()?;
-    fs::rename(&part, to)
-}
-
-/// Writes a file and waits for the disk.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    fs::write(path, bytes)?;
-    File::open(path)?.sync_all()
-}
-
-pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -29,14 +29,22 @@ pub(super) const FILE: &str = "kieumau.db";
 /// `StorageFull`, `Internal`.
 pub(super) async fn open(path: &Path, key: &[u8; 32]) -> Result<SqliteConnection, PhoneError> {
     let mut connection = connect(path, key).await?;
+    migrate(&mut connection).await?;
+    Ok(connection)
+}
+
+/// Brings the database to this version's shape.
+///
+/// # Errors
+/// As [`open`].
+pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), PhoneError> {
     MIGRATIONS
-        .run_direct(None, &mut connection, false)
+        .run_direct(None, connection, false)
         .await
         .map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) => not_opened(error),
             other => PhoneError::internal(other),
-        })?;
-    Ok(connection)
+        })
 }
 
 /// Opens (or makes) the database at `path` under `key` as it is.
@@ -66,4 +74,9 @@ fn not_opened(error: sqlx::Error) -> PhoneError {
         }
         _ => error.into(),
     }
+}
+
+/// Whether a database could not be opened because another connection has it.
+pub(super) fn is_in_use(error: &PhoneError) -> bool {
+    matches!(error, PhoneError::Internal { detail } if detail.contains("database is locked"))
 }

@@ -4,6 +4,7 @@
 //! no call that records touches the network. In reading order: `database` opens the file, `store` loads and edits documents
 //! (`opened` keeps some in memory, `rows` keeps what lists show), `patrols`, `evidence_files`, `attachments`, `clashes`, `items`, `queue`, `refused` and `retention` are the use cases, `client` talks to the server, `arrivals` keeps what came until it is looked into.
 
+mod apart;
 mod arrivals;
 mod attachments;
 mod chain;
@@ -11,12 +12,14 @@ mod clashes;
 mod client;
 mod damage;
 mod database;
+mod disk;
 mod download;
 mod enrolment;
 mod error;
 mod evidence_files;
 mod follow;
 mod items;
+mod loose;
 mod mark;
 mod opened;
 mod patrols;

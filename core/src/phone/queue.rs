@@ -124,7 +124,7 @@ pub(super) async fn waiting(
     }
     let left_out = sqlx::query(
         "select document_id, refusal, count(*), sum(length(bytes)) from set_aside \
-         where refusal is not null and anew is null group by document_id, refusal",
+         where refusal is not null and anew is null and own group by document_id, refusal",
     )
     .fetch_all(&mut *connection)
     .await?;

@@ -17,7 +17,7 @@ use crate::{
     hash::Sha256,
     header,
     id::DocumentId,
-    log::admission::Remedy,
+    log::admission::{Refusal, Remedy},
     outbox,
 };
 use automerge::Automerge;
@@ -25,7 +25,7 @@ use sqlx::{Connection as _, Row as _};
 use std::collections::BTreeSet;
 
 /// The word of what a damaged database still held and what stands on something that it did not.
-pub(super) const LACKING: &str = "lacks-an-ancestor";
+pub(super) const LACKING: &str = Refusal::LacksAnAncestor.word();
 
 /// A change that the server refused, and that stands nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +58,7 @@ pub enum WayOut {
 impl WayOut {
     fn of(word: &str) -> Self {
         match Remedy::of_word(word) {
-            // It comes back by itself when what it stands on comes from the server.
-            _ if word == LACKING => Self::Wait,
+            // Of these what lacks an ancestor comes back when that comes from the server.
             Some(Remedy::SendAgain) => Self::Wait,
             Some(Remedy::Person) => Self::Chief,
             Some(Remedy::WriteAnew | Remedy::LeaveOut) | None => Self::WriteAgain,
@@ -107,8 +106,11 @@ impl Store {
         }
         let mut changed = Vec::new();
         for document in documents {
-            if self.reissue_in(document, now_ms).await? {
-                changed.push(document);
+            match self.reissue_in(document, now_ms).await {
+                Ok(true) => changed.push(document),
+                // One that does not load keeps what was refused, and holds up no other.
+                Ok(false) | Err(PhoneError::Internal { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(changed)
@@ -222,7 +224,7 @@ impl Store {
         &mut self,
     ) -> Result<Vec<(DocumentId, String, Vec<u8>)>, PhoneError> {
         let rows = sqlx::query(
-            "select document_id, refusal, bytes from set_aside where refusal is not null and anew is null order by position",
+            "select document_id, refusal, bytes from set_aside where refusal is not null and anew is null and own order by position",
         )
         .fetch_all(&mut self.connection)
         .await?;
@@ -248,7 +250,7 @@ impl Phone {
         let mut store = self.store().await;
         let key = store.key(document).await?;
         let rows = sqlx::query(
-            "select hash, refusal, bytes from set_aside where document_id = $1 and refusal is not null and anew is null \
+            "select hash, refusal, bytes from set_aside where document_id = $1 and refusal is not null and anew is null and own \
              union all select hash, server, bytes from change where document_id = $1 and server is not null \
              and server not in ('held', 'waiting')",
         )
@@ -301,15 +303,18 @@ impl Phone {
         let actor = store.actor()?;
         store.walk = None;
         let mut open = store.take(&key).await?;
+        let joins = document::join_heads(&mut open.document, actor, self.now_ms())?;
         let written = document::again(&original, change, &mut open.document, actor)?;
         let heads = document::heads(&open.document);
         let rows = rows::of(key.kind, &open.document)?;
         let anew = written.as_ref().map_or(change, |written| written.hash);
         let mut tx = store.connection.begin().await?;
-        if let Some(written) = &written {
+        for written in joins.iter().chain(&written) {
             put_change(&mut tx, document, written, true).await?;
-            rows::put(&mut tx, &key, &heads, By::Us, &rows).await?;
             open.change_bytes += written.bytes.len();
+        }
+        if written.is_some() || !joins.is_empty() {
+            rows::put(&mut tx, &key, &heads, By::Us, &rows).await?;
         }
         sqlx::query("update set_aside set anew = $1 where hash = $2")
             .bind(anew.to_string())

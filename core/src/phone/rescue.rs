@@ -134,17 +134,23 @@ impl Phone {
             .map(|row| row.get::<&str, _>(0).parse().map_err(PhoneError::internal))
             .collect::<Result<_, _>>()?;
         for (left_out, _, _) in store.left_out().await? {
-            // What a salvage could not name stays here until the server tells its name: no server takes a change of an unknown document.
-            let named = match store.key(left_out).await {
-                Ok(_) => true,
-                Err(PhoneError::NotFound) => false,
-                Err(error) => return Err(error),
-            };
-            if named && !documents.contains(&left_out) {
+            if store.is_named(left_out).await? && !documents.contains(&left_out) {
                 documents.push(left_out);
             }
         }
         Ok(documents)
+    }
+
+    /// What a salvage kept of documents that it could not name.
+    async fn nameless(&self) -> Result<Vec<(&'static str, Vec<u8>)>, PhoneError> {
+        let mut store = self.store().await;
+        let mut nameless = Vec::new();
+        for (document, word, bytes) in store.left_out().await? {
+            if !store.is_named(document).await? {
+                nameless.push((word_of(&word), bytes));
+            }
+        }
+        Ok(nameless)
     }
 }
 
@@ -196,6 +202,9 @@ impl Writing {
             let unconfirmed = unconfirmed(&mut *phone.store().await, id).await?;
             self.document(unconfirmed).await?;
         }
+        for (word, bytes) in phone.nameless().await? {
+            self.refused(None, word, bytes).await?;
+        }
         for file in phone.unsent_files().await? {
             self.attachment(&file).await?;
         }
@@ -222,15 +231,21 @@ impl Writing {
             self.changes(&key, record).await?;
         }
         for (reason, bytes) in refused {
-            self.report.refused += 1;
-            let refused = Record::Refused {
-                key: WireKey::from(&key),
-                reason: reason.to_owned(),
-                bytes,
-            };
-            self.put(&refused, 1).await?;
+            self.refused(Some(WireKey::from(&key)), reason, bytes)
+                .await?;
         }
         Ok(())
+    }
+
+    async fn refused(
+        &mut self,
+        key: Option<WireKey>,
+        reason: &str,
+        bytes: Vec<u8>,
+    ) -> Result<(), PhoneError> {
+        self.report.refused += 1;
+        let reason = reason.to_owned();
+        self.put(&Record::Refused { key, reason, bytes }, 1).await
     }
 
     /// Changes that the same seals cover: a record stands by itself.
@@ -344,11 +359,15 @@ async fn unconfirmed(store: &mut Store, id: DocumentId) -> Result<Unconfirmed, P
     }
     for (document, word, bytes) in store.left_out().await? {
         if document == id {
-            let refusal = Refusal::of_word(&word).unwrap_or(Refusal::Malformed);
-            unconfirmed.refused.push((refusal.word(), bytes));
+            unconfirmed.refused.push((word_of(&word), bytes));
         }
     }
     Ok(unconfirmed)
+}
+
+/// The refusal's word, as the server that takes the file knows it.
+fn word_of(word: &str) -> &'static str {
+    Refusal::of_word(word).unwrap_or(Refusal::Malformed).word()
 }
 
 /// These changes and all that they were made on.

@@ -1,19 +1,21 @@
 //! What can still be read of a damaged database goes into a new one; the damaged one is set aside as it is.
 //!
-//! Rows are read from both ends of each table, so that one bad page costs what lies on it. A change counts only if its bytes are
-//! those of its hash. Documents are built anew from their changes, never from what stood beside them. What stands on a change that is
-//! gone is kept apart and comes back when the server sends that change; the feed is read from its beginning. Nothing is
-//! lost by dying in between: the damaged files are copied first, and the new database has its name only when it is whole.
+//! A change counts only if its bytes are those of its hash. Documents are built anew from their changes, never from what stood beside
+//! them. What stands on a change that is gone is kept apart and comes back when the server sends that change; the feed is read from its
+//! beginning. Nothing is lost by dying in between: the damaged files are copied first and stay in their place until the new database is
+//! whole, and from then on every opening puts it there.
 
 use super::{
     PhoneConfig,
-    damage::{self, Damage, LOG, copy_whole, known_key, remove_if_there, sync_folder},
+    apart::keep_apart,
+    chain,
+    damage::{self, Damage, FOLDER, FOUND, LOG, SHORT, known_key},
     database::{self, FILE},
+    disk,
     error::PhoneError,
+    loose::{Held, Loose, Table, column, insert},
     mark,
-    refused::LACKING,
     rows::{self, By},
-    store::put_change,
 };
 use crate::{
     document::{self, Change, Key, Kind},
@@ -21,14 +23,11 @@ use crate::{
     header,
     id::DocumentId,
 };
-use automerge::Automerge;
-use sqlx::{
-    AssertSqlSafe, Column as _, Connection as _, Row as _, Sqlite, Transaction, TypeInfo as _,
-    ValueRef as _, sqlite::SqliteRow,
-};
+use sqlx::{Connection as _, Row as _, Sqlite, Transaction};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs::{self, File},
+    io::{self, BufReader},
     path::Path,
 };
 
@@ -43,6 +42,13 @@ const TRUTH: [(&str, &str); 8] = [
     ("receipt", "document_id"),
     ("damage", "damage_id"),
 ];
+/// Tables that are built anew.
+const BUILT: [(&str, &str); 2] = [("document", "document_id"), ("change", "position")];
+
+/// The new database, as soon as it is whole: with this name it is the one that counts.
+pub(super) const NEW: &str = "kieumau.db.new";
+/// The new database while it is written.
+const WRITING: &str = "kieumau.db.writing";
 
 /// Sets the damaged database of this phone aside and lays a new one in its place.
 ///
@@ -50,37 +56,44 @@ const TRUTH: [(&str, &str); 8] = [
 /// `Invalid` at `key` for a wrong key; `StorageFull`; `Internal`. The damaged database is then where it was.
 pub(super) async fn salvage(config: &PhoneConfig) -> Result<(), PhoneError> {
     let folder = &config.folder;
-    if !mark::Mark::knows(folder, &config.key) {
-        // Without the mark only a database that opens says which key is the right one.
-        let connection = database::connect(&folder.join(FILE), &config.key).await;
-        connection
-            .map_err(|error| known_key(error, folder, &config.key))?
-            .close()
-            .await?;
+    damage::take_up(folder)?;
+    damage::keep_broken_log(folder)?;
+    // A phone that was closed just now may still be at the files: SQLite waits for it. Without the mark only a database that opens says
+    // which key is the right one.
+    match database::connect(&folder.join(FILE), &config.key).await {
+        Ok(connection) => connection.close().await?,
+        Err(PhoneError::StorageFull) => return Err(PhoneError::StorageFull),
+        Err(error) if database::is_in_use(&error) => return Err(error),
+        Err(error) if !mark::Mark::knows(folder, &config.key) => {
+            return Err(known_key(error, folder, &config.key));
+        }
+        Err(_) => {}
     }
-    let set_aside = damage::new_folder(folder)?;
-    for name in [LOG, mark::FILE, FILE] {
-        if folder.join(name).try_exists()? {
-            copy_whole(&folder.join(name), &set_aside.join(name))?;
+    let aside = folder.join(FOLDER).join("new");
+    disk::remove_folder_if_there(&aside)?;
+    fs::create_dir_all(&aside)?;
+    // Of a mending that was broken off, what was found.
+    let found_log = folder.join(FOUND);
+    let log = match disk::is_there(&found_log)? {
+        true => found_log,
+        false => folder.join(LOG),
+    };
+    for (from, name) in [
+        (log, LOG),
+        (folder.join(mark::FILE), mark::FILE),
+        (folder.join(FILE), FILE),
+    ] {
+        if from.try_exists()? {
+            disk::copy_whole(&from, &aside.join(name))?;
         }
     }
-    sync_folder(&set_aside)?;
-    let reading = set_aside.join("reading.db");
-    fs::copy(set_aside.join(FILE), &reading)?;
-    if set_aside.join(LOG).try_exists()? {
-        fs::copy(set_aside.join(LOG), set_aside.join("reading.db-wal"))?;
-    }
-    let found = Found::read(&reading, &config.key).await;
-    let new = folder.join("kieumau.db.new");
-    for left_over in [
-        &reading,
-        &set_aside.join("reading.db-wal"),
-        &new,
-        &folder.join("kieumau.db.new-wal"),
-    ] {
-        remove_if_there(left_over)?;
-    }
-    let mut connection = database::open(&new, &config.key).await?;
+    disk::sync_folder(&aside)?;
+    let found = Found::read(&aside, &config.key).await?;
+    let set_aside = damage::new_folder(folder)?;
+    let writing = folder.join(WRITING);
+    disk::remove_if_there(&writing)?;
+    disk::remove_if_there(&folder.join(format!("{WRITING}-wal")))?;
+    let mut connection = database::open(&writing, &config.key).await?;
     let mut tx = connection.begin().await?;
     let lacking = found.put(&mut tx).await?;
     let damage = Damage {
@@ -91,6 +104,7 @@ pub(super) async fn salvage(config: &PhoneConfig) -> Result<(), PhoneError> {
         identity_lost: !found.knows_itself(),
     };
     damage.save(&mut tx, folder).await?;
+    let set_aside = damage.set_aside;
     let (_, marked) = mark::Mark::open(folder, &config.key)?;
     sqlx::query("update recorded set count = max(count, $1)")
         .bind(marked.unwrap_or_default().cast_signed())
@@ -98,108 +112,73 @@ pub(super) async fn salvage(config: &PhoneConfig) -> Result<(), PhoneError> {
         .await?;
     tx.commit().await?;
     connection.close().await?;
-    // The old log first: behind the new database it would be taken for its own.
-    remove_if_there(&folder.join(LOG))?;
-    fs::rename(&new, folder.join(FILE))?;
-    sync_folder(folder)?;
+    if disk::is_there(&folder.join(format!("{WRITING}-wal")))? {
+        // SQLite could not write all of it into the file.
+        return Err(PhoneError::StorageFull);
+    }
+    disk::rename(&aside, &set_aside)?;
+    disk::sync_folder(&folder.join(FOLDER))?;
+    disk::rename(&writing, &folder.join(NEW))?;
+    disk::sync_folder(folder)?;
+    put_in_place(folder)?;
     Ok(())
 }
 
-/// A row as it was read: its columns' names and what they held.
-type Loose = Vec<(String, Held)>;
-
-/// What a column held.
-#[derive(Clone)]
-enum Held {
-    Null,
-    Integer(i64),
-    Real(f64),
-    Text(String),
-    Blob(Vec<u8>),
-}
-
-impl Held {
-    fn of(row: &SqliteRow, at: usize) -> Result<Self, sqlx::Error> {
-        let value = row.try_get_raw(at)?;
-        if value.is_null() {
-            return Ok(Self::Null);
-        }
-        Ok(match value.type_info().name() {
-            "INTEGER" | "BOOLEAN" => Self::Integer(row.try_get_unchecked(at)?),
-            "REAL" => Self::Real(row.try_get_unchecked(at)?),
-            "BLOB" => Self::Blob(row.try_get_unchecked(at)?),
-            _ => Self::Text(row.try_get_unchecked(at)?),
-        })
+/// Puts the new database in the place of the damaged one. What goes is among what was set aside; the name goes last.
+pub(super) fn put_in_place(folder: &Path) -> io::Result<()> {
+    // Behind the new database the old log would be taken for its own, and the old short database for the one to take back.
+    for old in [FOUND, SHORT, LOG] {
+        disk::remove_if_there(&folder.join(old))?;
     }
-
-    fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
+    disk::sync_folder(folder)?;
+    disk::rename(&folder.join(NEW), &folder.join(FILE))?;
+    disk::sync_folder(folder)
 }
 
-fn loose(row: &SqliteRow) -> Result<Loose, sqlx::Error> {
-    let columns = row.columns().iter().enumerate();
-    columns
-        .map(|(at, column)| Ok((column.name().to_owned(), Held::of(row, at)?)))
-        .collect()
-}
-
-/// The column of this name.
-fn column<'a>(row: &'a Loose, name: &str) -> &'a Held {
-    let found = row.iter().find(|(column, _)| column == name);
-    found.map_or(&Held::Null, |(_, held)| held)
-}
-
-/// All that could be read.
+/// All that could be read, by table.
 #[derive(Default)]
-struct Found {
-    truth: BTreeMap<&'static str, Vec<Loose>>,
-    documents: Vec<Loose>,
-    changes: Vec<Loose>,
-    /// A table could not be read to its end.
-    torn: bool,
-}
+struct Found(BTreeMap<&'static str, Table>);
 
 impl Found {
-    async fn read(path: &Path, key: &[u8; 32]) -> Self {
+    /// Reads the damaged database in `aside`: first with its log's chain made good, where one bad frame costs itself and not all after it; then,
+    /// if that is not whole, with the log as it is.
+    async fn read(aside: &Path, key: &[u8; 32]) -> Result<Self, PhoneError> {
         let mut found = Self::default();
-        for (table, by) in TRUTH {
-            let rows = found.table(path, key, table, by).await;
-            found.truth.insert(table, rows);
-        }
-        found.documents = found.table(path, key, "document", "document_id").await;
-        found.changes = found.table(path, key, "change", "position").await;
-        found
-    }
-
-    /// The rows of a table that can be read, from its beginning up to the first that cannot, and from its end likewise.
-    async fn table(&mut self, path: &Path, key: &[u8; 32], table: &str, by: &str) -> Vec<Loose> {
-        let mut rows: BTreeMap<String, Loose> = BTreeMap::new();
-        for direction in ["asc", "desc"] {
-            let sql = format!(
-                "select *, cast({by} as text) as by_key from {table} order by {by} {direction}"
-            );
-            let (read, whole) = read_until_bad(path, key, &sql).await;
-            for mut row in read {
-                if let Some((_, Held::Text(key))) = row.pop() {
-                    rows.insert(key, row);
-                }
+        let reading = aside.join("reading.db");
+        let log = aside.join("reading.db-wal");
+        let has_log = disk::is_there(&aside.join(LOG))?;
+        for mends in [true, false] {
+            disk::copy_whole(&aside.join(FILE), &reading)?;
+            if has_log {
+                disk::write_whole(&log, |log| {
+                    let mut from = BufReader::new(File::open(aside.join(LOG))?);
+                    if mends {
+                        chain::mend(&mut from, log).map(drop)
+                    } else {
+                        io::copy(&mut from, log).map(drop)
+                    }
+                })?;
             }
-            if whole {
+            for (table, by) in TRUTH.into_iter().chain(BUILT) {
+                let rows = found.0.entry(table).or_default();
+                rows.read(&reading, key, table, by).await?;
+            }
+            disk::remove_if_there(&reading)?;
+            disk::remove_if_there(&log)?;
+            if !has_log || found.0.values().all(Table::is_whole) {
                 break;
             }
-            self.torn = true;
         }
-        rows.into_values().collect()
+        Ok(found)
+    }
+
+    fn rows(&self, table: &str) -> impl Iterator<Item = &Loose> {
+        self.0.get(table).into_iter().flat_map(Table::rows)
     }
 
     fn knows_itself(&self) -> bool {
-        ["secret", "profile"]
-            .iter()
-            .all(|table| self.truth.get(table).is_some_and(|rows| !rows.is_empty()))
+        let knows = |table| self.rows(table).next().is_some();
+        knows("secret") && knows("profile")
     }
 
     /// Writes it all into the new database. The documents of which something is not there.
@@ -209,18 +188,18 @@ impl Found {
             .execute(&mut **tx)
             .await?;
         for (table, _) in TRUTH {
-            for row in self.truth.get(table).into_iter().flatten() {
+            for row in self.rows(table) {
                 insert(tx, table, row).await?;
             }
         }
         let mut changes: BTreeMap<DocumentId, Vec<(Change, &Loose)>> = BTreeMap::new();
-        for row in &self.changes {
+        for row in self.rows("change") {
             if let Some((document, change)) = verified(row) {
                 changes.entry(document).or_default().push((change, row));
             }
         }
         let mut lacking = BTreeSet::new();
-        for row in &self.documents {
+        for row in self.rows("document") {
             let Some(key) = key_of(row) else { continue };
             let own = changes.remove(&key.document()).unwrap_or_default();
             let heads = column(row, "heads").text().unwrap_or_default();
@@ -231,66 +210,23 @@ impl Found {
         // Their documents' names are gone: the server tells them again, if it knows them.
         for (document, changes) in changes {
             lacking.insert(document);
-            for (change, _) in changes {
-                keep_apart(tx, document, &change).await?;
+            for (change, row) in changes {
+                keep_apart(tx, document, &change, is_own(row)).await?;
             }
         }
-        sqlx::query("delete from fix where document_id not in (select document_id from document)")
-            .execute(&mut **tx)
-            .await?;
+        // Their fixes are folded when their documents are here again.
+        let nameless = sqlx::query(
+            "select distinct document_id from fix where document_id not in (select document_id from document)",
+        )
+        .fetch_all(&mut **tx)
+        .await?;
+        lacking.extend(
+            nameless
+                .iter()
+                .filter_map(|row| row.get::<&str, _>(0).parse::<DocumentId>().ok()),
+        );
         Ok(lacking.into_iter().collect())
     }
-}
-
-/// Reads rows until one is bad; whether none was. Each reading has a connection of its own: after a bad page SQLCipher gives nothing more.
-async fn read_until_bad(path: &Path, key: &[u8; 32], sql: &str) -> (Vec<Loose>, bool) {
-    use futures_util::TryStreamExt as _;
-    let Ok(mut connection) = database::connect(path, key).await else {
-        return (Vec::new(), false);
-    };
-    let mut read = Vec::new();
-    let whole = {
-        let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(&mut connection);
-        loop {
-            match rows.try_next().await {
-                Ok(Some(row)) => match loose(&row) {
-                    Ok(row) => read.push(row),
-                    Err(_) => break false,
-                },
-                Ok(None) => break true,
-                Err(_) => break false,
-            }
-        }
-    };
-    connection.close().await.ok();
-    (read, whole)
-}
-
-/// Writes a row as it was.
-async fn insert(
-    tx: &mut Transaction<'_, Sqlite>,
-    table: &str,
-    row: &Loose,
-) -> Result<(), PhoneError> {
-    let names: Vec<&str> = row.iter().map(|(name, _)| name.as_str()).collect();
-    let places: Vec<String> = (1..=row.len()).map(|place| format!("${place}")).collect();
-    let sql = format!(
-        "insert into {table} ({}) values ({}) on conflict do nothing",
-        names.join(", "),
-        places.join(", ")
-    );
-    let mut query = sqlx::query(AssertSqlSafe(sql));
-    for (_, held) in row {
-        query = match held.clone() {
-            Held::Null => query.bind(None::<i64>),
-            Held::Integer(number) => query.bind(number),
-            Held::Real(number) => query.bind(number),
-            Held::Text(text) => query.bind(text),
-            Held::Blob(bytes) => query.bind(bytes),
-        };
-    }
-    query.execute(&mut **tx).await?;
-    Ok(())
 }
 
 /// The change in a row, if its bytes are those of its hash.
@@ -304,6 +240,11 @@ fn verified(row: &Loose) -> Option<(DocumentId, Change)> {
         let bytes = bytes.clone();
         (document, Change { hash, bytes })
     })
+}
+
+/// Whether the row is of something that was written here.
+fn is_own(row: &Loose) -> bool {
+    matches!(column(row, "own"), Held::Integer(1))
 }
 
 fn key_of(row: &Loose) -> Option<Key> {
@@ -335,8 +276,7 @@ async fn put_document(
     let whole: Vec<&(Change, &Loose)> = whole;
     let pile = whole.iter().map(|(change, _)| change.bytes.as_slice());
     let document = document::load(key, pile)?;
-    let own = matches!(column(row, "own"), Held::Integer(1));
-    let by = if own { By::Us } else { By::Others };
+    let by = if is_own(row) { By::Us } else { By::Others };
     let rows = rows::of(key.kind, &document)?;
     rows::put(tx, key, &document::heads(&document), by, &rows).await?;
     if let Held::Integer(ungranted_at_ms) = column(row, "ungranted_at_ms") {
@@ -349,66 +289,10 @@ async fn put_document(
     for (_, row) in &whole {
         insert(tx, "change", row).await?;
     }
-    for (change, _) in apart {
-        keep_apart(tx, id, change).await?;
+    for (change, row) in apart {
+        keep_apart(tx, id, change, is_own(row)).await?;
     }
     Ok(heads == crate::review::heads_text(&document::heads(&document)))
-}
-
-async fn keep_apart(
-    tx: &mut Transaction<'_, Sqlite>,
-    document: DocumentId,
-    change: &Change,
-) -> Result<(), PhoneError> {
-    sqlx::query(
-        "insert into set_aside (document_id, hash, refusal, set_aside_at_ms, bytes) values ($1, $2, $3, 0, $4) \
-         on conflict do nothing",
-    )
-    .bind(document.to_string())
-    .bind(change.hash.to_string())
-    .bind(LACKING)
-    .bind(&change.bytes)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// Puts back into the document what stood on a change that was gone and is here again; how many bytes came back.
-pub(super) async fn bring_back(
-    tx: &mut Transaction<'_, Sqlite>,
-    id: DocumentId,
-    document: &mut Automerge,
-) -> Result<usize, PhoneError> {
-    let rows = sqlx::query(
-        "select hash, bytes from set_aside where document_id = $1 and refusal is not null and anew is null and refusal = $2",
-    )
-    .bind(id.to_string())
-    .bind(LACKING)
-    .fetch_all(&mut **tx)
-    .await?;
-    let mut apart: Vec<Vec<u8>> = rows.iter().map(|row| row.get(1)).collect();
-    let mut back = 0;
-    // One that still lacks something is not shown to the document: it would wait there and come in behind the pile's back.
-    while let Some(place) = apart.iter().position(|bytes| fits(document, bytes)) {
-        let bytes = apart.swap_remove(place);
-        document
-            .load_incremental(&bytes)
-            .map_err(PhoneError::internal)?;
-        let hash = header::read(&bytes).map_err(PhoneError::internal)?.hash;
-        back += bytes.len();
-        put_change(tx, id, &Change { hash, bytes }, true).await?;
-        sqlx::query("delete from set_aside where hash = $1")
-            .bind(hash.to_string())
-            .execute(&mut **tx)
-            .await?;
-    }
-    Ok(back)
-}
-
-/// Whether the document has all that the change depends on.
-fn fits(document: &Automerge, change: &[u8]) -> bool {
-    let has = |dep: &Sha256| document.get_change_meta_by_hash(&(*dep).into()).is_some();
-    header::read(change).is_ok_and(|header| header.deps.iter().all(has))
 }
 
 #[cfg(test)]

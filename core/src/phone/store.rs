@@ -5,12 +5,12 @@
 //! document itself says, never from a row: a row may have been written by an app that knew fewer fields.
 
 use super::{
+    apart,
     enrolment::Profile,
     error::PhoneError,
     mark::Mark,
     opened::{Open, Opened},
     rows::{self, By, Projected},
-    salvage,
     tracks::Walk,
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(super) struct Store {
     pub(super) signing_key: SigningKey,
     /// Drawn at this opening: part of the actor of everything that is written in it.
     pub(super) opening: [u8; 8],
-    app_version: String,
+    pub(super) app_version: String,
     pub(super) opened: Opened,
     /// The patrol being walked; forgotten with every write.
     pub(super) walk: Option<(DocumentId, Walk)>,
@@ -142,7 +142,7 @@ impl Store {
         change: impl FnOnce(&mut R) -> Result<T, Invalid>,
     ) -> Result<T, PhoneError> {
         let actor = self.actor()?;
-        self.write(key, also, |document, record| {
+        self.write(key, at_ms, also, |document, record| {
             document::edit_read(document, record, actor, at_ms, change)
         })
         .await
@@ -161,7 +161,7 @@ impl Store {
     ) -> Result<(), PhoneError> {
         let actor = self.actor()?;
         let also = Also::FoldedFixes { through };
-        self.write(key, also, |document, log: &mut PatrolLog| {
+        self.write(key, stamp.at_ms, also, |document, log: &mut PatrolLog| {
             let Some(id) = log.add_track(stamp, None, fixes)? else {
                 return Ok(((), None));
             };
@@ -182,8 +182,11 @@ impl Store {
     ) -> Result<bool, PhoneError> {
         let actor = self.actor()?;
         let mut open = self.take(key).await?;
+        let joins = document::join_heads(&mut open.document, actor, at_ms)?;
         let Some(change) = document::choose(&mut open.document, actor, at_ms, path, index)? else {
-            self.opened.keep(key.document(), open);
+            if joins.is_empty() {
+                self.opened.keep(key.document(), open);
+            }
             return Ok(false);
         };
         self.walk = None;
@@ -191,14 +194,13 @@ impl Store {
         let rows = rows::of(key.kind, &open.document)?;
         let mut tx = self.connection.begin().await?;
         rows::put(&mut tx, key, &heads, By::Us, &rows).await?;
-        put_change(&mut tx, key.document(), &change, true).await?;
+        for change in joins.iter().chain([&change]) {
+            put_change(&mut tx, key.document(), change, true).await?;
+            open.change_bytes += change.bytes.len();
+        }
         tx.commit().await?;
         self.recorded().await;
-        self.keep(
-            key.document(),
-            open.document,
-            open.change_bytes + change.bytes.len(),
-        );
+        self.keep(key.document(), open.document, open.change_bytes);
         Ok(true)
     }
 
@@ -206,6 +208,7 @@ impl Store {
     async fn write<R: Projected, T>(
         &mut self,
         key: &Key,
+        at_ms: i64,
         also: Also,
         write: impl FnOnce(&mut Automerge, &mut R) -> Result<(T, Option<Change>), DocumentError>,
     ) -> Result<T, PhoneError> {
@@ -219,12 +222,13 @@ impl Store {
             Some(record) => record,
             None => document::read(&open.document)?,
         };
+        let joins = document::join_heads(&mut open.document, self.actor()?, at_ms)?;
         let (answer, change) = write(&mut open.document, &mut record)?;
         let heads = document::heads(&open.document);
         let mut tx = self.connection.begin().await?;
         rows::put(&mut tx, key, &heads, By::Us, &record.rows()).await?;
         rows::put_record(&mut tx, id, &heads, &self.app_version, &record).await?;
-        if let Some(change) = &change {
+        for change in joins.iter().chain(&change) {
             put_change(&mut tx, id, change, true).await?;
             open.change_bytes += change.bytes.len();
         }
@@ -343,6 +347,15 @@ impl Store {
         })
     }
 
+    /// Whether the key of a document is known here.
+    pub(super) async fn is_named(&mut self, id: DocumentId) -> Result<bool, PhoneError> {
+        match self.key(id).await {
+            Ok(_) => Ok(true),
+            Err(PhoneError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Merges what the server sent.
     pub(super) async fn merge(
         &mut self,
@@ -383,10 +396,11 @@ impl Store {
         for seal in seals {
             put_seal(&mut tx, key.document(), seal).await?;
         }
-        let back = salvage::bring_back(&mut tx, key.document(), &mut document).await?;
+        let (back, own) = apart::bring_back(&mut tx, key.document(), &mut document).await?;
         if back > 0 {
             let rows = rows::of(key.kind, &document)?;
-            rows::put(&mut tx, key, &document::heads(&document), By::Us, &rows).await?;
+            let by = if own { By::Us } else { By::Others };
+            rows::put(&mut tx, key, &document::heads(&document), by, &rows).await?;
             change_bytes += back;
         }
         tx.commit().await?;

@@ -43,9 +43,9 @@ pub enum Record {
     /// A change that the server refused, or that cannot be read: kept with the reason, and never taken.
     #[n(2)]
     Refused {
-        /// The document it was written for.
+        /// The document it was written for; none where a damaged phone lost that name and kept the change.
         #[n(0)]
-        key: WireKey,
+        key: Option<WireKey>,
         /// The refusal's word.
         #[n(1)]
         reason: String,
@@ -208,7 +208,8 @@ impl Bounds {
                 1
             }
             Record::Refused { key, reason, .. }
-                if key.key().is_ok() && Refusal::of_word(reason).is_some() =>
+                if key.as_ref().is_none_or(|key| key.key().is_ok())
+                    && Refusal::of_word(reason).is_some() =>
             {
                 1
             }

@@ -59,9 +59,14 @@ fn records_of_any_length_come_back_and_lie_unreadable() {
     let records = [
         changes(NEEDLE.to_vec()),
         Record::Refused {
-            key: name(),
+            key: Some(name()),
             reason: "sequence".to_owned(),
             bytes: NEEDLE.repeat(9_000),
+        },
+        Record::Refused {
+            key: None,
+            reason: "lacks-an-ancestor".to_owned(),
+            bytes: vec![1],
         },
         Record::File {
             sha256: Sha256([3; 32]),
@@ -171,10 +176,10 @@ fn records_that_no_phone_writes_are_refused_before_any_is_taken() {
         size_bytes,
     };
     let refused = |reason: &str, kind: &str| Record::Refused {
-        key: WireKey {
+        key: Some(WireKey {
             kind: kind.to_owned(),
             ..name()
-        },
+        }),
         reason: reason.to_owned(),
         bytes: vec![1],
     };

@@ -41,7 +41,8 @@ pub struct Retried {
 /// stand beside what the phone wrote in its stead, one of the two hidden. A person decides about such a one.
 fn may_heal(reason: &str) -> bool {
     Refusal::of_word(reason).is_some_and(|refusal| {
-        refusal != Refusal::PhoneRevoked
+        // What came by a rescue file has no seals to try it with.
+        !matches!(refusal, Refusal::PhoneRevoked | Refusal::LacksAnAncestor)
             && matches!(refusal.remedy(), Remedy::Person | Remedy::SendAgain)
     })
 }

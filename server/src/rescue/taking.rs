@@ -67,7 +67,9 @@ impl<'a> Taking<'a> {
         match record {
             Record::Origin(_) | Record::Bytes(_) => Ok(()),
             Record::Changes(document) => self.changes(document).await,
-            Record::Refused { key, reason, bytes } => self.refused(&key, &reason, bytes).await,
+            Record::Refused { key, reason, bytes } => {
+                self.refused(key.as_ref(), &reason, bytes).await
+            }
             Record::File { sha256, size_bytes } => self.file(sha256, size_bytes).await,
         }
     }
@@ -117,10 +119,11 @@ impl<'a> Taking<'a> {
     }
 
     /// To quarantine, with the reason that the server gave when it refused it.
-    async fn refused(&mut self, key: &WireKey, reason: &str, bytes: Vec<u8>) -> Answer<()> {
-        let key = key.key()?;
-        let (document, refusal) = match Refusal::of_word(reason) {
-            Some(refusal) if key.unit == self.unit => (Some(key), refusal),
+    async fn refused(&mut self, key: Option<&WireKey>, reason: &str, bytes: Vec<u8>) -> Answer<()> {
+        let key = key.map(WireKey::key).transpose()?;
+        let (document, refusal) = match (Refusal::of_word(reason), key) {
+            (Some(refusal), None) => (None, refusal),
+            (Some(refusal), Some(key)) if key.unit == self.unit => (Some(key), refusal),
             _ => (None, Refusal::NotAllowed),
         };
         let refused = RefusedChange {

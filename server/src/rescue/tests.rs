@@ -176,7 +176,7 @@ async fn a_refused_original_lies_in_quarantine_with_its_reason_and_what_follows_
         let an = Writer::of(&app, &people.an).await;
         let (key, changes) = an.patrol(an.unit, 3);
         let refused = Record::Refused {
-            key: WireKey::from(&key),
+            key: Some(WireKey::from(&key)),
             reason: "sequence".to_owned(),
             bytes: changes[1].bytes.clone(),
         };
@@ -186,6 +186,24 @@ async fn a_refused_original_lies_in_quarantine_with_its_reason_and_what_follows_
         let taken = taken(&app, &file).await.expect("taken");
         assert_eq!((taken.changes_taken, taken.changes_waiting), (1, 1));
         assert_eq!(taken.quarantined["sequence"], 1);
+        assert_eq!(rows(&app, "quarantine").await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_change_whose_documents_name_is_lost_lies_in_quarantine_with_its_reason() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        let an = Writer::of(&app, &people.an).await;
+        let (_, changes) = an.patrol(an.unit, 1);
+        let nameless = Record::Refused {
+            key: None,
+            reason: "lacks-an-ancestor".to_owned(),
+            bytes: changes[0].bytes.clone(),
+        };
+        let file = an.file(&app, &[nameless]);
+        let taken = taken(&app, &file).await.expect("taken");
+        assert_eq!(taken.quarantined["lacks-an-ancestor"], 1);
         assert_eq!(rows(&app, "quarantine").await, 1);
     }
 }

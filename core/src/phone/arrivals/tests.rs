@@ -181,6 +181,37 @@ async fn a_document_of_an_unknown_kind_stays_as_it_came_until_a_version_knows_it
     assert_eq!(count(&here, "select count(*) from arrival").await, 0);
 }
 
+#[tokio::test]
+async fn a_document_of_an_unknown_kind_is_fetched_once_by_each_version() {
+    let (key, changes, mut items) = whole(3);
+    items[0] = Pulled::Document(WireKey {
+        kind: "duty-roster".to_owned(),
+        ..WireKey::from(&key)
+    });
+    let unsealed = items.clone();
+    let colleague = ed25519_dalek::SigningKey::from_bytes(&[9; 32]);
+    let signer = crate::seal::Signer::Phone(crate::id::PhoneId::from_bytes([9; 16]));
+    items.push(Pulled::Seal(key.seal(&colleague, signer, changes[2].hash)));
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = phone(folder.path()).await;
+    let strange = async |version: &str| {
+        let mut store = here.store().await;
+        let strange = is_strange(&mut store.connection, key.document(), version).await;
+        strange.expect("reads")
+    };
+    // The twin: what is not known to be here is fetched again, and lies here once more.
+    for rows in 1..=2 {
+        put_down(&here, &page(&key, &unsealed)).await;
+        assert!(!strange("test").await);
+        assert_eq!(count(&here, "select count(*) from arrival").await, rows);
+    }
+    for _ in 0..2 {
+        put_down(&here, &page(&key, &items)).await;
+        assert!(strange("test").await && !strange("a later one").await);
+        assert_eq!(count(&here, "select count(*) from arrival").await, 3);
+    }
+}
+
 #[test]
 fn a_page_cut_anywhere_is_no_page() {
     let (key, _, items) = whole(1);

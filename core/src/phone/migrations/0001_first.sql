@@ -84,9 +84,10 @@ create table set_aside (
     refusal text,                      -- the refusal's word; null for what was only written upon a refused change
     anew text,                         -- the change that does the same once more; null for what is left out
     set_aside_at_ms integer not null,
+    own integer not null default 1,    -- 0: a colleague's, kept apart since a salvage: the server has it, and nothing waits for it
     bytes blob not null
 ) strict;
-create index set_aside_left_out on set_aside (document_id, refusal) where refusal is not null and anew is null;
+create index set_aside_left_out on set_aside (document_id, refusal) where refusal is not null and anew is null and own;
 create index set_aside_anew on set_aside (anew) where anew is not null;
 
 -- What came whole and is not unfolded yet: known to be here, and nothing else is known of it. A document of a kind that this version of
@@ -94,6 +95,8 @@ create index set_aside_anew on set_aside (anew) where anew is not null;
 create table arrival (
     arrival_id integer primary key,
     document_id text,                  -- null: of an unknown kind
+    strange text,                      -- the id of one of an unknown kind, as far as its seals told
+    app_version text,                  -- which did not know that kind: a later one fetches it anew
     items blob not null,               -- as they travelled: its name, a snapshot, changes, seals
     set_aside integer not null default 0   -- 1: its snapshot does not unfold; it is fetched as single changes
 ) strict;
@@ -115,7 +118,7 @@ create table seal (
 -- Fixes that are durable and not yet folded into a chunk of the document.
 create table fix (
     fix_id integer primary key,
-    document_id text not null references document (document_id),
+    document_id text not null,         -- after a salvage perhaps of a document that is not known here yet
     at_ms integer not null,
     lat_e7 integer not null,
     lon_e7 integer not null,
@@ -197,7 +200,7 @@ select d.*,
         select 1 from attachment_use u where u.document_id = d.document_id and instr(r.attachments, u.sha256) = 0
     ) as covered,
     coalesce(c.unsettled, 0)
-        or d.document_id in (select document_id from set_aside where refusal is not null and anew is null) as unsettled,
+        or d.document_id in (select document_id from set_aside where refusal is not null and anew is null and own) as unsettled,
     coalesce(c.newest_unsent <= (select tried_through from sync), 1) as tried,
     d.document_id in (select document_id from fix) as loose,
     k.heads = d.heads as decided_about_this,

@@ -204,6 +204,29 @@ async fn what_the_server_lets_in_after_all_is_in_the_document_again() {
     assert!(phone.refused(patrol).await.expect("reads").is_empty());
 }
 
+/// The twin is the second patrol alone: it is written anew too.
+#[tokio::test]
+async fn a_document_that_does_not_load_holds_up_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let answers = [HELD, Some("unsealed"), WAITING, WAITING];
+    let (phone, bad) = answered(folder.path(), answers).await;
+    let new = NewPatrol {
+        title: "Ca hai".to_owned(),
+        ..NewPatrol::default()
+    };
+    let good = phone.start_patrol(new).await.expect("starts");
+    answer(&phone, [Some("unsealed"), None, None, None]).await;
+    let mut store = phone.store().await;
+    sqlx::query("update change set bytes = x'00' where document_id = $1 and server = 'unsealed'")
+        .bind(bad.to_string())
+        .execute(&mut store.connection)
+        .await
+        .expect("written");
+    store.opened.take(bad);
+    drop(store);
+    assert_eq!(reissue(&phone).await, [good]);
+}
+
 #[tokio::test]
 async fn what_waits_on_the_server_is_asked_about_with_each_sync_so_that_a_late_refusal_is_heard() {
     let folder = tempfile::tempdir().expect("a folder");

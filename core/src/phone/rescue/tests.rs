@@ -209,6 +209,56 @@ async fn a_refused_original_goes_with_its_reason_and_seals_cover_both_sides_of_t
     assert_eq!(reasons, ["sequence"]);
 }
 
+/// Whether each refused original has a document's name, and its reason.
+fn refused(records: &[Record]) -> Vec<(bool, &str)> {
+    let refused = records.iter().filter_map(|record| match record {
+        Record::Refused { key, reason, .. } => Some((key.is_some(), reason.as_str())),
+        _ => None,
+    });
+    refused.collect()
+}
+
+#[tokio::test]
+async fn what_a_salvage_kept_apart_goes_with_its_own_word() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let phone = rescuer(&folder).await;
+    patrol(&phone, 2).await;
+    for apart in [
+        "insert into set_aside (document_id, hash, refusal, set_aside_at_ms, bytes) \
+         select document_id, hash, 'lacks-an-ancestor', 0, bytes from change where position = 3",
+        "delete from change where position = 3",
+    ] {
+        set(&phone, apart).await;
+    }
+    let (_, records) = exported(&phone, &folder).await;
+    assert_eq!(refused(&records), [(true, "lacks-an-ancestor")]);
+    // The twin: a word that this version does not know.
+    set(&phone, "update set_aside set refusal = 'a-later-word'").await;
+    let (_, records) = exported(&phone, &folder).await;
+    assert_eq!(refused(&records), [(true, "malformed")]);
+}
+
+#[tokio::test]
+async fn what_a_salvage_kept_of_a_document_that_it_could_not_name_goes_too_and_a_colleagues_does_not()
+ {
+    let folder = tempfile::tempdir().expect("a folder");
+    let phone = rescuer(&folder).await;
+    patrol(&phone, 2).await;
+    set(
+        &phone,
+        "insert into set_aside (document_id, hash, refusal, set_aside_at_ms, bytes) \
+         values ('0193fa1c-0000-5000-8000-000000000001', 'a hash', 'lacks-an-ancestor', 0, x'01')",
+    )
+    .await;
+    let (report, records) = exported(&phone, &folder).await;
+    assert_eq!(refused(&records), [(false, "lacks-an-ancestor")]);
+    assert_eq!(report.refused, 1);
+    // The twin: the server has a colleague's.
+    set(&phone, "update set_aside set own = 0").await;
+    let (_, records) = exported(&phone, &folder).await;
+    assert!(refused(&records).is_empty());
+}
+
 #[tokio::test]
 async fn a_revoked_phone_writes_its_file_and_one_that_was_never_enrolled_has_nothing_to_write() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -23,9 +23,15 @@ impl Session<'_> {
         let compared = self.client.compare(self.token()?, &told).await?;
         let now_ms = self.phone.now_ms();
         let mut store = self.phone.store().await;
+        let app_version = store.app_version.clone();
         let mut tx = store.connection.begin().await?;
+        let mut wanted = false;
         for document in &compared.differing {
-            // What this phone only carried has its writer's seals.
+            if arrivals::is_strange(&mut tx, *document, &app_version).await? {
+                continue;
+            }
+            wanted = true;
+            // What was refused stays refused; what this phone only carried has its writer's seals.
             let rows = sqlx::query(
                 "select distinct server from change where document_id = $1 and server is not null",
             )
@@ -53,7 +59,7 @@ impl Session<'_> {
             .await?;
         tx.commit().await?;
         // In another epoch every receipt is asked for anew.
-        Ok((anew || !compared.differing.is_empty(), false))
+        Ok((anew || wanted, false))
     }
 }
 

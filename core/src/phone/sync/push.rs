@@ -10,6 +10,7 @@ use crate::{
     hash::Sha256,
     id::DocumentId,
     inbox::Page,
+    log::admission::Refusal,
     outbox::{self, Heard, Load, PUSH_CHANGES, PUSH_RECEIPTS, Signed},
     phone::{
         PhoneError, Unreached, arrivals,
@@ -32,8 +33,9 @@ impl Session<'_> {
         let unsent = self.unsent().await?;
         push.after = outbox::asks_for_page(&after.cursor, unsent, sent.len()).then_some(after);
         let begun = Instant::now();
-        let (pushed, size) = self.client.push(self.token()?, &push).await?;
+        let (mut pushed, size) = self.client.push(self.token()?, &push).await?;
         self.pace.went(size, begun.elapsed());
+        outbox::under_their_names(&push, &mut pushed);
         self.phone.hear_time(pushed.server_time_ms);
         self.hear(&sent, &pushed).await?;
         match &pushed.page {
@@ -64,13 +66,23 @@ impl Session<'_> {
         .bind(i64::try_from(PUSH_CHANGES).unwrap_or(i64::MAX))
         .fetch_all(&mut store.connection)
         .await?;
-        let mut load = Load::new(self.pace.size());
+        let (mut load, mut unreadable) = (Load::new(self.pace.size()), Vec::new());
         for row in &rows {
-            load.write(document_in(row)?, change_in(row)?);
+            let change = change_in(row)?;
+            if outbox::is_readable(&change) {
+                load.write(document_in(row)?, change);
+            } else {
+                unreadable.push(change.hash);
+            }
         }
         if !load.is_full() {
-            carry(&mut store.connection, &mut load).await?;
+            unreadable.extend(carry(&mut store.connection, &mut load).await?);
         }
+        let mut tx = store.connection.begin().await?;
+        for hash in &unreadable {
+            write_down(&mut tx, *hash, Refusal::Malformed.word()).await?;
+        }
+        tx.commit().await?;
         let phone = store.profile()?.phone;
         let mut push = Push::default();
         for (document, unsent) in load.documents {
@@ -104,14 +116,7 @@ impl Session<'_> {
             if !outbox::is_kept(word) {
                 refused.push(word.clone());
             }
-            sqlx::query(
-                "update change set server = case when own then $1 else $2 end where hash = $3",
-            )
-            .bind(outbox::written_down(word, true))
-            .bind(outbox::written_down(word, false))
-            .bind(hash.to_string())
-            .execute(&mut *tx)
-            .await?;
+            write_down(&mut tx, *hash, word).await?;
         }
         // The server says it has not what this phone thought it had sent: it is sent again. One that is on its way goes on.
         for sha256 in &pushed.missing_attachments {
@@ -153,6 +158,21 @@ impl Session<'_> {
     }
 }
 
+/// Keeps what was said of a change.
+async fn write_down(
+    tx: &mut Transaction<'_, Sqlite>,
+    hash: Sha256,
+    word: &str,
+) -> Result<(), PhoneError> {
+    sqlx::query("update change set server = case when own then $1 else $2 end where hash = $3")
+        .bind(outbox::written_down(word, true))
+        .bind(outbox::written_down(word, false))
+        .bind(hash.to_string())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
 /// Keeps what the server signed about a document.
 async fn put_signed(
     tx: &mut Transaction<'_, Sqlite>,
@@ -187,8 +207,12 @@ async fn put_signed(
     Ok(())
 }
 
-/// What others wrote and the server lost, document by document, as far as it goes in.
-async fn carry(connection: &mut SqliteConnection, load: &mut Load) -> Result<(), PhoneError> {
+/// What others wrote and the server lost, document by document, as far as it goes in; what of it cannot be read, to be written down.
+async fn carry(
+    connection: &mut SqliteConnection,
+    load: &mut Load,
+) -> Result<Vec<Sha256>, PhoneError> {
+    let mut unreadable = Vec::new();
     let documents = sqlx::query(
         "select distinct document_id from change where server is null and not own order by document_id limit $1",
     )
@@ -197,7 +221,7 @@ async fn carry(connection: &mut SqliteConnection, load: &mut Load) -> Result<(),
     .await?;
     for row in &documents {
         if load.is_full() {
-            return Ok(());
+            break;
         }
         let document = document_in(row)?;
         let rows = sqlx::query(
@@ -207,12 +231,15 @@ async fn carry(connection: &mut SqliteConnection, load: &mut Load) -> Result<(),
         .bind(document.to_string())
         .fetch_all(&mut *connection)
         .await?;
-        let changes = rows.iter().map(change_in).collect::<Result<_, _>>()?;
+        let changes = rows.iter().map(change_in).collect::<Result<Vec<_>, _>>()?;
+        let (changes, broken): (Vec<_>, Vec<_>) =
+            changes.into_iter().partition(outbox::is_readable);
+        unreadable.extend(broken.iter().map(|change| change.hash));
         let seals = kept_seals(connection, document).await?;
         load.carry(document, changes, &seals)
             .map_err(PhoneError::internal)?;
     }
-    Ok(())
+    Ok(unreadable)
 }
 
 /// The document in a row that begins with its id.

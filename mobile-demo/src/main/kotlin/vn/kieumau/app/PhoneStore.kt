@@ -79,6 +79,17 @@ class PhoneStore private constructor(private val phone: Phone, private val event
     suspend fun editObservation(patrol: DocumentId, observation: ObservationId, new: NewObservation) =
         record { editObservation(patrol, observation, new) }
 
+    // ---- What is not as it should be
+
+    /** Damage that was ever found on this phone, oldest first: to be shown once, and kept for who repairs the phone. */
+    fun damages(): Flow<List<Damage>> = seen { damages() }
+
+    /** What of a document the server refused and what stands nowhere else, oldest first. */
+    fun refused(document: DocumentId): Flow<List<Refused>> = seen { refused(document) }
+
+    /** Writes what a refused change said once more. False if the document says it already. */
+    suspend fun writeAgain(document: DocumentId, change: Sha256): Boolean = record { writeAgain(document, change) }
+
     // ---- Evidence and attachments
 
     fun evidence(): Flow<List<EvidenceFileView>> = seen { evidence() }
@@ -156,10 +167,25 @@ class PhoneStore private constructor(private val phone: Phone, private val event
         events.changes.map { phone.read() }.distinctUntilChanged().flowOn(Dispatchers.Default)
 
     companion object {
-        /** Opens the phone's database, or makes it. [PhoneException.Invalid] at `key` for a wrong key. */
-        suspend fun open(config: PhoneConfig): PhoneStore = withContext(Dispatchers.Default) {
+        /**
+         * Opens the phone's database, or makes it. [PhoneException.Invalid] at `key` for a wrong key, at `database` for a damaged one, which
+         * [salvage] opens.
+         */
+        suspend fun open(config: PhoneConfig): PhoneStore = opened { Phone.open(config) }
+
+        /**
+         * Sets a damaged database aside, as it is, and opens a new one with all that can still be read of it. For [PhoneException.Invalid] at
+         * `database`, whichever call said so: [close] first. What is lost is in [damages].
+         */
+        suspend fun salvage(config: PhoneConfig): PhoneStore = opened { Phone.salvage(config) }
+
+        /** What the photo at [path] says about itself: where and when. */
+        suspend fun photoFacts(path: String): PhotoFacts =
+            withContext(Dispatchers.Default) { vn.kieumau.core.photoFacts(path) }
+
+        private suspend fun opened(open: suspend () -> Phone): PhoneStore = withContext(Dispatchers.Default) {
             val events = PhoneEvents()
-            val phone = Phone.open(config)
+            val phone = open()
             phone.listen(events)
             PhoneStore(phone, events)
         }

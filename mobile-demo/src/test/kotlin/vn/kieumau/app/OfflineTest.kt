@@ -22,8 +22,10 @@ class OfflineTest {
 
     private val sidewalk = NewObservation(category = "urban-order", count = 3, countUnit = "household")
 
-    private suspend fun open(key: ByteArray = ByteArray(32) { 7 }) =
-        PhoneStore.open(PhoneConfig(folder = folder.toString(), key = key, appVersion = "0.1.0"))
+    private fun config(key: ByteArray = ByteArray(32) { 7 }) =
+        PhoneConfig(folder = folder.toString(), key = key, appVersion = "0.1.0")
+
+    private suspend fun open(key: ByteArray = ByteArray(32) { 7 }) = PhoneStore.open(config(key))
 
     /** A phone that was enrolled once and has had no signal since. */
     private suspend fun enrolled() = open().also { store ->
@@ -136,6 +138,44 @@ class OfflineTest {
             assertEquals(SyncState.Failed(refused), store.sync.value)
             assertEquals(ItemState.WAITING, store.items().first().single().state)
         }
+    }
+
+    @Test
+    fun `a damaged database is said, salvaged, and what was found lies aside`() = runBlocking {
+        enrolled().use { store ->
+            store.startPatrol(NewPatrol("Ca đêm"))
+            assertTrue(store.damages().first().isEmpty(), "nothing is damaged yet")
+        }
+        // Salvaged while it is whole it loses nothing; then its first page is spoilt.
+        PhoneStore.salvage(config()).use { store ->
+            assertEquals("Ca đêm", store.patrols().first().single().title)
+            val damage = store.damages().first().single()
+            assertTrue(damage.lacking.isEmpty() && !damage.identityLost)
+            assertTrue(Files.exists(Path.of(damage.setAside).resolve("kieumau.db")))
+        }
+        PhoneStore.salvage(config()).close()
+        val database = folder.resolve("kieumau.db")
+        val bytes = Files.readAllBytes(database)
+        bytes[100] = (bytes[100].toInt() xor 1).toByte()
+        Files.write(database, bytes)
+        assertEquals("database" to Rule.UNREADABLE, broken { open() })
+        PhoneStore.salvage(config()).use { assertTrue(it.damages().first().last().identityLost) }
+    }
+
+    @Test
+    fun `nothing is refused offline, and what was not refused is not written again`() = runBlocking {
+        enrolled().use { store ->
+            val patrol = store.startPatrol(NewPatrol("Ca đêm"))
+            assertTrue(store.refused(patrol).first().isEmpty())
+            assertTrue(refusal { store.writeAgain(patrol, "0".repeat(64)) } is PhoneException.NotFound)
+        }
+    }
+
+    @Test
+    fun `a photo that says nothing about itself has no facts, and one that is not there is not found`() = runBlocking {
+        val facts = PhoneStore.photoFacts(photo(folder).toString())
+        assertNull(facts.position)
+        assertTrue(refusal { PhoneStore.photoFacts(folder.resolve("none.jpg").toString()) } is PhoneException.NotFound)
     }
 
     @Test
