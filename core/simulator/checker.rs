@@ -29,8 +29,8 @@ pub type Looked = BTreeMap<DocumentId, Vec<Sha256>>;
 #[derive(Default)]
 pub struct Checker {
     documents: BTreeMap<DocumentId, Automerge>,
-    /// Changes that it lets not pass.
-    pub poisoned: BTreeSet<Sha256>,
+    /// Changes that it lets not pass, with their documents.
+    pub poisoned: BTreeMap<Sha256, DocumentId>,
 }
 
 impl Checker {
@@ -96,7 +96,7 @@ impl Checker {
             }
             let mut deps = row.candidate.deps.iter().map(|dep| (*dep).into());
             let whole = deps.all(|dep| document.get_change_meta_by_hash(&dep).is_some());
-            if self.poisoned.contains(hash) || !whole {
+            if self.poisoned.contains_key(hash) || !whole {
                 row.state = State::Withheld;
                 continue;
             }

@@ -104,7 +104,7 @@ impl World {
                 self.trace.bytes(hash.as_bytes());
                 self.watch.acknowledged(place, key.document(), hash);
                 if what == What::Poison {
-                    self.checker.poisoned.insert(hash);
+                    self.checker.poisoned.insert(hash, key.document());
                 }
             }
             Ok(None) | Err(Stop::Full) => {}
