@@ -64,6 +64,24 @@ fn body(documents: Vec<PushedDocument>) -> Vec<u8> {
     minicbor::to_vec(&push).expect("CBOR")
 }
 
+/// The cases, bombs first, and a phone for each bomb: whose changes killed three workers is read no more, and every bomb shall be.
+async fn sent_apart(
+    world: &World,
+    an: &Driver,
+    ha: &Driver,
+    binh: &Driver,
+) -> (Vec<Driver>, Vec<Case>) {
+    let (mut senders, mut cases) = (Vec::new(), Vec::new());
+    let bombs = corpus::bombs(an).len();
+    for number in 0..bombs {
+        let sender = Driver::enrol(&world.server, "an").await;
+        cases.extend(corpus::bombs(&sender).into_iter().nth(number));
+        senders.push(sender);
+    }
+    cases.extend(corpus::cases(an, ha, binh).into_iter().skip(bombs));
+    (senders, cases)
+}
+
 /// Pushes one case; it must be answered as it must.
 async fn push_case(an: &Driver, case: &Case) {
     let (status, answer) = an.send(body(vec![case.document.clone()])).await;
@@ -194,14 +212,14 @@ async fn hostile_bytes_cost_their_sender_only() {
     );
     let seed = trial::seed();
     let mutants = usize::try_from(trial::size("KIEUMAU_MUTANTS", 150, 10_000)).expect("it fits");
-    let cases = corpus::cases(&an, &ha, &binh);
+    let (senders, cases) = sent_apart(&world, &an, &ha, &binh).await;
     let server = world.server.id().expect("it runs");
     let workers = Watch::children_of(server);
     let mut bodies = ha.prepare(2_000).into_iter();
     let quiet = honest(&ha, &mut bodies, 200).await;
     let attack = async {
-        for case in &cases {
-            push_case(&an, case).await;
+        for (number, case) in cases.iter().enumerate() {
+            push_case(senders.get(number).unwrap_or(&an), case).await;
         }
         push_mutants(&an, seed, mutants).await;
     };

@@ -57,6 +57,12 @@ pub fn cases(an: &Driver, ha: &Driver, binh: &Driver) -> Vec<Case> {
     cases
 }
 
+/// The bombs alone, written by this phone.
+#[must_use]
+pub fn bombs(an: &Driver) -> Vec<Case> {
+    Maker { an }.bombs()
+}
+
 struct Maker<'a> {
     an: &'a Driver,
 }

@@ -253,9 +253,14 @@ async fn write(phone: &Phone, told: Told) -> Result<Value, PhoneError> {
             unit,
             note,
         } => {
-            phone
-                .edit_observation(patrol, id, observation(&category, count, &unit, note))
-                .await?;
+            // An edit says all that the observation says from then on: its place too.
+            let held = phone.observations(patrol).await?;
+            let held = held.iter().find(|held| held.observation == id);
+            let new = NewObservation {
+                position: held.and_then(|held| held.content.position()),
+                ..observation(&category, count, &unit, note)
+            };
+            phone.edit_observation(patrol, id, new).await?;
             json!({ "edited": id })
         }
         Told::End { patrol } => {
