@@ -106,12 +106,14 @@ impl Database {
 
     async fn sqlite(folder: &Path) -> Result<Self, sqlx::Error> {
         let url = format!("sqlite://{}/kieumau.db?mode=rwc", folder.display());
-        let pool = |connections| {
+        let pool = |connections, cache: &'static str| {
             AnyPoolOptions::new()
                 .max_connections(connections)
+                // All from the start: one that a load needs first would look like something that it left open.
+                .min_connections(connections)
                 // A file does not hang up: asking each time whether it is there costs a hop between threads.
                 .test_before_acquire(false)
-                .after_connect(|connection, _| {
+                .after_connect(move |connection, _| {
                     Box::pin(async move {
                         for pragma in [
                             "pragma journal_mode = wal",
@@ -120,8 +122,7 @@ impl Database {
                             "pragma busy_timeout = 10000",
                             // Pages, not bytes: a checkpoint waits for the disk once more, so it comes seldom.
                             "pragma wal_autocheckpoint = 4000",
-                            // Kibibytes: what a first upload touches of the indexes stays in memory.
-                            "pragma cache_size = -8000",
+                            cache,
                         ] {
                             sqlx::query(pragma).execute(&mut *connection).await?;
                         }
@@ -129,13 +130,16 @@ impl Database {
                     })
                 })
         };
-        let write = pool(1).before_acquire(|connection, _| {
+        // Kibibytes: what a first upload touches of the indexes stays in memory. Readers have the system's cache beneath theirs; one
+        // that a load happened to use first took as much again.
+        let (of_writer, of_reader) = ("pragma cache_size = -8000", "pragma cache_size = -2000");
+        let write = pool(1, of_writer).before_acquire(|connection, _| {
             // When the disk is full SQLite ends the transaction by itself; the driver still counts it, and would never begin another.
             let at_rest = !connection.is_in_transaction();
             Box::pin(async move { Ok(at_rest) })
         });
         let write = write.connect(&url).await?;
-        let read = pool(4).connect(&url).await?;
+        let read = pool(4, of_reader).connect(&url).await?;
         Ok(Self {
             read,
             write,
