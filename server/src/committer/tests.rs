@@ -6,6 +6,7 @@ use kieumau_core::{
     document::{Key, birth},
     hash::Sha256,
     log::admission::Candidate,
+    wire::ReceiptRequest,
 };
 use std::collections::BTreeSet;
 
@@ -33,11 +34,17 @@ async fn push(app: &TestApp, people: &People, documents: usize) -> PreparedPush 
             sealed: BTreeSet::from([hash]),
         }
     };
+    let documents: Vec<_> = (0..documents).map(|_| document()).collect();
+    let asked = documents.iter().map(|of| ReceiptRequest {
+        document: of.key.document(),
+        heads: of.sealed.iter().copied().collect(),
+        attachments: Vec::new(),
+    });
     PreparedPush {
         carrier: Some(phone),
         unit: people.truong_vinh,
-        documents: (0..documents).map(|_| document()).collect(),
-        receipts: Vec::new(),
+        receipts: asked.collect(),
+        documents,
         refused: Vec::new(),
     }
 }
@@ -54,7 +61,9 @@ async fn first_answered(app: &TestApp, size: usize) -> Vec<&'static str> {
             biased;
             async {
                 let written = committer.commit_by(large, size).await.expect("stored");
-                assert!(written.signed(app).changes.is_empty(), "all accepted");
+                let pushed = written.signed(app);
+                assert!(pushed.changes.is_empty(), "all accepted");
+                assert_eq!(pushed.receipts.len(), 60, "each slice's are in the answer");
                 tell("large");
             },
             async {
