@@ -187,7 +187,7 @@ impl Database {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::Problem;
+    use crate::{fixture, problem::Problem};
 
     #[tokio::test]
     async fn a_full_disk_is_said_and_does_not_take_the_writer_away() {
@@ -212,5 +212,66 @@ mod tests {
             .await
             .expect("room again");
         tx.commit().await.expect("committed");
+    }
+
+    /// A database as it was before changes were their own entries: with a change that is numbered in its row and in its entry.
+    async fn of_before(url: &str) {
+        sqlx::any::install_default_drivers();
+        let mut connection = AnyConnection::connect(url).await.expect("connects");
+        let before = MIGRATIONS.run_to(2, &mut connection).await;
+        before.expect("migrates");
+        for row in [
+            "insert into unit (unit_id, name, level, valid_from, sample) values ('u', 'U', 'ward', '2025-07-01', 0)",
+            "insert into document (document_id, kind, unit_id, name, wrapped_key, first_received_at_ms, size_bytes, heads, \
+             checked_heads, projected_heads) values ('d', 'patrol-log', 'u', 'n', '', 1, 3, 'h', 'h', 'h')",
+            "insert into change (document_id, hash, actor, seq, deps, written_at_s, received_at_ms, state, number, bytes) \
+             values ('d', 'h', 'a', 1, '', 1, 1, 'checked', 1, '')",
+            "insert into entry (unit_id, number, type, document_id, change_hash) values ('u', 1, 'change', 'd', 'h')",
+            "insert into entry (unit_id, number, type, document_id, person_id) values ('u', 2, 'grant', 'd', 'p')",
+        ] {
+            sqlx::query(row).execute(&mut connection).await.expect(row);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_database_of_before_opens_with_each_number_of_its_feeds_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        of_before(&format!(
+            "sqlite://{}/kieumau.db?mode=rwc",
+            folder.path().display()
+        ))
+        .await;
+        let mut databases = vec![Database::open(None, folder.path()).await];
+        if let Ok(url) = std::env::var("KIEUMAU_TEST_POSTGRES") {
+            let url = fixture::fresh_database(&url).await;
+            of_before(&url).await;
+            databases.push(Database::open(Some(&url), folder.path()).await);
+        }
+        for database in databases {
+            let database = database.expect("opens");
+            let numbers = sqlx::query(
+                "select unit_id, number from entry union all \
+                 select unit_id, coalesce(entered, number) from change order by 2",
+            );
+            let rows = numbers.fetch_all(&database.read).await.expect("the feed");
+            let rows: Vec<(String, i64)> =
+                rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+            assert_eq!(rows, [("u".to_owned(), 1), ("u".to_owned(), 2)]);
+            // And no number is given to two changes.
+            assert!(one_more(&database, 1).await.is_err());
+            assert!(one_more(&database, 3).await.is_ok(), "the twin");
+        }
+    }
+
+    async fn one_more(database: &Database, number: i64) -> Result<(), sqlx::Error> {
+        let mut tx = database.begin().await?;
+        sqlx::query(
+            "insert into change (document_id, unit_id, hash, actor, seq, deps, written_at_s, received_at_ms, state, number, bytes) \
+             values ('d', 'u', 'i', 'a', 2, '', 1, 1, 'checked', $1, '')",
+        )
+        .bind(number)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await
     }
 }

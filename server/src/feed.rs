@@ -1,5 +1,5 @@
 //! Feeds: a unit's ordered list of entries. An entry gets its number in the transaction that stores it, under the feed's row
-//! lock, so numbers appear in the order of commits and a reader can never skip one. Which number is `core::log::numbering`, a pure
+//! lock, so numbers appear in the order of commits and a reader can never skip one. A change's row is its entry; `entry` holds the others. Which number is `core::log::numbering`, a pure
 //! function; here is the IO at both its ends.
 
 use crate::{
@@ -92,27 +92,26 @@ pub async fn store(tx: &mut Tx, feeds: Feeds) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// What [`store`] writes, as part of a round.
+/// What [`store`] writes, as part of a round. A change says in its own row where it stands: who appends one writes that.
 pub fn write(round: &mut Round, feeds: Feeds) {
     let numbered = feeds.0.into_numbered();
     let mut rows = Insert::new(
-        "insert into entry (unit_id, number, type, document_id, change_hash, person_id) values",
-        6,
+        "insert into entry (unit_id, number, type, document_id, person_id) values",
+        5,
         "",
     );
     for (unit, number, entry) in numbered.entries {
-        let (word, document, change, person) = match entry {
-            Entry::Change(document, hash) => ("change", document, Some(hash), None),
-            Entry::Grant(document, person) => ("grant", document, None, Some(person)),
-            Entry::Ungrant(document, person) => ("ungrant", document, None, Some(person)),
+        let (word, document, person) = match entry {
+            Entry::Change(..) => continue,
+            Entry::Grant(document, person) => ("grant", document, person),
+            Entry::Ungrant(document, person) => ("ungrant", document, person),
         };
         rows.push([
             Value::text(unit),
             number.into(),
             word.into(),
             Value::text(document),
-            Value::text_or_null(change),
-            Value::text_or_null(person),
+            Value::text(person),
         ]);
     }
     let mut numbers = Insert::new(

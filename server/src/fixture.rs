@@ -76,7 +76,7 @@ async fn open(database_url: Option<String>) -> TestApp {
 }
 
 /// Creates an empty database beside the one in `url` and answers with its URL.
-async fn fresh_database(url: &str) -> String {
+pub async fn fresh_database(url: &str) -> String {
     sqlx::any::install_default_drivers();
     let name = format!("kieumau_{:016x}", rand::random::<u64>());
     let mut connection = AnyConnection::connect(url).await.expect("PostgreSQL");

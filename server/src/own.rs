@@ -164,10 +164,11 @@ async fn put(
     let number = feeds.append(stored.key.unit, feed::Entry::Change(id, header.hash))?;
     let deps: Vec<String> = header.deps.iter().map(Sha256::to_string).collect();
     sqlx::query(
-        "insert into change (document_id, hash, actor, seq, deps, written_at_s, received_at_ms, state, number, bytes) \
-         values ($1, $2, $3, $4, $5, $6, $7, 'checked', $8, $9)",
+        "insert into change (document_id, unit_id, hash, actor, seq, deps, written_at_s, received_at_ms, state, number, bytes) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, 'checked', $9, $10)",
     )
     .bind(id.to_string())
+    .bind(stored.key.unit.to_string())
     .bind(header.hash.to_string())
     .bind(hex::encode(actor(app).to_bytes()))
     .bind(i64::try_from(header.seq).map_err(Problem::internal)?)

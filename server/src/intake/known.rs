@@ -201,9 +201,9 @@ impl Wanted {
             "with wanted (document_id, actor) as (values",
             2,
             ") select distinct c.document_id, c.actor, c.seq, c.hash from wanted w \
-             join change c on c.document_id = w.document_id and c.actor = w.actor and c.state <> 'waiting' \
+             join change c on c.document_id = w.document_id and c.actor = w.actor and c.number is not null \
              and c.seq = (select max(n.seq) from change n \
-             where n.document_id = w.document_id and n.actor = w.actor and n.state <> 'waiting')",
+             where n.document_id = w.document_id and n.actor = w.actor and n.number is not null)",
         );
         for (id, actor) in &self.actors {
             let actor = String::from_utf8_lossy(actor).into_owned();

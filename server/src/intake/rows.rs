@@ -17,9 +17,9 @@ pub(super) fn write<'a>(
     let grown = documents.clone().filter(|opened| opened.grown);
     StoredDocument::write_all(round, grown.map(|opened| &opened.stored), now_ms);
     let mut changes = Insert::new(
-        "insert into change (document_id, hash, actor, seq, deps, written_at_s, received_at_ms, carrier_phone_id, state, \
-         number, bytes) values",
-        11,
+        "insert into change (document_id, unit_id, hash, actor, seq, deps, written_at_s, received_at_ms, carrier_phone_id, \
+         state, number, bytes) values",
+        12,
         "",
     );
     let mut ended = Insert::new(
@@ -44,6 +44,7 @@ pub(super) fn write<'a>(
             let accepted = row.number.is_some();
             changes.push([
                 Value::text(id),
+                Value::text(opened.stored.key.unit),
                 Value::text(candidate.hash),
                 String::from_utf8_lossy(&candidate.actor)
                     .into_owned()

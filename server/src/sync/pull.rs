@@ -193,11 +193,16 @@ impl Asked<'_> {
         let mut tx = self.app.database.read.begin().await?;
         let (person, unit) = (self.phone.person, self.phone.unit);
         let rows = sqlx::query(
-            "select e.number, e.type, e.document_id, e.change_hash, e.person_id, coalesce(length(c.bytes), d.size_bytes, 0) \
-             from entry e \
-             left join change c on c.document_id = e.document_id and c.hash = e.change_hash \
+            "select number, type, document_id, hash, person_id, size_bytes from (select e.number, e.type, e.document_id, \
+             null as hash, e.person_id, coalesce(d.size_bytes, 0) as size_bytes from entry e \
              left join document d on d.document_id = e.document_id \
-             where e.unit_id = $1 and e.number > $2 and e.number <= $3 order by e.number limit $4",
+             where e.unit_id = $1 and e.number > $2 and e.number <= $3 order by e.number limit $4) as rights \
+             union all \
+             select number, type, document_id, hash, person_id, size_bytes from (select coalesce(c.entered, c.number) as number, \
+             'change' as type, c.document_id, c.hash, null as person_id, cast(length(c.bytes) as bigint) as size_bytes from change c \
+             where c.unit_id = $1 and c.number is not null and coalesce(c.entered, c.number) > $2 \
+             and coalesce(c.entered, c.number) <= $3 order by coalesce(c.entered, c.number) limit $4) as changes \
+             order by number limit $4",
         )
         .bind(unit.to_string())
         .bind(after)
@@ -240,7 +245,7 @@ fn reviews(unit: UnitId, rows: &[Scanned]) -> BTreeSet<DocumentId> {
 fn scanned(row: &AnyRow) -> Result<Scanned, sqlx::Error> {
     let document = parsed(row, "document_id")?;
     let entry = match row.get::<String, _>(1).as_str() {
-        "change" => Entry::Change(document, parsed(row, "change_hash")?),
+        "change" => Entry::Change(document, parsed(row, "hash")?),
         "grant" => Entry::Grant(document, parsed(row, "person_id")?),
         "ungrant" => Entry::Ungrant(document, parsed(row, "person_id")?),
         _ => return Err(stored::damaged("an entry's type")),

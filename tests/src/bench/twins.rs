@@ -198,7 +198,9 @@ async fn enlist(server: &Server, number: usize, sign_in: &str) {
 /// How many numbers are missing below the last one of each feed, or were given twice.
 async fn holes(database: &str) -> f64 {
     let query = "select coalesce(sum(abs(last - many)), 0) from \
-                 (select max(number) as last, count(distinct number) as many from entry group by unit_id) as feed";
+                 (select max(number) as last, count(distinct number) as many from \
+                 (select unit_id, number from entry union all select unit_id, coalesce(entered, number) from change where number is not null) \
+                 as entered group by unit_id) as feed";
     psql(database, query)
         .await
         .trim()
