@@ -8,7 +8,7 @@ use crate::{
     invalid::{self, Invalid, Rule},
     review::REMARK_LIMIT,
 };
-use automerge::{Automerge, ObjId, ObjType, ROOT, ReadDoc as _, ScalarValue, Value};
+use automerge::{Automerge, ObjId, ObjType, ROOT, ReadDoc as _, ScalarValue, Value, ValueRef};
 
 /// One field with more than one value.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,10 +64,8 @@ pub fn check(document: &Automerge) -> Result<(), Invalid> {
             return Err(Invalid::new("depth", Rule::TooLarge));
         }
         let values = document.map_range(&object, ..);
-        waiting.extend(values.filter_map(|item| {
-            let (value, child) = document.get(&object, item.key.as_ref()).ok()??;
-            matches!(value, Value::Object(_)).then_some((child, depth + 1))
-        }));
+        let children = values.filter(|item| matches!(item.value, ValueRef::Object(_)));
+        waiting.extend(children.map(|item| (item.id(), depth + 1)));
     }
     for clash in clashes(document) {
         for key in &clash.path {
@@ -93,13 +91,12 @@ pub fn clashes(document: &Automerge) -> Vec<Clash> {
     while let Some((object, path)) = waiting.pop() {
         for item in document.map_range(&object, ..) {
             let path: Vec<String> = path.iter().cloned().chain([item.key.to_string()]).collect();
-            if let Ok(Some((Value::Object(ObjType::Map), child))) =
-                document.get(&object, item.key.as_ref())
+            if matches!(item.value, ValueRef::Object(ObjType::Map)) {
+                waiting.push((item.id(), path));
+            } else if item.conflict
+                && !ATTRIBUTIONS.contains(&item.key.as_ref())
+                && let Some(values) = several(document, &object, &item.key)
             {
-                waiting.push((child, path));
-            } else if ATTRIBUTIONS.contains(&item.key.as_ref()) {
-                continue;
-            } else if let Some(values) = several(document, &object, &item.key) {
                 found.push(Clash { path, values });
             }
         }

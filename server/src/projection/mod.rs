@@ -7,6 +7,7 @@ mod store;
 
 pub use store::{Projected, drop_strays};
 
+use automerge::Automerge;
 use kieumau_core::{
     attachment::Attachment,
     document::{self, DocumentError, Key, Kind},
@@ -91,53 +92,84 @@ pub struct ClashRow {
 ///
 /// # Errors
 /// `Content` if it is not of its kind.
-pub fn project(key: &Key, document: &automerge::Automerge) -> Result<Rows, DocumentError> {
-    let clashes = document::clashes(document)
-        .into_iter()
-        .map(|clash| ClashRow {
-            path: clash.pointer(),
-            values: clash
-                .values
-                .into_iter()
-                .map(|v| (v.text, v.phone.map(|phone| phone.to_string())))
-                .collect(),
+pub fn project(key: &Key, document: &Automerge) -> Result<Rows, DocumentError> {
+    Ok(ReadDocument::read(key, document)?.rows(document))
+}
+
+/// What a document holds, by kind. To read a record field by field costs more than all else that is done to it, so who asks it for its
+/// sense and for its rows reads it once.
+#[derive(Debug)]
+pub enum ReadDocument {
+    /// A patrol.
+    Patrol(Box<PatrolLog>),
+    /// An evidence file.
+    Evidence(Box<EvidenceFile>),
+    /// Decisions about this document.
+    Review(DocumentId, Review),
+    /// What a unit publishes.
+    Reference(Box<Reference>),
+    /// A review of nothing.
+    Nothing,
+}
+
+impl ReadDocument {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// `Content` if it is not of its kind.
+    pub fn read(key: &Key, document: &Automerge) -> Result<Self, DocumentError> {
+        Ok(match (key.kind, key.reviewed()) {
+            (Kind::PatrolLog, _) => Self::Patrol(Box::new(document::read(document)?)),
+            (Kind::EvidenceFile, _) => Self::Evidence(Box::new(document::read(document)?)),
+            (Kind::Review, Some(reviewed)) => Self::Review(reviewed, document::read(document)?),
+            (Kind::Review, None) => Self::Nothing,
+            (Kind::Reference, _) => Self::Reference(Box::new(document::read(document)?)),
         })
-        .collect();
-    let (content, attachments) = match key.kind {
-        Kind::PatrolLog => {
-            let mut log: PatrolLog = document::read(document)?;
-            let attachments = std::mem::take(&mut log.attachments);
-            (Content::Patrol(Box::new(patrol_rows(log))), attachments)
-        }
-        Kind::EvidenceFile => {
-            let mut file: EvidenceFile = document::read(document)?;
-            let attachments = std::mem::take(&mut file.attachments);
-            (Content::Evidence(file), attachments)
-        }
-        Kind::Review => match key.reviewed() {
-            Some(reviewed) => (
-                Content::Review(reviewed, document::read(document)?),
-                Default::default(),
-            ),
-            None => Default::default(),
-        },
-        Kind::Reference => {
-            let reference: Reference = document::read(document)?;
-            (
+    }
+
+    /// Its rows, with the clashes of `document`, from which it was read.
+    pub fn rows(self, document: &Automerge) -> Rows {
+        let (content, attachments) = match self {
+            Self::Patrol(mut log) => {
+                let attachments = std::mem::take(&mut log.attachments);
+                (Content::Patrol(Box::new(patrol_rows(*log))), attachments)
+            }
+            Self::Evidence(mut file) => {
+                let attachments = std::mem::take(&mut file.attachments);
+                (Content::Evidence(*file), attachments)
+            }
+            Self::Review(reviewed, review) => {
+                (Content::Review(reviewed, review), Default::default())
+            }
+            Self::Reference(reference) => (
                 Content::Reference(reference.checkpoints),
                 Default::default(),
-            )
+            ),
+            Self::Nothing => Default::default(),
+        };
+        let attachments = attachments.into_iter();
+        Rows {
+            content,
+            attachments: attachments
+                .map(|(id, attachment)| (id.to_string(), attachment))
+                .collect(),
+            clashes: document::clashes(document)
+                .into_iter()
+                .map(clash_row)
+                .collect(),
         }
-    };
-    let attachments = attachments
-        .into_iter()
-        .map(|(id, attachment)| (id.to_string(), attachment))
-        .collect();
-    Ok(Rows {
-        content,
-        attachments,
-        clashes,
-    })
+    }
+}
+
+fn clash_row(clash: document::Clash) -> ClashRow {
+    let path = clash.pointer();
+    let values = clash.values.into_iter();
+    ClashRow {
+        path,
+        values: values
+            .map(|v| (v.text, v.phone.map(|phone| phone.to_string())))
+            .collect(),
+    }
 }
 
 fn patrol_rows(mut log: PatrolLog) -> PatrolRows {

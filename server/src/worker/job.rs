@@ -9,7 +9,10 @@ use super::{
     reading,
     sense::makes_sense,
 };
-use crate::{attachment::thumbnail, projection};
+use crate::{
+    attachment::thumbnail,
+    projection::{self, ReadDocument},
+};
 use automerge::{Automerge, Change as AutomergeChange};
 use kieumau_core::{
     document::{self, Actor, Change, Key, Record},
@@ -250,25 +253,28 @@ pub(super) fn load(key: &Key, held: &[Bytes]) -> Result<Automerge, String> {
 fn check(job: &CheckJob) -> Result<Checked, String> {
     let key: Key = parse(&job.key)?;
     let people: BTreeMap<PhoneId, PersonId> = job.people.iter().copied().collect();
-    let held = load(&key, &job.held)?;
+    let mut document = load(&key, &job.held)?;
     let mut verdicts = vec![None; job.fresh.len()];
-    let mut document = held.clone();
-    let all_pass = job
-        .fresh
-        .iter()
-        .all(|bytes| takes(&mut document, &bytes.0).is_ok())
-        && makes_sense(&key, &document, &people).is_ok();
-    if !all_pass {
-        document = held;
-        for (bytes, verdict) in job.fresh.iter().zip(&mut verdicts) {
-            let mut with = document.clone();
-            match takes(&mut with, &bytes.0).and_then(|()| makes_sense(&key, &with, &people)) {
-                Ok(()) => document = with,
-                Err(word) => *verdict = Some(word.to_owned()),
-            }
+    let mut with = document.clone();
+    let together = takes(&mut with, &job.fresh).and_then(|()| makes_sense(&key, &with, &people));
+    let read = match together {
+        Ok(read) => {
+            document = with;
+            read
         }
-    }
-    let rows = projection::project(&key, &document).map_err(|_| "not-its-kind".to_owned())?;
+        Err(_) => {
+            for (bytes, verdict) in job.fresh.iter().zip(&mut verdicts) {
+                let mut with = document.clone();
+                let takes = takes(&mut with, std::slice::from_ref(bytes));
+                match takes.and_then(|()| makes_sense(&key, &with, &people)) {
+                    Ok(_) => document = with,
+                    Err(word) => *verdict = Some(word.to_owned()),
+                }
+            }
+            ReadDocument::read(&key, &document).map_err(|_| "not-its-kind".to_owned())?
+        }
+    };
+    let rows = read.rows(&document);
     let rows = serde_json::to_string(&rows).map_err(|error| error.to_string())?;
     Ok(Checked {
         verdicts,
@@ -286,8 +292,26 @@ fn save(job: &SnapshotJob) -> Result<Saved, String> {
     })
 }
 
-/// Applies one change, if its bytes are the canonical form of what they say.
-fn takes(document: &mut Automerge, bytes: &[u8]) -> Result<(), &'static str> {
+/// Applies changes, if the bytes of each are the canonical form of what they say: all at once, for each time costs a walk through the
+/// document.
+fn takes(document: &mut Automerge, fresh: &[Bytes]) -> Result<(), &'static str> {
+    let changes = fresh.iter().map(|bytes| canonical(&bytes.0));
+    let changes: Vec<AutomergeChange> = changes.collect::<Result<_, _>>()?;
+    let hashes: Vec<_> = changes.iter().map(AutomergeChange::hash).collect();
+    document
+        .apply_changes(changes)
+        .map_err(|_| "does-not-apply")?;
+    let mut lacking = hashes
+        .iter()
+        .filter(|hash| document.get_change_meta_by_hash(hash).is_none());
+    match lacking.next() {
+        None => Ok(()),
+        Some(_) => Err("lacks-an-ancestor"),
+    }
+}
+
+/// The change in these bytes, if they are the canonical form of what it says.
+fn canonical(bytes: &[u8]) -> Result<AutomergeChange, &'static str> {
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the worker: limited, and killed at its deadline"
@@ -299,15 +323,7 @@ fn takes(document: &mut Automerge, bytes: &[u8]) -> Result<(), &'static str> {
     {
         return Err("not-canonical");
     }
-    let hash = change.hash();
-    document
-        .apply_changes([change])
-        .map_err(|_| "does-not-apply")?;
-    if document.get_change_meta_by_hash(&hash).is_some() {
-        Ok(())
-    } else {
-        Err("lacks-an-ancestor")
-    }
+    Ok(change)
 }
 
 fn edit(job: &EditJob) -> Answer {

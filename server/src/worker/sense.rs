@@ -4,24 +4,23 @@
 //! A phone can seal anything; here is where "An did this" is tied to An's phone. Rules that two honest edits could break together
 //! are not asked (see `EvidenceFile::check`): what is refused here is refused for good.
 
-use crate::projection;
-use automerge::{Automerge, ObjId, ROOT, ReadDoc as _, Value};
+use crate::projection::ReadDocument;
+use automerge::{Automerge, ObjId, ROOT, ReadDoc as _, Value, ValueRef};
 use kieumau_core::{
     document::{self, Actor, Key, Kind},
-    evidence::EvidenceFile,
     id::{PersonId, PhoneId},
     patrol::PatrolLog,
     track,
 };
 use std::collections::BTreeMap;
 
-/// Whether the document is still of its kind, in form and in names.
+/// Whether the document is still of its kind, in form and in names; then what it holds.
 pub(super) fn makes_sense(
     key: &Key,
     document: &Automerge,
     people: &BTreeMap<PhoneId, PersonId>,
-) -> Result<(), &'static str> {
-    projection::project(key, document).map_err(|_| "not-its-kind")?;
+) -> Result<ReadDocument, &'static str> {
+    let read = ReadDocument::read(key, document).map_err(|_| "not-its-kind")?;
     let signed: &[(&str, &[&str])] = match key.kind {
         Kind::PatrolLog => &[
             ("observations", &["recorded_by", "edited_by"]),
@@ -41,28 +40,22 @@ pub(super) fn makes_sense(
         names_hold(document, map, fields, people)?;
     }
     document::check(document).map_err(|_| "breaks-a-rule")?;
-    if key.kind == Kind::PatrolLog {
-        for field in ["started_by", "ended_by"] {
-            name_holds(document, &ROOT, field, people)?;
+    match &read {
+        ReadDocument::Patrol(log) => {
+            for field in ["started_by", "ended_by"] {
+                name_holds(document, &ROOT, field, people)?;
+            }
+            confirmed_by_takers(document, log, people)?;
+            log.check().map_err(|_| "breaks-a-rule")?;
+            let mut chunks = log.track.values();
+            if chunks.any(|chunk| track::unpack(&chunk.fixes).is_err()) {
+                return Err("track-malformed");
+            }
         }
-        confirmed_by_takers(document, people)?;
+        ReadDocument::Evidence(file) => file.check().map_err(|_| "breaks-a-rule")?,
+        ReadDocument::Review(..) | ReadDocument::Reference(_) | ReadDocument::Nothing => {}
     }
-    if key.kind == Kind::EvidenceFile {
-        let file: EvidenceFile = document::read(document).map_err(|_| "not-its-kind")?;
-        file.check().map_err(|_| "breaks-a-rule")?;
-    }
-    if key.kind == Kind::PatrolLog {
-        let log: PatrolLog = document::read(document).map_err(|_| "not-its-kind")?;
-        log.check().map_err(|_| "breaks-a-rule")?;
-        if log
-            .track
-            .values()
-            .any(|chunk| track::unpack(&chunk.fixes).is_err())
-        {
-            return Err("track-malformed");
-        }
-    }
-    Ok(())
+    Ok(read)
 }
 
 /// Whether each name in these fields is that of the person whose phone wrote it.
@@ -76,11 +69,11 @@ fn names_hold(
         return Err("not-its-kind");
     };
     for item in document.map_range(&records, ..) {
-        let Ok(Some((Value::Object(_), record))) = document.get(&records, item.key.as_ref()) else {
+        if !matches!(item.value, ValueRef::Object(_)) {
             return Err("not-its-kind");
-        };
+        }
         for field in fields {
-            name_holds(document, &record, field, people)?;
+            name_holds(document, &item.id(), field, people)?;
         }
     }
     Ok(())
@@ -109,9 +102,9 @@ fn name_holds(
 /// Whether each handover was confirmed by the phone of who takes over.
 fn confirmed_by_takers(
     document: &Automerge,
+    log: &PatrolLog,
     people: &BTreeMap<PhoneId, PersonId>,
 ) -> Result<(), &'static str> {
-    let log: PatrolLog = document::read(document).map_err(|_| "not-its-kind")?;
     let Ok(Some((_, handovers))) = document.get(ROOT, "handovers") else {
         return Err("not-its-kind");
     };
@@ -197,7 +190,7 @@ mod tests {
         let people = [AN, HA, BINH]
             .map(|number| (PhoneId::from_bytes([number; 16]), person(number)))
             .into();
-        makes_sense(&key(), document, &people)
+        makes_sense(&key(), document, &people).map(|_| ())
     }
 
     #[test]
