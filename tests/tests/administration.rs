@@ -45,7 +45,7 @@ const NOBODYS: &str = "019ab2c4-0000-7000-8000-000000000000";
 fn a_mistyped_folder_is_refused_by_every_command_and_nothing_is_made() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("file"), b"some file").expect("a file");
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 15] = [
         &["unit", "add", "--name", "Phường A", "--from", "2025-07-01"],
         &["unit", "list"],
         &[
@@ -63,6 +63,7 @@ fn a_mistyped_folder_is_refused_by_every_command_and_nothing_is_made() {
         &["person", "list"],
         &["person", "password", "--sign-in", "an"],
         &["person", "disable", "--sign-in", "an"],
+        &["person", "enable", "--sign-in", "an"],
         &["phone", "list", "--unit", NOBODYS],
         &["phone", "code", "--person", "an"],
         &["phone", "revoke", "--phone", NOBODYS],
@@ -106,7 +107,7 @@ const AWAY: &str = "postgres://kieumau@127.0.0.1:1/kieumau";
 /// What is typed, and what the answer must name: in what happened, and in what to do.
 type Slip<'a> = (&'a [&'a str], &'a str, &'a str);
 
-const SLIPS: [Slip; 17] = [
+const SLIPS: [Slip; 18] = [
     (
         &["checkpoint", "list", "--unit", NOBODYS],
         NOBODYS,
@@ -142,6 +143,11 @@ const SLIPS: [Slip; 17] = [
     ),
     (
         &["person", "disable", "--sign-in", "ai"],
+        "“ai”",
+        "kieumau person list",
+    ),
+    (
+        &["person", "enable", "--sign-in", "ai"],
         "“ai”",
         "kieumau person list",
     ),
@@ -345,6 +351,79 @@ fn an_empty_list_and_a_deed_without_an_answer_say_so() {
         again.err
     );
     assert!(done(here, &["person", "list"]).contains("đã khóa"));
+}
+
+/// A folder with a server, a unit, An who signs in to pages and Hà who uses a phone only; the unit's id.
+fn ward(here: &Path) -> String {
+    done(here, &["migrate"]);
+    let unit = ["unit", "add", "--name", "Phường A", "--from", "2025-07-01"];
+    let unit = done(here, &unit);
+    let add = |name, sign_in, more: &[&str]| {
+        let named = ["person", "add", "--name", name, "--sign-in", sign_in];
+        let as_what = ["--role", "officer", "--unit", &unit];
+        done(here, &[&named[..], &as_what, more].concat());
+    };
+    add("An", "an", &[]);
+    add("Hà", "ha", &["--phone-only"]);
+    unit
+}
+
+#[test]
+fn who_is_disabled_gets_no_password_and_is_enabled_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    ward(here);
+    let enable = ["person", "enable", "--sign-in", "an"];
+    let password = ["person", "password", "--sign-in", "an"];
+    let early = run(here, "C.UTF-8", &enable);
+    assert!(
+        !early.done && early.err.contains("“an” không bị khóa"),
+        "{}",
+        early.err
+    );
+    done(here, &["person", "disable", "--sign-in", "an"]);
+    for (locale, why) in [("C.UTF-8", "đang bị khóa"), ("en_GB.UTF-8", "is disabled")] {
+        let refused = run(here, locale, &password);
+        assert!(!refused.done && refused.out.is_empty());
+        let todo = "`kieumau person enable --sign-in an`";
+        assert!(
+            refused.err.contains(why) && refused.err.contains(todo),
+            "{}",
+            refused.err
+        );
+    }
+    assert!(done(here, &enable).contains("Đã mở khóa An"));
+    assert!(!done(here, &["person", "list"]).contains("đã khóa"));
+    // The twin: enabled, they get one.
+    assert_eq!(done(here, &password).len(), 19);
+}
+
+#[test]
+fn the_pages_open_to_who_uses_a_phone_only_when_somebody_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    ward(here);
+    let marked = || {
+        let listed = done(here, &["person", "list"]);
+        let marked = |line: &&str| line.contains("(chỉ dùng điện thoại)");
+        let marked: Vec<&str> = listed.lines().filter(marked).collect();
+        marked.concat()
+    };
+    let only = marked();
+    assert!(only.starts_with("ha  ") && !only.contains("an  "), "{only}");
+    let password = ["person", "password", "--sign-in", "ha"];
+    let refused = run(here, "C.UTF-8", &password);
+    assert!(
+        !refused.done && refused.out.is_empty() && refused.err.contains("--open-pages"),
+        "{}",
+        refused.err
+    );
+    assert_eq!(marked(), only, "nothing was changed");
+    // The twin: whoever says so opens them.
+    let opened = done(here, &[&password[..], &["--open-pages"]].concat());
+    assert_eq!(opened.len(), 19);
+    assert_eq!(marked(), "");
+    done(here, &password);
 }
 
 #[tokio::test]
