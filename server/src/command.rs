@@ -291,6 +291,7 @@ impl Listen {
             tls: self.tls,
             files: self.tls_cert.zip(self.tls_key),
             pins: self.pin,
+            alone: self.data.database_url.is_none(),
         };
         let bound = listen.bind(&self.data.data).await;
         let bound = bound.map_err(|error| not_listening(self.listen, error))?;

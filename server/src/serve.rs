@@ -3,6 +3,7 @@
 //! Nothing personal crosses a wire in the clear: beyond loopback the server speaks TLS, or a proxy in front of it does.
 
 use crate::{
+    alone::Alone,
     app::{self, App, OpenError},
     attachment, clock,
     command::failure::Failure,
@@ -42,12 +43,16 @@ pub struct Listen {
     pub files: Option<(PathBuf, PathBuf)>,
     /// Keys that phones are to trust besides the one spoken with: the proxy's, the next one.
     pub pins: Vec<Sha256>,
+    /// No other server may serve the folder meanwhile: it holds an SQLite.
+    pub alone: bool,
 }
 
 /// A server that listens.
 pub struct Bound {
     listener: TcpListener,
     tls: Option<Tls>,
+    // Nobody else serves the folder meanwhile; none where several may, on PostgreSQL.
+    _alone: Option<Alone>,
     /// How it is reached.
     pub url: String,
     /// The keys that phones are to trust.
@@ -58,11 +63,14 @@ impl Listen {
     /// Listens, with TLS unless it is on loopback or a proxy has it.
     ///
     /// # Errors
-    /// What the system says; a sentence for a way that could be listened to, or that phones could not follow.
+    /// What the system says; a sentence for a way that could be listened to, or that phones could not follow, and for a folder that
+    /// another server serves.
     pub async fn bind(self, data: &Path) -> Result<Bound, OpenError> {
         let tls = self.speaks_tls()?;
         let listener = TcpListener::bind(self.address).await?;
         let address = listener.local_addr()?;
+        // Before a key is made in the folder, and before the demo gives its people new passwords.
+        let alone = self.alone.then(|| Alone::take(data)).transpose()?;
         let scheme = if tls { "https" } else { "http" };
         let url = self
             .public_url
@@ -89,6 +97,7 @@ impl Listen {
         Ok(Bound {
             listener,
             tls,
+            _alone: alone,
             url,
             pins,
         })
@@ -403,6 +412,7 @@ mod tests {
             tls: false,
             files: None,
             pins: Vec::new(),
+            alone: true,
         }
     }
 

@@ -445,11 +445,67 @@ async fn a_real_ward_is_not_taken_for_the_demo() {
     drop(Server::start(&here.join("demo"), None, 0).await);
 }
 
+/// A server that runs until it is dropped, which kills it.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `kieumau serve` in `folder`, and the line by which it says where it is. On a free port: the usual one may be somebody else's.
+fn serving(folder: &Path, arguments: &[&str]) -> (Serving, String) {
+    let mut server = Command::new(built::server())
+        .arg("serve")
+        .args(arguments)
+        .args(["--listen", "127.0.0.1:0"])
+        .current_dir(folder)
+        .env_remove("DATABASE_URL")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the server starts");
+    let mut line = String::new();
+    let out = server.stdout.take().expect("piped");
+    BufReader::new(out)
+        .read_line(&mut line)
+        .expect("it says where it is");
+    (Serving(server), line)
+}
+
+#[test]
+fn a_folder_is_served_once_and_free_as_soon_as_its_server_was_killed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let (first, said) = serving(here, &[]);
+    assert!(said.contains("http://"), "{said}");
+    for command in ["serve", "demo"] {
+        for (locale, why) in [
+            ("C.UTF-8", "Đã có một máy chủ khác"),
+            ("en_GB.UTF-8", "Another server"),
+        ] {
+            let second = run(here, locale, &[command, "--listen", "127.0.0.1:0"]);
+            assert!(!second.done && second.out.is_empty(), "{}", second.out);
+            let told = second.err.contains(why) && second.err.contains("./data");
+            assert!(told && second.err.contains("--data"), "{}", second.err);
+        }
+    }
+    // Administration goes on beside it, and another folder is another server.
+    ward(here);
+    let (_other, said) = serving(here, &["--data", "other"]);
+    assert!(said.contains("http://"), "{said}");
+    drop(first);
+    // The twin: it was the first that kept the second away, and nothing of its lock is left.
+    let (_again, said) = serving(here, &[]);
+    assert!(said.contains("http://"), "{said}");
+}
+
 /// A shell that stays, as a newcomer's does, and the server that they started in another.
 struct Terminal {
     shell: Child,
     said: BufReader<std::process::ChildStdout>,
-    server: Option<Child>,
+    server: Option<Serving>,
 }
 
 impl Terminal {
@@ -478,21 +534,8 @@ impl Terminal {
     fn paste(&mut self, folder: &Path, line: &str) -> String {
         if let Some(arguments) = line.strip_prefix("kieumau serve") {
             let arguments = arguments.split('#').next().unwrap_or_default();
-            let mut server = Command::new(built::server())
-                .arg("serve")
-                .args(arguments.split_whitespace())
-                // The README's port may be somebody else's here.
-                .args(["--listen", "127.0.0.1:0"])
-                .current_dir(folder)
-                .env_remove("DATABASE_URL")
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("the server starts");
-            let mut line = String::new();
-            let out = server.stdout.take().expect("piped");
-            BufReader::new(out)
-                .read_line(&mut line)
-                .expect("it says where it is");
+            let arguments: Vec<&str> = arguments.split_whitespace().collect();
+            let (server, line) = serving(folder, &arguments);
             self.server = Some(server);
             return line;
         }
@@ -514,13 +557,8 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        for child in [Some(&mut self.shell), self.server.as_mut()]
-            .into_iter()
-            .flatten()
-        {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
     }
 }
 
