@@ -243,7 +243,7 @@ impl Command {
                 })?;
                 Ok(serve::serve(app, bound).await?)
             }
-            What::Tls(key) => key.run(),
+            What::Tls(key) => key.run(language).await,
             What::Migrate(data) => {
                 let app = data.open(String::new()).await?;
                 say(&app.database.describe().await?)

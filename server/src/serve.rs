@@ -331,6 +331,14 @@ pub struct Reach {
     number: i64,
 }
 
+impl Reach {
+    /// Since when phones hear of this key, Unix milliseconds: since these pins were announced, which may be later than this one was.
+    /// None while it is not announced.
+    pub fn announces_since(&self, pin: &Sha256) -> Option<i64> {
+        self.pins.contains(pin).then_some(self.number)
+    }
+}
+
 /// The number under which the pins are announced.
 ///
 /// # Errors
@@ -485,6 +493,18 @@ mod tests {
         // Others are, also to a clock that was put back.
         assert_eq!(number_of(Some(&before(7)), &[other], 9), 9);
         assert_eq!(number_of(Some(&before(7)), &[other], 3), 8);
+    }
+
+    #[test]
+    fn a_key_is_announced_since_the_pins_are_that_it_is_among() {
+        let [one, other] = [b"one", b"two"].map(|key| Sha256::of(key));
+        let reach = Reach {
+            pins: vec![one],
+            number: 7,
+            ..Reach::default()
+        };
+        assert_eq!(reach.announces_since(&one), Some(7));
+        assert_eq!(reach.announces_since(&other), None);
     }
 
     #[tokio::test]

@@ -45,7 +45,7 @@ const NOBODYS: &str = "019ab2c4-0000-7000-8000-000000000000";
 fn a_mistyped_folder_is_refused_by_every_command_and_nothing_is_made() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("file"), b"some file").expect("a file");
-    let commands: [&[&str]; 15] = [
+    let commands: [&[&str]; 17] = [
         &["unit", "add", "--name", "Phường A", "--from", "2025-07-01"],
         &["unit", "list"],
         &[
@@ -70,6 +70,8 @@ fn a_mistyped_folder_is_refused_by_every_command_and_nothing_is_made() {
         &["reproject"],
         &["recheck"],
         &["rescue", "take", "file"],
+        &["tls", "next"],
+        &["tls", "switch", "--anyway"],
         &["doctor"],
         &["export", "patrol", NOBODYS, "-o", "dossier"],
     ];
@@ -107,7 +109,7 @@ const AWAY: &str = "postgres://kieumau@127.0.0.1:1/kieumau";
 /// What is typed, and what the answer must name: in what happened, and in what to do.
 type Slip<'a> = (&'a [&'a str], &'a str, &'a str);
 
-const SLIPS: [Slip; 18] = [
+const SLIPS: [Slip; 21] = [
     (
         &["checkpoint", "list", "--unit", NOBODYS],
         NOBODYS,
@@ -195,6 +197,9 @@ const SLIPS: [Slip; 18] = [
     ),
     (&["verify", "other.pdf"], "other.pdf", "kieumau export"),
     (&["verify", "none.pdf"], "none.pdf", ""),
+    (&["tls", "pin", "other.pdf"], "other.pdf", "-----BEGIN"),
+    (&["tls", "pin", "none.pdf"], "none.pdf", ""),
+    (&["tls", "switch", "--anyway"], "TLS", "kieumau tls next"),
     (&["doctor", "--database-url", AWAY], "", "DATABASE_URL"),
 ];
 
@@ -229,7 +234,14 @@ fn what_goes_wrong_says_what_happened_what_is_safe_and_what_to_do() {
                     ran.err
                 );
             }
-            for bare in ["not-found", "internal", "malformed", "os error 98"] {
+            for bare in [
+                "not-found",
+                "internal",
+                "malformed",
+                "os error 98",
+                "No such file",
+                "no items found",
+            ] {
                 assert!(
                     !ran.err.contains(bare),
                     "{command:?} says {bare}: {}",

@@ -2,7 +2,7 @@
 
 use super::{
     Data,
-    failure::{Failure, Outcome},
+    failure::{Failure, Outcome, unreadable},
     say,
 };
 use crate::export::{self, VerifyError, report};
@@ -145,13 +145,7 @@ pub fn verify(file: &Path, server_key: Option<Sha256>) -> Outcome {
     );
     let report = export::verify(file, server_key).map_err(|error| {
         let failure = match &error {
-            VerifyError::Unreadable(cause) => Failure::new(
-                (
-                    format!("Không đọc được {}: {cause}.", file.display()),
-                    format!("{} cannot be read: {cause}.", file.display()),
-                ),
-                ("Kiểm tra tên tệp và quyền đọc.", "Check the file's name and mode."),
-            ),
+            VerifyError::Unreadable(cause) => unreadable(file, cause),
             VerifyError::NotADossier => Failure::new(
                 (
                     format!("{} không phải là hồ sơ Kiểu Mẫu; chưa có gì được kiểm tra.", file.display()),
