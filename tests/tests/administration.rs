@@ -109,7 +109,7 @@ const AWAY: &str = "postgres://kieumau@127.0.0.1:1/kieumau";
 /// What is typed, and what the answer must name: in what happened, and in what to do.
 type Slip<'a> = (&'a [&'a str], &'a str, &'a str);
 
-const SLIPS: [Slip; 21] = [
+const SLIPS: [Slip; 22] = [
     (
         &["checkpoint", "list", "--unit", NOBODYS],
         NOBODYS,
@@ -173,6 +173,11 @@ const SLIPS: [Slip; 21] = [
         &["export", "patrol", NOBODYS, "-o", "none/a"],
         "none/a",
         "-o ",
+    ),
+    (
+        &["export", "patrol", NOBODYS, "-o", "other.pdf"],
+        "other.pdf",
+        "--overwrite",
     ),
     (
         &["export", "unit", NOBODYS, "--period", "2025", "-o", "a"],
