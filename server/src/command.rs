@@ -3,6 +3,7 @@
 
 mod argument;
 mod backed_up;
+mod before;
 mod checkpoint;
 mod dossier;
 mod epoch;
@@ -44,7 +45,11 @@ use unit::Unit;
 
 /// Kiểu Mẫu's central server.
 #[derive(Parser)]
-#[command(name = "kieumau", version)]
+#[command(
+    name = "kieumau",
+    version,
+    after_help = "Where a server's data lies (--data, --database-url, --attachments-url) may be said before the command or after it."
+)]
 pub struct Command {
     /// `vi` or `en`; without it Vietnamese, or English where LANG says so.
     #[arg(long, global = true)]
@@ -189,7 +194,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let locale = set("LC_ALL").or(set("LC_MESSAGES")).or(set("LANG"));
     let language = Language::of_terminal(&arguments, locale.as_deref());
-    let command = match Command::try_parse_from(arguments) {
+    let command = match Command::try_parse_from(before::put_behind(arguments)) {
         Ok(command) => command,
         // Help and the version are no errors.
         Err(error) if !error.use_stderr() => error.exit(),

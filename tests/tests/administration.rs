@@ -75,12 +75,12 @@ fn a_mistyped_folder_is_refused_by_every_command_and_nothing_is_made() {
         &["doctor"],
         &["export", "patrol", NOBODYS, "-o", "dossier"],
     ];
-    for command in commands {
-        let ran = run(
-            folder.path(),
-            "C.UTF-8",
-            &[command, &["--data", "./dta"]].concat(),
-        );
+    let data = ["--data", "./dta"];
+    let before_and_after = |command: &[&'static str]| {
+        [[&data[..], command].concat(), [command, &data].concat()]
+    };
+    for command in commands.into_iter().flat_map(before_and_after) {
+        let ran = run(folder.path(), "C.UTF-8", &command);
         assert!(!ran.done, "{command:?}");
         assert!(
             ran.err.contains("Chưa có máy chủ nào từng chạy ở ./dta"),
@@ -100,7 +100,19 @@ fn a_mistyped_folder_is_refused_by_every_command_and_nothing_is_made() {
     // The twin: the command that begins a server makes one there, and then they all find it.
     done(folder.path(), &["migrate", "--data", "./dta"]);
     assert!(folder.path().join("dta/master.key").exists());
-    done(folder.path(), &["doctor", "--data", "./dta"]);
+    for command in before_and_after(&["doctor"]) {
+        done(folder.path(), &command);
+    }
+    // Where it is not used it is not taken, and no help says that it is.
+    std::fs::write(folder.path().join("a.pdf"), b"%PDF-1.7").expect("a file");
+    for command in [&["verify", "a.pdf"][..], &["tls", "pin", "a.pdf"]] {
+        for command in before_and_after(command) {
+            let ran = run(folder.path(), "C.UTF-8", &command);
+            let refused = ran.err.contains("Lệnh viết chưa đúng") && ran.err.contains("'--data'");
+            assert!(!ran.done && refused, "{command:?}: {}", ran.err);
+        }
+        assert!(!done(folder.path(), &[command, &["--help"]].concat()).contains("--data"));
+    }
 }
 
 /// A database that nobody answers for.
