@@ -115,6 +115,34 @@ fn a_mistyped_folder_is_refused_by_every_command_and_nothing_is_made() {
     }
 }
 
+#[test]
+fn a_server_that_was_begun_is_told_from_one_that_was_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let migrate = |data, language| {
+        let command = ["migrate", "--data", data, "--language", language];
+        let ran = run(here, "C.UTF-8", &command);
+        assert!(ran.done, "{}", ran.err);
+        let file = format!("{data}/kieumau.db");
+        for named in [file.as_str(), "SQLite 3.", "kieumau 0."] {
+            assert!(ran.out.contains(named), "{named}: {}", ran.out);
+        }
+        assert!(!ran.out.contains("SQLCipher"), "{}", ran.out);
+        ran
+    };
+    for (data, language, begun, there) in [
+        ("one", "vi", "Đã lập một máy chủ mới", "Máy chủ đã có sẵn"),
+        ("two", "en", "A new server was begun", "The server was already there"),
+    ] {
+        let first = migrate(data, language);
+        assert!(first.out.starts_with(begun), "{}", first.out);
+        assert!(first.err.contains("master.key"), "{}", first.err);
+        let second = migrate(data, language);
+        assert!(second.out.starts_with(there), "{}", second.out);
+        assert_eq!(second.err, "");
+    }
+}
+
 /// A database that nobody answers for.
 const AWAY: &str = "postgres://kieumau@127.0.0.1:1/kieumau";
 
