@@ -40,6 +40,7 @@ mod person;
 mod phone;
 mod problem;
 mod projection;
+mod qr;
 mod quarantine;
 mod reference;
 mod rescue;

@@ -558,6 +558,38 @@ fn a_folder_is_served_once_and_free_as_soon_as_its_server_was_killed() {
     assert!(said.contains("http://"), "{said}");
 }
 
+#[test]
+fn a_code_says_whose_it_is_until_when_and_where_and_scripts_read_two_lines() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    ward(here);
+    let (_server, said) = serving(here, &[]);
+    let (_, url) = said.trim().rsplit_once(' ').expect("it says where it is");
+    let code = ["phone", "code", "--person", "an"];
+    for (locale, until) in [("C.UTF-8", "giờ Việt Nam"), ("en_GB.UTF-8", "Vietnam's clock")] {
+        let ran = run(here, locale, &code);
+        let lines: Vec<&str> = ran.out.lines().collect();
+        assert!(ran.done && lines.len() == 2, "{}", ran.out);
+        assert!(lines[0].len() == 11 && lines[1].starts_with("kieumau:1?"));
+        for said in ["An (an)", until, url] {
+            assert!(ran.err.contains(said), "{said}: {}", ran.err);
+        }
+    }
+    let json = run(here, "C.UTF-8", &[&code[..], &["--json"]].concat());
+    assert!(json.done && json.out.lines().count() == 1 && json.err.is_empty());
+    // The twin: who sits at a terminal is shown the QR too, below the same two lines.
+    let line = format!("{} {}", built::server().display(), code.join(" "));
+    let mut terminal = Command::new("script");
+    let terminal = terminal.args(["-qec", &line, "/dev/null"]);
+    let shown = terminal.current_dir(here).env_remove("DATABASE_URL");
+    let shown = shown.stdin(Stdio::null()).output().expect("script starts");
+    let shown = String::from_utf8(shown.stdout).expect("text");
+    let mut lines = shown.lines().skip(1);
+    assert!(lines.next().is_some_and(|qr| qr.contains("kieumau:1?")));
+    assert!(lines.next().is_some_and(|picture| picture.contains("\x1b[38;5;16;48;5;231m")), "{shown}");
+    assert!(shown.contains('▀') && shown.contains('▄'), "{shown}");
+}
+
 /// A shell that stays, as a newcomer's does, and the server that they started in another.
 struct Terminal {
     shell: Child,
