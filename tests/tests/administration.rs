@@ -45,9 +45,21 @@ const NOBODYS: &str = "019ab2c4-0000-7000-8000-000000000000";
 fn a_mistyped_folder_is_refused_by_every_command_and_nothing_is_made() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("file"), b"some file").expect("a file");
-    let commands: [&[&str]; 17] = [
+    let commands: [&[&str]; 18] = [
         &["unit", "add", "--name", "Phường A", "--from", "2025-07-01"],
         &["unit", "list"],
+        &[
+            "unit",
+            "link",
+            "--from",
+            NOBODYS,
+            "--to",
+            NOBODYS,
+            "--as",
+            "merge",
+            "--on",
+            "2025-07-01",
+        ],
         &[
             "person",
             "add",
@@ -368,6 +380,49 @@ fn a_second_unit_of_one_name_and_day_is_a_slip_until_somebody_says_again() {
     // The twin: whoever says so gets another one.
     assert_ne!(done(here, &[&add[..], &["--again"]].concat()), id);
     assert_eq!(done(here, &["unit", "list"]).lines().count(), 2);
+}
+
+/// The command that merges one unit into another.
+fn link<'a>(from: &'a str, to: &'a str, on: &'a str) -> Vec<&'a str> {
+    let units = ["unit", "link", "--from", from, "--to", to];
+    [&units[..], &["--as", "merge", "--on", on]].concat()
+}
+
+#[test]
+fn units_are_linked_by_a_command_that_says_what_is_wrong_with_each_other_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    done(here, &["migrate"]);
+    let unit = |name, from| done(here, &["unit", "add", "--name", name, "--from", from]);
+    let old = unit("Phường Trường Thi", "2000-01-01");
+    let new = unit("Phường Trường Vinh", "2025-07-01");
+    let later = unit("Phường Vinh", "2030-01-01");
+    let refused = |command: &[&str], happened: &str, todo: &str| {
+        for locale in ["C.UTF-8", "en_GB.UTF-8"] {
+            let ran = run(here, locale, command);
+            assert!(!ran.done && ran.out.is_empty(), "{command:?}");
+            for part in [happened, todo] {
+                assert!(ran.err.contains(part), "{part}: {}", ran.err);
+            }
+        }
+    };
+    let day = "2025-07-01";
+    refused(&link(&old, NOBODYS, day), NOBODYS, "kieumau unit list");
+    refused(&link(NOBODYS, &new, day), NOBODYS, "kieumau unit list");
+    refused(&link(&old, &old, day), "Phường Trường Thi", "--to");
+    refused(&link(&old, &later, day), "Phường Vinh (2030-01-01..)", "--to");
+    refused(&link(&new, &later, day), "(2025-07-01..)", "--from");
+    refused(&link(&old, &new, "1/7/2025"), "“1/7/2025”", "2025-07-01");
+    assert!(!done(here, &["unit", "list"]).contains('→'), "nothing was written");
+    // The twin: what is right is written, shown, and refused when it is said again or otherwise.
+    let said = done(here, &link(&old, &new, day));
+    assert!(said.contains("Phường Trường Thi") && said.contains("Phường Trường Vinh"));
+    let listed = done(here, &["unit", "list"]);
+    let became = format!("2000-01-01..2025-07-01  Phường Trường Thi  → sáp nhập {new}");
+    assert!(listed.contains(&became), "{listed}");
+    refused(&link(&old, &new, day), "Phường Trường Vinh", "kieumau unit list");
+    refused(&link(&old, &new, "2025-08-01"), "2000-01-01..2025-07-01", "");
+    refused(&link(&new, &old, "2026-01-01"), "Phường Trường Thi (2000-01-01..2025-07-01)", "--to");
 }
 
 #[test]

@@ -48,12 +48,9 @@ async fn a_successors_chief_decides_and_the_phone_that_wrote_it_hears() {
     let phuc = new_chief(&world, &new).await;
     let (page, id) = (format!("/patrols/{patrol}"), patrol.to_string());
     assert_eq!(phuc.read(&page).await.0, StatusCode::NOT_FOUND);
-    world
-        .server
-        .sql(&format!(
-            "insert into unit_link (from_unit_id, to_unit_id, link, on_date) values ('{old}', '{new}', 'merge', '2026-07-01')"
-        ))
-        .await;
+    let link = ["unit", "link", "--from", &old, "--to", &new];
+    let merged = [&link[..], &["--as", "merge", "--on", "2026-07-01"]].concat();
+    world.server.command(&merged).await;
     eventually("Phúc reads what the old ward wrote", async || {
         phuc.read(&page).await.0 == StatusCode::OK
     })
