@@ -12,10 +12,14 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
+    time::Duration,
 };
 
 /// The file's name in the data folder.
 const FILE: &str = "serving.lock";
+/// How often it is tried, and how long is waited between: a server that was just told to end may take a moment.
+const TRIES: u32 = 6;
+const BETWEEN: Duration = Duration::from_millis(200);
 
 /// Held for as long as a server serves the folder.
 #[derive(Debug)]
@@ -29,7 +33,7 @@ impl Alone {
     ///
     /// # Errors
     /// A sentence when another process serves it; what the disk says.
-    pub fn take(data: &Path) -> Result<Self, OpenError> {
+    pub async fn take(data: &Path) -> Result<Self, OpenError> {
         make_folder(data).map_err(Failure::from)?;
         let file = OpenOptions::new()
             .create(true)
@@ -38,11 +42,14 @@ impl Alone {
             .mode(0o600)
             .open(data.join(FILE))
             .map_err(Failure::from)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(served(data).into()),
-            Err(TryLockError::Error(error)) => Err(Failure::from(error).into()),
+        for _ in 0..TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(BETWEEN).await,
+                Err(TryLockError::Error(error)) => return Err(Failure::from(error).into()),
+            }
         }
+        Err(served(data).into())
     }
 }
 
@@ -64,18 +71,19 @@ fn served(data: &Path) -> Failure {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_folder_is_served_by_one_and_free_when_that_one_ended() {
+    #[tokio::test]
+    async fn a_folder_is_served_by_one_and_free_when_that_one_ended() {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("data");
-        let first = Alone::take(&data).expect("nobody serves it");
-        let second = Alone::take(&data).expect_err("it is served");
+        let first = Alone::take(&data).await.expect("nobody serves it");
+        let second = Alone::take(&data).await.expect_err("it is served");
         let told = second.downcast_ref::<Failure>().expect("a sentence");
         assert!(told.to_string().contains("Another server is serving"));
-        Alone::take(&folder.path().join("elsewhere")).expect("another folder");
+        let elsewhere = folder.path().join("elsewhere");
+        Alone::take(&elsewhere).await.expect("another folder");
         drop(first);
         // The twin: it was the first that kept the second away, not the file.
         assert!(data.join(FILE).exists());
-        Alone::take(&data).expect("free again");
+        Alone::take(&data).await.expect("free again");
     }
 }

@@ -313,7 +313,9 @@ async fn migrate(data: Data, language: Language) -> Outcome {
         (Language::Vietnamese, false) => {
             format!("Đã lập một máy chủ mới, kieumau {VERSION}: {database}")
         }
-        (Language::English, false) => format!("A new server was begun, kieumau {VERSION}: {database}"),
+        (Language::English, false) => {
+            format!("A new server was begun, kieumau {VERSION}: {database}")
+        }
         (Language::Vietnamese, true) => {
             format!("Máy chủ đã có sẵn, nay ở phiên bản kieumau {VERSION}: {database}")
         }
@@ -328,9 +330,9 @@ async fn migrate(data: Data, language: Language) -> Outcome {
             Language::Vietnamese => format!(
                 "Hãy sao lưu {key} riêng, tách khỏi dữ liệu: mất khóa này là không đọc lại được gì."
             ),
-            Language::English => format!(
-                "Back {key} up apart from the data: without this key nothing can be read."
-            ),
+            Language::English => {
+                format!("Back {key} up apart from the data: without this key nothing can be read.")
+            }
         });
     }
     Ok(())

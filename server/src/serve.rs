@@ -70,7 +70,11 @@ impl Listen {
         let listener = TcpListener::bind(self.address).await?;
         let address = listener.local_addr()?;
         // Before a key is made in the folder, and before the demo gives its people new passwords.
-        let alone = self.alone.then(|| Alone::take(data)).transpose()?;
+        let alone = if self.alone {
+            Some(Alone::take(data).await?)
+        } else {
+            None
+        };
         let scheme = if tls { "https" } else { "http" };
         let url = self
             .public_url

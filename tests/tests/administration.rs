@@ -88,9 +88,8 @@ fn a_mistyped_folder_is_refused_by_every_command_and_nothing_is_made() {
         &["export", "patrol", NOBODYS, "-o", "dossier"],
     ];
     let data = ["--data", "./dta"];
-    let before_and_after = |command: &[&'static str]| {
-        [[&data[..], command].concat(), [command, &data].concat()]
-    };
+    let before_and_after =
+        |command: &[&'static str]| [[&data[..], command].concat(), [command, &data].concat()];
     for command in commands.into_iter().flat_map(before_and_after) {
         let ran = run(folder.path(), "C.UTF-8", &command);
         assert!(!ran.done, "{command:?}");
@@ -144,7 +143,12 @@ fn a_server_that_was_begun_is_told_from_one_that_was_there() {
     };
     for (data, language, begun, there) in [
         ("one", "vi", "Đã lập một máy chủ mới", "Máy chủ đã có sẵn"),
-        ("two", "en", "A new server was begun", "The server was already there"),
+        (
+            "two",
+            "en",
+            "A new server was begun",
+            "The server was already there",
+        ),
     ] {
         let first = migrate(data, language);
         assert!(first.out.starts_with(begun), "{}", first.out);
@@ -410,19 +414,38 @@ fn units_are_linked_by_a_command_that_says_what_is_wrong_with_each_other_one() {
     refused(&link(&old, NOBODYS, day), NOBODYS, "kieumau unit list");
     refused(&link(NOBODYS, &new, day), NOBODYS, "kieumau unit list");
     refused(&link(&old, &old, day), "Phường Trường Thi", "--to");
-    refused(&link(&old, &later, day), "Phường Vinh (2030-01-01..)", "--to");
+    refused(
+        &link(&old, &later, day),
+        "Phường Vinh (2030-01-01..)",
+        "--to",
+    );
     refused(&link(&new, &later, day), "(2025-07-01..)", "--from");
     refused(&link(&old, &new, "1/7/2025"), "“1/7/2025”", "2025-07-01");
-    assert!(!done(here, &["unit", "list"]).contains('→'), "nothing was written");
+    assert!(
+        !done(here, &["unit", "list"]).contains('→'),
+        "nothing was written"
+    );
     // The twin: what is right is written, shown, and refused when it is said again or otherwise.
     let said = done(here, &link(&old, &new, day));
     assert!(said.contains("Phường Trường Thi") && said.contains("Phường Trường Vinh"));
     let listed = done(here, &["unit", "list"]);
     let became = format!("2000-01-01..2025-07-01  Phường Trường Thi  → sáp nhập {new}");
     assert!(listed.contains(&became), "{listed}");
-    refused(&link(&old, &new, day), "Phường Trường Vinh", "kieumau unit list");
-    refused(&link(&old, &new, "2025-08-01"), "2000-01-01..2025-07-01", "");
-    refused(&link(&new, &old, "2026-01-01"), "Phường Trường Thi (2000-01-01..2025-07-01)", "--to");
+    refused(
+        &link(&old, &new, day),
+        "Phường Trường Vinh",
+        "kieumau unit list",
+    );
+    refused(
+        &link(&old, &new, "2025-08-01"),
+        "2000-01-01..2025-07-01",
+        "",
+    );
+    refused(
+        &link(&new, &old, "2026-01-01"),
+        "Phường Trường Thi (2000-01-01..2025-07-01)",
+        "--to",
+    );
 }
 
 #[test]
@@ -621,7 +644,10 @@ fn a_code_says_whose_it_is_until_when_and_where_and_scripts_read_two_lines() {
     let (_server, said) = serving(here, &[]);
     let (_, url) = said.trim().rsplit_once(' ').expect("it says where it is");
     let code = ["phone", "code", "--person", "an"];
-    for (locale, until) in [("C.UTF-8", "giờ Việt Nam"), ("en_GB.UTF-8", "Vietnam's clock")] {
+    for (locale, until) in [
+        ("C.UTF-8", "giờ Việt Nam"),
+        ("en_GB.UTF-8", "Vietnam's clock"),
+    ] {
         let ran = run(here, locale, &code);
         let lines: Vec<&str> = ran.out.lines().collect();
         assert!(ran.done && lines.len() == 2, "{}", ran.out);
@@ -641,7 +667,12 @@ fn a_code_says_whose_it_is_until_when_and_where_and_scripts_read_two_lines() {
     let shown = String::from_utf8(shown.stdout).expect("text");
     let mut lines = shown.lines().skip(1);
     assert!(lines.next().is_some_and(|qr| qr.contains("kieumau:1?")));
-    assert!(lines.next().is_some_and(|picture| picture.contains("\x1b[38;5;16;48;5;231m")), "{shown}");
+    assert!(
+        lines
+            .next()
+            .is_some_and(|picture| picture.contains("\x1b[38;5;16;48;5;231m")),
+        "{shown}"
+    );
     assert!(shown.contains('▀') && shown.contains('▄'), "{shown}");
 }
 

@@ -181,9 +181,7 @@ async fn a_change_of_key_that_was_announced_is_no_event_and_one_that_was_not_is(
     let refused = server.refusal(&switch).await;
     let told = refused.contains("; 1 have not synced since then: An (");
     assert!(told && refused.contains("--anyway"), "{refused}");
-    server
-        .command(&[&switch[..], &["--anyway"]].concat())
-        .await;
+    server.command(&[&switch[..], &["--anyway"]].concat()).await;
     server.kill_and_restart().await;
     goes_through(&mut phone, "Ca với khóa mới").await;
     // The twin: who was away when it was announced stays away.

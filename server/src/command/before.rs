@@ -36,7 +36,11 @@ pub fn put_behind(arguments: Vec<OsString>) -> Vec<OsString> {
             }
         };
         // Every one of them takes a value, behind `=` or as the next word.
-        let words = if option.is_some_and(|(_, whole)| whole) { 1 } else { 2 };
+        let words = if option.is_some_and(|(_, whole)| whole) {
+            1
+        } else {
+            2
+        };
         to.extend(rest.by_ref().take(words));
     }
     front.extend(moved);
@@ -57,8 +61,14 @@ mod tests {
     #[test]
     fn where_the_data_lies_goes_right_behind_the_command() {
         for (typed, read) in [
-            ("kieumau --data X person list", "kieumau person list --data X"),
-            ("kieumau person --data=X list", "kieumau person list --data=X"),
+            (
+                "kieumau --data X person list",
+                "kieumau person list --data X",
+            ),
+            (
+                "kieumau person --data=X list",
+                "kieumau person list --data=X",
+            ),
             (
                 "kieumau --language en --database-url U person list --unit A",
                 "kieumau --language en person list --database-url U --unit A",

@@ -210,12 +210,17 @@ pub fn no_unit(unit: impl fmt::Display) -> Failure {
 pub fn unreadable(file: &Path, cause: &io::Error) -> Failure {
     let file = file.display();
     let (vi, en) = match cause.kind() {
-        io::ErrorKind::NotFound => ("không có tệp đó".to_owned(), "there is no such file".to_owned()),
+        io::ErrorKind::NotFound => (
+            "không có tệp đó".to_owned(),
+            "there is no such file".to_owned(),
+        ),
         io::ErrorKind::PermissionDenied => (
             "tài khoản này không có quyền đọc".to_owned(),
             "this account may not read it".to_owned(),
         ),
-        io::ErrorKind::IsADirectory => ("đó là một thư mục".to_owned(), "it is a folder".to_owned()),
+        io::ErrorKind::IsADirectory => {
+            ("đó là một thư mục".to_owned(), "it is a folder".to_owned())
+        }
         _ => (cause.to_string(), cause.to_string()),
     };
     Failure::new(

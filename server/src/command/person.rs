@@ -203,8 +203,12 @@ fn is_disabled(sign_in: &str) -> Failure {
             format!("“{sign_in}” is disabled: no password lets them in."),
         ),
         (
-            format!("Mở khóa trước: `kieumau person enable --sign-in {sign_in}`. Mật khẩu cũ khi đó dùng lại được."),
-            format!("Enable them first: `kieumau person enable --sign-in {sign_in}`. The password they had is good again then."),
+            format!(
+                "Mở khóa trước: `kieumau person enable --sign-in {sign_in}`. Mật khẩu cũ khi đó dùng lại được."
+            ),
+            format!(
+                "Enable them first: `kieumau person enable --sign-in {sign_in}`. The password they had is good again then."
+            ),
         ),
     )
 }
@@ -212,8 +216,12 @@ fn is_disabled(sign_in: &str) -> Failure {
 fn is_phone_only(sign_in: &str) -> Failure {
     Failure::new(
         (
-            format!("“{sign_in}” chỉ dùng điện thoại, không đăng nhập trang web: có mật khẩu là vào được các trang."),
-            format!("“{sign_in}” uses a phone only and signs in to no pages: a password opens the pages to them."),
+            format!(
+                "“{sign_in}” chỉ dùng điện thoại, không đăng nhập trang web: có mật khẩu là vào được các trang."
+            ),
+            format!(
+                "“{sign_in}” uses a phone only and signs in to no pages: a password opens the pages to them."
+            ),
         ),
         (
             "Nếu đúng là muốn mở các trang cho người này, thêm --open-pages. Để dùng điện thoại thì cấp mã: `kieumau phone code`.",

@@ -89,8 +89,12 @@ fn unheard(since_ms: Option<i64>, away: &[Phone]) -> Failure {
     let Some(since_ms) = since_ms else {
         return Failure::new(
             (
-                format!("Máy chủ chưa thông báo khóa mới cho thiết bị nào; {phones} thiết bị sẽ không nhận ra máy chủ nữa: {vi}."),
-                format!("The server has not announced the next key to any phone yet; {phones} would refuse the server: {en}."),
+                format!(
+                    "Máy chủ chưa thông báo khóa mới cho thiết bị nào; {phones} thiết bị sẽ không nhận ra máy chủ nữa: {vi}."
+                ),
+                format!(
+                    "The server has not announced the next key to any phone yet; {phones} would refuse the server: {en}."
+                ),
             ),
             (
                 "Khởi động lại máy chủ, chờ các thiết bị đồng bộ, rồi chạy lại lệnh này. Thêm --anyway thì đổi ngay, và từng thiết bị phải quét mã mới (`kieumau phone code`).",
@@ -101,8 +105,12 @@ fn unheard(since_ms: Option<i64>, away: &[Phone]) -> Failure {
     let since = clock::vietnamese(since_ms);
     Failure::new(
         (
-            format!("Khóa mới được thông báo từ {since}; {phones} thiết bị chưa đồng bộ từ lúc đó: {vi}."),
-            format!("The next key is announced since {since}; {phones} have not synced since then: {en}."),
+            format!(
+                "Khóa mới được thông báo từ {since}; {phones} thiết bị chưa đồng bộ từ lúc đó: {vi}."
+            ),
+            format!(
+                "The next key is announced since {since}; {phones} have not synced since then: {en}."
+            ),
         ),
         (
             "Nhờ họ mở ứng dụng khi có mạng, rồi chạy lại lệnh này. Thêm --anyway thì đổi ngay, và các thiết bị này phải quét mã mới (`kieumau phone code`).",

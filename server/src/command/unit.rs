@@ -237,7 +237,9 @@ fn not_linked(problem: Problem, old: &unit::Unit, new: &unit::Unit, on: Date) ->
         ),
         ("on_date", _) => (
             (
-                format!("Vào ngày {on} một trong hai đơn vị không tồn tại: {from} ({from_days}), {to} ({to_days})."),
+                format!(
+                    "Vào ngày {on} một trong hai đơn vị không tồn tại: {from} ({from_days}), {to} ({to_days})."
+                ),
                 format!("On {on} one of the two is not: {from} ({from_days}), {to} ({to_days})."),
             ),
             (
