@@ -153,7 +153,9 @@ mod tests {
     #[test]
     fn every_argument_that_is_more_than_text_says_how_it_is_written() {
         // Every argument of every command is given a word that none of them takes.
-        let mut commands = vec![Command::command()];
+        let mut all = Command::command();
+        all.build();
+        let mut commands = vec![all];
         let mut asked = Vec::new();
         while let Some(command) = commands.pop() {
             commands.extend(command.get_subcommands().cloned());
