@@ -18,7 +18,7 @@ use crate::{
     problem::{Answer, Problem},
 };
 use kieumau_core::{
-    dossier::{self, Collected, CollectedDocument, Selection},
+    dossier::{self, Collected, CollectedDocument, Selection, What},
     hash::Sha256,
     id::UnitId,
     jws,
@@ -157,20 +157,34 @@ pub enum VerifyError {
     /// It does not hold.
     #[error("{}", report::broken(.0))]
     Broken(#[from] dossier::Broken),
+    /// It holds under its own key, which is not the one that was given: it is another server's, or the fingerprint was mistyped.
+    #[error("the dossier holds under another key than the one given")]
+    AnotherKey {
+        /// The fingerprint of the key that it is signed with.
+        has: Sha256,
+        /// The fingerprint that was given.
+        given: Sha256,
+    },
 }
 
 /// Checks the dossier in the file `path` and says in Vietnamese and English what it proves. `server_key` is the fingerprint that
 /// the log's key has to have.
 ///
 /// # Errors
-/// `Unreadable`, `NotADossier`, or `Broken` with the first thing that does not hold.
+/// `Unreadable`, `NotADossier`, `AnotherKey`, or `Broken` with the first thing that does not hold.
 pub fn verify(path: &Path, server_key: Option<Sha256>) -> Result<String, VerifyError> {
     let bytes = std::fs::read(path)?;
     if !dossier::begins(&bytes) {
         return Err(VerifyError::NotADossier);
     }
-    let proven = dossier::verify(&bytes, server_key)?;
-    Ok(report::proven(&proven))
+    match (dossier::verify(&bytes, server_key), server_key) {
+        (Err(broken), Some(given)) if broken.what == What::LogKey => {
+            // What does not hold under its own key either is worse than another's.
+            let has = dossier::verify(&bytes, None)?.fingerprint;
+            Err(VerifyError::AnotherKey { has, given })
+        }
+        (verified, _) => Ok(report::proven(&verified?)),
+    }
 }
 
 #[cfg(test)]
