@@ -320,7 +320,8 @@ words! {
     day: "Ngày", "Day";
     everybody: "Mọi người", "Everybody";
     deed: "Việc", "Deed";
-    subject: "Đối tượng (mã)", "Subject (id)";
+    subject: "Đối tượng", "Subject";
+    reference: "Danh mục của đơn vị", "The unit's reference";
     detail: "Chi tiết", "Detail";
     no_deeds: "Chưa có việc nào được ghi", "Nothing was written yet";
     no_deeds_say: "Mỗi lần đăng nhập, đọc một ca hay quyết định đều ghi một dòng ở đây.", "Each sign-in, reading and decision writes a row here.";
@@ -468,6 +469,17 @@ impl Words {
             "qr" => self.proof_qr,
             "nfc" => self.proof_nfc,
             _ => self.proof_hand,
+        }
+    }
+
+    /// What a document is, by the word of its kind.
+    pub fn kind(&self, word: &str) -> &'static str {
+        match word {
+            "patrol-log" => self.patrols,
+            "evidence-file" => self.items,
+            "review" => self.decisions,
+            "reference" => self.reference,
+            _ => "",
         }
     }
 
