@@ -22,6 +22,8 @@
 //!   file it was imported from.
 //!   Views name the files that hang on a document; `download` brings one that is not here, `withdraw_attachment` takes back a slip.
 //!   Damage to the database is said (`damages`); one that cannot be read is `Invalid` at `database`, and `salvage` opens what is left.
+//!   A folder that is open already is `Invalid` at `folder` with `Already`, no longer `Internal`: go on with the phone that is open, or
+//!   close it first. Nothing of it was touched.
 
 use kieumau_core::{
     criterion::CriterionNumber,

@@ -67,8 +67,8 @@ impl Phone {
     /// Opens the phone's database, or makes it. Never deletes. One opening at a time: close one before the next.
     ///
     /// # Errors
-    /// `Invalid` at `key` for a wrong key or one that has not 32 bytes, at `database` for a damaged one (`salvage` it);
-    /// `StorageFull`, `Internal`.
+    /// `Invalid` at `key` for a wrong key or one that has not 32 bytes, at `database` for a damaged one (`salvage` it), at `folder`
+    /// (`Already`) while it is open, here or in another process (close that one); `StorageFull`, `Internal`.
     #[uniffi::constructor]
     pub async fn open(config: PhoneConfig) -> Result<Arc<Self>, PhoneError> {
         let config = config.with(Arc::new(system_ms))?;

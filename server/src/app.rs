@@ -92,13 +92,22 @@ impl App {
     /// # Errors
     /// [`NoServer`]; what the disk or the database says.
     pub async fn reopen(config: Config) -> Result<Self, OpenError> {
-        let url = config.database_url.as_deref();
-        if !config.data.is_dir() || !database::was_served(url, &config.data).await? {
+        if !Self::is_begun(&config).await? {
+            let url = config.database_url.as_deref();
             let beside = url.map_or("", |_| " + DATABASE_URL");
             let what = format!("{}{beside}", config.data.display());
             return Err(NoServer(what).into());
         }
         Self::open(config).await
+    }
+
+    /// Whether a server was ever started on this data. Makes nothing.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn is_begun(config: &Config) -> Result<bool, OpenError> {
+        let url = config.database_url.as_deref();
+        Ok(config.data.is_dir() && database::was_served(url, &config.data).await?)
     }
 
     /// Opens everything under `config.data`, and begins the log if there is none.

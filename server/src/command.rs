@@ -3,6 +3,7 @@
 
 mod argument;
 mod backed_up;
+mod before;
 mod checkpoint;
 mod dossier;
 mod epoch;
@@ -42,9 +43,16 @@ use std::{
 use tls::TlsKey;
 use unit::Unit;
 
+/// This program's.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Kiểu Mẫu's central server.
 #[derive(Parser)]
-#[command(name = "kieumau", version)]
+#[command(
+    name = "kieumau",
+    version,
+    after_help = "Where a server's data lies (--data, --database-url, --attachments-url) may be said before the command or after it."
+)]
 pub struct Command {
     /// `vi` or `en`; without it Vietnamese, or English where LANG says so.
     #[arg(long, global = true)]
@@ -59,7 +67,7 @@ enum What {
     Serve(Listen),
     /// Serves an invented ward, for trying things out. Random passwords, printed once.
     Demo(Demo),
-    /// Opens the database, which migrates it.
+    /// Begins a server where there is none, and brings the database of one to this version. Says which of the two it did.
     Migrate(Data),
     /// Units (đơn vị).
     #[command(subcommand)]
@@ -163,11 +171,6 @@ struct Demo {
 }
 
 impl Data {
-    /// Opens the server here, and begins one if there is none.
-    async fn open(self, public_url: String) -> Result<App, Failure> {
-        Ok(App::open(self.config(public_url)).await?)
-    }
-
     /// Opens the server that is here.
     async fn reopen(self) -> Result<App, Failure> {
         Ok(App::reopen(self.config(String::new())).await?)
@@ -189,7 +192,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let locale = set("LC_ALL").or(set("LC_MESSAGES")).or(set("LANG"));
     let language = Language::of_terminal(&arguments, locale.as_deref());
-    let command = match Command::try_parse_from(arguments) {
+    let command = match Command::try_parse_from(before::put_behind(arguments)) {
         Ok(command) => command,
         // Help and the version are no errors.
         Err(error) if !error.use_stderr() => error.exit(),
@@ -243,11 +246,8 @@ impl Command {
                 })?;
                 Ok(serve::serve(app, bound).await?)
             }
-            What::Tls(key) => key.run(),
-            What::Migrate(data) => {
-                let app = data.open(String::new()).await?;
-                say(&app.database.describe().await?)
-            }
+            What::Tls(key) => key.run(language).await,
+            What::Migrate(data) => migrate(data, language).await,
             What::Reproject(data) => {
                 let app = data.reopen().await?;
                 let documents = checker::reproject(&app).await?;
@@ -260,7 +260,8 @@ impl Command {
             }
             What::Doctor(data) => {
                 let app = data.reopen().await?;
-                say(&app.database.describe().await?)?;
+                let database = app.database.describe().await?;
+                say(&format!("kieumau {VERSION} on {database}"))?;
                 say(&format!("attachments: {}", app.objects))?;
                 say(&format!(
                     "log key: {}",
@@ -291,6 +292,7 @@ impl Listen {
             tls: self.tls,
             files: self.tls_cert.zip(self.tls_key),
             pins: self.pin,
+            alone: self.data.database_url.is_none(),
         };
         let bound = listen.bind(&self.data.data).await;
         let bound = bound.map_err(|error| not_listening(self.listen, error))?;
@@ -300,6 +302,40 @@ impl Listen {
         };
         Ok((App::open(config).await?, bound))
     }
+}
+
+async fn migrate(data: Data, language: Language) -> Outcome {
+    let config = data.config(String::new());
+    let was_there = App::is_begun(&config).await?;
+    let app = App::open(config).await?;
+    let database = app.database.describe().await?;
+    say(&match (language, was_there) {
+        (Language::Vietnamese, false) => {
+            format!("Đã lập một máy chủ mới, kieumau {VERSION}: {database}")
+        }
+        (Language::English, false) => {
+            format!("A new server was begun, kieumau {VERSION}: {database}")
+        }
+        (Language::Vietnamese, true) => {
+            format!("Máy chủ đã có sẵn, nay ở phiên bản kieumau {VERSION}: {database}")
+        }
+        (Language::English, true) => {
+            format!("The server was already there, now of kieumau {VERSION}: {database}")
+        }
+    })?;
+    if !was_there {
+        let key = app.config.data.join("master.key");
+        let key = key.display();
+        remark(&match language {
+            Language::Vietnamese => format!(
+                "Hãy sao lưu {key} riêng, tách khỏi dữ liệu: mất khóa này là không đọc lại được gì."
+            ),
+            Language::English => {
+                format!("Back {key} up apart from the data: without this key nothing can be read.")
+            }
+        });
+    }
+    Ok(())
 }
 
 fn not_listening(address: SocketAddr, error: OpenError) -> Failure {

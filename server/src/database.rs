@@ -159,28 +159,37 @@ impl Database {
         }
     }
 
-    /// What lies underneath, in one line. Says whether the SQLite is the phones' encrypted one, which it must not be.
+    /// What lies underneath, in one line: `SQLite 3.50.4, /srv/data/kieumau.db`, `PostgreSQL 17.6, kieumau`. An SQLite that is the
+    /// phones' encrypted one, which the server's must not be, is said to be that.
     ///
     /// # Errors
     /// What the database says.
     pub async fn describe(&self) -> Result<String, sqlx::Error> {
-        let version = match self.backend {
-            Backend::Sqlite => "select sqlite_version()",
-            Backend::Postgres => "select version()",
+        let (name, asked) = match self.backend {
+            Backend::Sqlite => (
+                "SQLite",
+                "select sqlite_version(), file from pragma_database_list where name = 'main'",
+            ),
+            Backend::Postgres => (
+                "PostgreSQL",
+                "select current_setting('server_version'), cast(current_database() as text)",
+            ),
         };
-        let version: String = sqlx::query(version).fetch_one(&self.read).await?.get(0);
-        let cipher = match self.backend {
-            Backend::Sqlite => sqlx::query("pragma cipher_version")
-                .fetch_optional(&self.read)
-                .await?
-                .is_some(),
+        let row = sqlx::query(asked).fetch_one(&self.read).await?;
+        let (version, where_it_is): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let encrypted = match self.backend {
+            Backend::Sqlite => {
+                let version = sqlx::query("pragma cipher_version");
+                version.fetch_optional(&self.read).await?.is_some()
+            }
             Backend::Postgres => false,
         };
-        Ok(format!(
-            "kieumau {} on {:?} {version}, SQLCipher: {cipher}",
-            env!("CARGO_PKG_VERSION"),
-            self.backend
-        ))
+        let warning = if encrypted {
+            "; BUILT WITH THE PHONES' SQLCipher: build the server apart from them"
+        } else {
+            ""
+        };
+        Ok(format!("{name} {version}, {where_it_is}{warning}"))
     }
 }
 

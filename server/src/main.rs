@@ -1,11 +1,12 @@
 //! `kieumau`: the central server and its administration.
 //!
-//! In reading order: [`app`] is what all share. Towards phones: [`serve`] with [`tls`], [`enrolment`], [`token`], [`sync`] with [`intake`] and
+//! In reading order: [`app`] is what all share. Towards phones: [`serve`] with [`alone`] and [`tls`], [`enrolment`], [`token`], [`sync`] with [`intake`] and
 //! [`committer`], [`attachment`], and [`rescue`] where there was no line; [`live`] says that there is something new. What was stored is understood by [`checker`] with [`worker`] and shown through
 //! [`projection`]. The server writes by itself in [`own`], for [`review`] and [`reference`](mod@reference). Towards people:
 //! [`session`] and [`pages`]. Proof lies in [`ledger`] and [`audit`],
 //! and leaves the house by [`export`]. [`heap`] is how the process keeps its memory.
 
+mod alone;
 mod app;
 mod attachment;
 mod attempt;
@@ -39,6 +40,7 @@ mod person;
 mod phone;
 mod problem;
 mod projection;
+mod qr;
 mod quarantine;
 mod reference;
 mod rescue;

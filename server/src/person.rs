@@ -1,7 +1,7 @@
-//! People of the force: added, found, given a new password, disabled. Never deleted: their id stands in records.
+//! People of the force: added, found, given a new password, disabled and enabled. Never deleted: their id stands in records.
 //!
 //! What a person may do follows from the role and the unit, which are read anew with every request; so whoever is disabled
-//! here is out everywhere at once.
+//! here is out everywhere at once, and whoever is enabled again finds phone and password as they were.
 
 use crate::{
     app::App,
@@ -74,9 +74,12 @@ pub struct Person {
     pub created_at_ms: i64,
     /// When disabled, Unix milliseconds.
     pub disabled_at_ms: Option<i64>,
+    /// There is no password: the pages are closed to them, they use a phone only.
+    pub phone_only: bool,
 }
 
-const COLUMNS: &str = "person_id, unit_id, role, name, sign_in, created_at_ms, disabled_at_ms";
+const COLUMNS: &str = "person_id, unit_id, role, name, sign_in, created_at_ms, disabled_at_ms, \
+    cast(case when password_hash is null then 1 else 0 end as bigint) as phone_only";
 
 impl Person {
     fn read(row: &AnyRow) -> Result<Self, sqlx::Error> {
@@ -88,6 +91,7 @@ impl Person {
             sign_in: row.try_get("sign_in")?,
             created_at_ms: row.try_get("created_at_ms")?,
             disabled_at_ms: row.try_get("disabled_at_ms")?,
+            phone_only: row.try_get::<i64, _>("phone_only")? != 0,
         })
     }
 }
@@ -219,6 +223,29 @@ pub async fn disable(app: &App, by: Option<&SignedIn>, person: PersonId) -> Answ
         .await?;
     let deed = deed("person-disabled", by, person, found.unit, found.role.word());
     audit::write(&mut tx, now_ms, deed).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Enables a person who was disabled: the password and every phone that was not revoked are good again. Sessions stay ended.
+///
+/// # Errors
+/// 403 unless by an admin; 404 for an unknown person; 409 for one who is not disabled.
+pub async fn enable(app: &App, by: Option<&SignedIn>, person: PersonId) -> Answer<()> {
+    only_admin(by)?;
+    let found = find(app, person).await?.ok_or_else(Problem::not_found)?;
+    let mut tx = app.database.begin().await?;
+    let enabled = sqlx::query(
+        "update person set disabled_at_ms = null where person_id = $1 and disabled_at_ms is not null",
+    )
+    .bind(person.to_string())
+    .execute(&mut *tx)
+    .await?;
+    if enabled.rows_affected() == 0 {
+        return Err(Problem::changed());
+    }
+    let deed = deed("person-enabled", by, person, found.unit, found.role.word());
+    audit::write(&mut tx, clock::now_ms(), deed).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -388,6 +415,51 @@ mod tests {
             assert!(unit.iter().all(|person| person.unit == people.truong_vinh));
             assert_eq!(list(&app, None).await.expect("people").len(), 7);
             assert_eq!(audited(&app, "person-disabled").await.len(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_was_disabled_is_enabled_once_by_an_admin_and_the_audit_says_so() {
+        for app in apps().await {
+            let people = People::new(&app).await;
+            let (dung, ha) = (Some(&people.dung), people.ha.person);
+            let early = enable(&app, dung, ha).await;
+            assert_eq!(early.err().map(|p| p.word()), Some("changed-meanwhile"));
+            disable(&app, dung, ha).await.expect("disabled");
+            for by in [&people.an, &people.chi, &people.giang, &people.khoa] {
+                let refused = enable(&app, Some(by), ha).await;
+                let status = refused.err().map(|p| p.status());
+                assert_eq!(status, Some(StatusCode::FORBIDDEN));
+            }
+            enable(&app, dung, ha).await.expect("enabled");
+            let found = find(&app, ha).await.expect("an answer").expect("kept");
+            assert_eq!(found.disabled_at_ms, None);
+            let again = enable(&app, dung, ha).await;
+            assert_eq!(again.err().map(|p| p.word()), Some("changed-meanwhile"));
+            let rows = audited(&app, "person-enabled").await;
+            assert_eq!(rows.len(), 1);
+            assert_eq!(rows[0].person, Some(people.dung.person.to_string()));
+            assert_eq!(rows[0].subject, Some(ha.to_string()));
+            assert_eq!(rows[0].unit, Some(people.truong_vinh.to_string()));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_no_password_is_known_for_it_until_one_is_set() {
+        for app in apps().await {
+            let people = People::new(&app).await;
+            let phone_only = async |person| {
+                let found = find(&app, person).await.expect("an answer");
+                found.expect("kept").phone_only
+            };
+            let added = add(&app, None, binh(people.vinh_phu)).await.expect("added");
+            assert!(!phone_only(added.person).await);
+            let an = people.an.person;
+            assert!(phone_only(an).await);
+            set_password(&app, None, an, FirstPassword::Generated)
+                .await
+                .expect("set");
+            assert!(!phone_only(an).await);
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     enrolment::{Enrolment, manages, may_manage, record_leaf},
     problem::{Answer, Problem},
     row::parsed,
+    sample,
     session::SignedIn,
 };
 use kieumau_core::id::{PersonId, PhoneId, UnitId};
@@ -54,6 +55,18 @@ impl Phone {
     }
 }
 
+/// What a phone is read of.
+macro_rules! phones {
+    ($rest:literal) => {
+        concat!(
+            "select phone.phone_id, phone.person_id, person.name as person_name, phone.unit_id, phone.model, \
+                    phone.app_version, phone.enrolled_at_ms, phone.last_seen_at_ms, phone.revoked_at_ms \
+             from phone join person on person.person_id = phone.person_id ",
+            $rest
+        )
+    };
+}
+
 /// The phones of `unit`, the newest first, revoked ones too. `by` none is the administration on the command line.
 ///
 /// # Errors
@@ -63,16 +76,30 @@ pub async fn list(app: &App, by: Option<&SignedIn>, unit: UnitId) -> Answer<Vec<
     if !manages(by, unit) {
         return Err(Problem::not_found());
     }
-    let rows = sqlx::query(
-        "select phone.phone_id, phone.person_id, person.name as person_name, phone.unit_id, phone.model, \
-                phone.app_version, phone.enrolled_at_ms, phone.last_seen_at_ms, phone.revoked_at_ms \
-         from phone join person on person.person_id = phone.person_id \
-         where phone.unit_id = $1 order by phone.phone_id desc",
-    )
+    let rows = sqlx::query(phones!(
+        "where phone.unit_id = $1 order by phone.phone_id desc"
+    ))
     .bind(unit.to_string())
     .fetch_all(&app.database.read)
     .await?;
     Ok(rows.iter().map(Phone::read).collect::<Result<_, _>>()?)
+}
+
+/// The phones that may sync and have not signed in since then (Unix milliseconds), or all of them; by name. The sample's are in no
+/// hand.
+///
+/// # Errors
+/// What the database says.
+pub async fn not_seen_since(app: &App, since_ms: Option<i64>) -> Result<Vec<Phone>, sqlx::Error> {
+    let rows = sqlx::query(phones!(
+        "where phone.revoked_at_ms is null and person.disabled_at_ms is null and phone.app_version <> $2 \
+         and coalesce(phone.last_seen_at_ms, 0) < $1 order by person.name, phone.phone_id"
+    ))
+    .bind(since_ms.unwrap_or(i64::MAX))
+    .bind(sample::APP_VERSION)
+    .fetch_all(&app.database.read)
+    .await?;
+    rows.iter().map(Phone::read).collect()
 }
 
 /// Revokes `phone`, from now on and for ever.
@@ -131,7 +158,10 @@ pub async fn revoke(app: &App, by: Option<&SignedIn>, phone: PhoneId) -> Answer<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{People, apps, audited, enrolled};
+    use crate::{
+        fixture::{People, apps, audited, bearer, enrolled},
+        person,
+    };
     use axum::http::StatusCode;
 
     #[tokio::test]
@@ -165,6 +195,34 @@ mod tests {
             assert_eq!(rows[0].person, Some(people.chi.person.to_string()));
             assert_eq!(rows[0].unit, Some(people.truong_vinh.to_string()));
             assert_eq!(rows[0].subject, Some(phone.to_string()));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_not_signed_in_since_is_counted_and_who_may_not_is_not() {
+        for app in apps().await {
+            let people = People::new(&app).await;
+            let mut phones = Vec::new();
+            for person in [&people.an, &people.ha, &people.binh, &people.chi] {
+                phones.push(enrolled(&app, person).await);
+            }
+            let names = async |since_ms| {
+                let away = not_seen_since(&app, since_ms).await.expect("phones");
+                let names: Vec<_> = away.into_iter().map(|phone| phone.person_name).collect();
+                names.join(" ")
+            };
+            let before_ms = clock::now_ms();
+            assert_eq!(names(Some(before_ms)).await, "An Bình Chi Hà");
+            // An syncs; Bình's is revoked, Chi is disabled: of these phones none is waited for.
+            bearer(&app, phones[0].0, &phones[0].1).await;
+            revoke(&app, None, phones[2].0).await.expect("revoked");
+            person::disable(&app, None, people.chi.person)
+                .await
+                .expect("disabled");
+            assert_eq!(names(Some(before_ms)).await, "Hà");
+            // Of what nobody was told yet nobody has heard, and of what comes later An has not either.
+            assert_eq!(names(None).await, "An Hà");
+            assert_eq!(names(Some(clock::now_ms() + 1)).await, "An Hà");
         }
     }
 

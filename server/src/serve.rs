@@ -3,6 +3,7 @@
 //! Nothing personal crosses a wire in the clear: beyond loopback the server speaks TLS, or a proxy in front of it does.
 
 use crate::{
+    alone::Alone,
     app::{self, App, OpenError},
     attachment, clock,
     command::failure::Failure,
@@ -42,12 +43,16 @@ pub struct Listen {
     pub files: Option<(PathBuf, PathBuf)>,
     /// Keys that phones are to trust besides the one spoken with: the proxy's, the next one.
     pub pins: Vec<Sha256>,
+    /// No other server may serve the folder meanwhile: it holds an SQLite.
+    pub alone: bool,
 }
 
 /// A server that listens.
 pub struct Bound {
     listener: TcpListener,
     tls: Option<Tls>,
+    // Nobody else serves the folder meanwhile; none where several may, on PostgreSQL.
+    _alone: Option<Alone>,
     /// How it is reached.
     pub url: String,
     /// The keys that phones are to trust.
@@ -58,11 +63,18 @@ impl Listen {
     /// Listens, with TLS unless it is on loopback or a proxy has it.
     ///
     /// # Errors
-    /// What the system says; a sentence for a way that could be listened to, or that phones could not follow.
+    /// What the system says; a sentence for a way that could be listened to, or that phones could not follow, and for a folder that
+    /// another server serves.
     pub async fn bind(self, data: &Path) -> Result<Bound, OpenError> {
         let tls = self.speaks_tls()?;
         let listener = TcpListener::bind(self.address).await?;
         let address = listener.local_addr()?;
+        // Before a key is made in the folder, and before the demo gives its people new passwords.
+        let alone = if self.alone {
+            Some(Alone::take(data).await?)
+        } else {
+            None
+        };
         let scheme = if tls { "https" } else { "http" };
         let url = self
             .public_url
@@ -89,6 +101,7 @@ impl Listen {
         Ok(Bound {
             listener,
             tls,
+            _alone: alone,
             url,
             pins,
         })
@@ -322,6 +335,14 @@ pub struct Reach {
     number: i64,
 }
 
+impl Reach {
+    /// Since when phones hear of this key, Unix milliseconds: since these pins were announced, which may be later than this one was.
+    /// None while it is not announced.
+    pub fn announces_since(&self, pin: &Sha256) -> Option<i64> {
+        self.pins.contains(pin).then_some(self.number)
+    }
+}
+
 /// The number under which the pins are announced.
 ///
 /// # Errors
@@ -403,6 +424,7 @@ mod tests {
             tls: false,
             files: None,
             pins: Vec::new(),
+            alone: true,
         }
     }
 
@@ -475,6 +497,18 @@ mod tests {
         // Others are, also to a clock that was put back.
         assert_eq!(number_of(Some(&before(7)), &[other], 9), 9);
         assert_eq!(number_of(Some(&before(7)), &[other], 3), 8);
+    }
+
+    #[test]
+    fn a_key_is_announced_since_the_pins_are_that_it_is_among() {
+        let [one, other] = [b"one", b"two"].map(|key| Sha256::of(key));
+        let reach = Reach {
+            pins: vec![one],
+            number: 7,
+            ..Reach::default()
+        };
+        assert_eq!(reach.announces_since(&one), Some(7));
+        assert_eq!(reach.announces_since(&other), None);
     }
 
     #[tokio::test]

@@ -7,15 +7,21 @@
 
 pub mod listener;
 
-use crate::app::OpenError;
+use crate::{
+    app::OpenError,
+    command::failure::{Failure, unreadable},
+};
 use jiff::{ToSpan as _, civil::Date};
 use kieumau_core::{hash::Sha256, pin};
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, date_time_ymd};
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::{ClientHello, ResolvesServerCert},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject as _},
+    },
+    server::{ClientHello, ParsedCertificate, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use std::{
@@ -138,19 +144,15 @@ impl Source {
                 (certificate, key)
             }
         };
-        let named = |path: &Path, error: &dyn std::fmt::Display| -> OpenError {
-            format!("{}: {error}", path.display()).into()
-        };
         let chain = CertificateDer::pem_file_iter(&certificate)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| named(&certificate, &error))?;
+            .map_err(|error| not_pem(&certificate, &error))?;
         if chain.is_empty() {
-            return Err(named(&certificate, &"no certificate in it"));
+            return Err(neither(&certificate).into());
         }
-        let private = PrivateKeyDer::from_pem_file(&key).map_err(|error| named(&key, &error))?;
-        let certified = CertifiedKey::from_der(chain, private, provider)
-            .map_err(|error| named(&certificate, &error))?;
-        Ok(certified)
+        let private = PrivateKeyDer::from_pem_file(&key).map_err(|error| not_pem(&key, &error))?;
+        let certified = CertifiedKey::from_der(chain, private, provider);
+        Ok(certified.map_err(|error| no_pair(&certificate, &key, &error))?)
     }
 }
 
@@ -167,14 +169,14 @@ fn pin_of(certified: &CertifiedKey) -> Result<Sha256, OpenError> {
 /// A sentence for a file that holds neither.
 pub fn pin_in(path: &Path) -> Result<Sha256, OpenError> {
     if let Ok(certificate) = CertificateDer::from_pem_file(path) {
-        let parsed = rustls::server::ParsedCertificate::try_from(&certificate)?;
+        let parsed = ParsedCertificate::try_from(&certificate).map_err(|_| neither(path))?;
         return Ok(pin::of_key(&parsed.subject_public_key_info()));
     }
-    let key = PrivateKeyDer::from_pem_file(path)
-        .map_err(|error| format!("{}: neither certificate nor key: {error}", path.display()))?;
+    let key = PrivateKeyDer::from_pem_file(path).map_err(|error| not_pem(path, &error))?;
     let key = aws_lc_rs::default_provider()
         .key_provider
-        .load_private_key(key)?;
+        .load_private_key(key)
+        .map_err(|_| neither(path))?;
     let spki = key
         .public_key()
         .ok_or("this kind of private key does not tell its public one")?;
@@ -195,7 +197,7 @@ pub fn prepare_next(data: &Path) -> Result<Sha256, OpenError> {
 /// # Errors
 /// A sentence when none was prepared; what the disk says.
 pub fn switch_to_next(data: &Path) -> Result<Sha256, OpenError> {
-    let pin = next_pin(data)?.ok_or("no next key was prepared: run `kieumau tls next` first")?;
+    let pin = next_pin(data)?.ok_or_else(none_prepared)?;
     let present = data.join(KEY);
     if present.exists() {
         fs::rename(&present, data.join("tls-before.key"))?;
@@ -209,7 +211,11 @@ pub fn switch_to_next(data: &Path) -> Result<Sha256, OpenError> {
     Ok(pin)
 }
 
-fn next_pin(data: &Path) -> Result<Option<Sha256>, OpenError> {
+/// The pin of the prepared key; none if none was prepared.
+///
+/// # Errors
+/// A sentence for a file that holds no key.
+pub fn next_pin(data: &Path) -> Result<Option<Sha256>, OpenError> {
     let path = data.join(NEXT_KEY);
     path.exists().then(|| pin_in(&path)).transpose()
 }
@@ -234,7 +240,7 @@ fn made_key(path: &Path) -> Result<KeyPair, OpenError> {
         }
     }
     let text = zeroize::Zeroizing::new(fs::read_to_string(path)?);
-    KeyPair::from_pem(&text).map_err(|error| format!("{}: {error}", path.display()).into())
+    Ok(KeyPair::from_pem(&text).map_err(|_| neither(path))?)
 }
 
 /// Makes the certificate anew unless the one in the file is for these names and lasts.
@@ -275,6 +281,55 @@ fn make_certificate(
     fs::File::open(&part)?.sync_all()?;
     fs::rename(&part, path)?;
     Ok(())
+}
+
+fn not_pem(path: &Path, error: &pem::Error) -> Failure {
+    match error {
+        pem::Error::Io(cause) => unreadable(path, cause),
+        _ => neither(path),
+    }
+}
+
+fn neither(path: &Path) -> Failure {
+    let path = path.display();
+    Failure::new(
+        (
+            format!("{path} không chứa chứng chỉ hay khóa riêng ở dạng PEM."),
+            format!("{path} holds neither a certificate nor a private key in PEM."),
+        ),
+        (
+            "Chọn tệp bắt đầu bằng “-----BEGIN CERTIFICATE-----” hoặc “-----BEGIN PRIVATE KEY-----”, không có mật khẩu.",
+            "Choose a file that begins with “-----BEGIN CERTIFICATE-----” or “-----BEGIN PRIVATE KEY-----”, without a password.",
+        ),
+    )
+}
+
+fn no_pair(certificate: &Path, key: &Path, error: &rustls::Error) -> Failure {
+    let (certificate, key) = (certificate.display(), key.display());
+    Failure::new(
+        (
+            format!("Chứng chỉ {certificate} và khóa {key} không dùng với nhau được: {error}."),
+            format!("The certificate {certificate} and the key {key} do not go together: {error}."),
+        ),
+        (
+            "Đưa chứng chỉ cùng với khóa riêng của chính nó.",
+            "Give the certificate with its own private key.",
+        ),
+    )
+}
+
+/// `switch` before `next`.
+pub fn none_prepared() -> Failure {
+    Failure::new(
+        (
+            "Chưa có khóa TLS nào được chuẩn bị để thay.",
+            "No next TLS key was prepared.",
+        ),
+        (
+            "Chạy `kieumau tls next` trước, khởi động lại máy chủ, chờ các thiết bị đồng bộ, rồi mới `kieumau tls switch`.",
+            "Run `kieumau tls next` first, start the server again, wait for the phones to sync, and only then `kieumau tls switch`.",
+        ),
+    )
 }
 
 #[cfg(test)]

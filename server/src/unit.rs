@@ -83,6 +83,19 @@ impl FromStr for Link {
     }
 }
 
+/// That a unit became another, or went into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Linked {
+    /// The unit that is no more.
+    pub from: UnitId,
+    /// What goes on in its place.
+    pub to: UnitId,
+    /// How.
+    pub link: Link,
+    /// The first day of that.
+    pub on: Date,
+}
+
 /// A unit to be.
 #[derive(Clone, Debug)]
 pub struct NewUnit {
@@ -172,7 +185,7 @@ pub async fn add(app: &App, by: Option<&SignedIn>, new: NewUnit) -> Answer<UnitI
 ///
 /// # Errors
 /// 403 unless by an admin; 404 for an unknown unit; 422 if `from` already ended on another day, if either had not begun,
-/// or if `to` is itself a predecessor of `from`.
+/// or if `to` is `from` itself or a predecessor of it.
 pub async fn link(
     app: &App,
     by: Option<&SignedIn>,
@@ -190,7 +203,7 @@ pub async fn link(
     if old.valid_from >= on || new.valid_from > on || new.valid_to.is_some_and(|end| end <= on) {
         return Err(Invalid::new("on_date", Rule::OutOfOrder).into());
     }
-    if successors(app, to).await?.contains(&from) {
+    if from == to || successors(app, to).await?.contains(&from) {
         return Err(Invalid::new("to", Rule::OutOfOrder).into());
     }
     let mut tx = app.database.begin().await?;
@@ -225,6 +238,27 @@ pub async fn link(
     audit::write(&mut tx, clock::now_ms(), deed).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// Every link, in the order of their days.
+///
+/// # Errors
+/// What the database says.
+pub async fn links(app: &App) -> Answer<Vec<Linked>> {
+    let rows = sqlx::query(
+        "select from_unit_id, to_unit_id, link, on_date from unit_link order by on_date, from_unit_id, to_unit_id",
+    )
+    .fetch_all(&app.database.read)
+    .await?;
+    let linked = |row: &AnyRow| {
+        Ok::<_, sqlx::Error>(Linked {
+            from: parsed(row, "from_unit_id")?,
+            to: parsed(row, "to_unit_id")?,
+            link: parsed(row, "link")?,
+            on: parsed(row, "on_date")?,
+        })
+    };
+    Ok(rows.iter().map(linked).collect::<Result<_, _>>()?)
 }
 
 /// Every unit, in the order of their names.
@@ -351,6 +385,16 @@ mod tests {
             let ended = find(&app, truong_thi).await.expect("an answer");
             assert_eq!(ended.expect("still there").valid_to, Some(on));
             assert_eq!(audited(&app, "unit-linked").await.len(), 3);
+            let linked = links(&app).await.expect("an answer");
+            let on: Vec<Date> = linked.iter().map(|linked| linked.on).collect();
+            assert_eq!(on, [date(2025, 7, 1), date(2025, 7, 1), date(2026, 7, 1)]);
+            let renamed = Linked {
+                from: truong_vinh,
+                to: later,
+                link: Link::Rename,
+                on: date(2026, 7, 1),
+            };
+            assert_eq!(linked.last(), Some(&renamed));
         }
     }
 
@@ -372,6 +416,7 @@ mod tests {
                     Invalid::new("on_date", Rule::OutOfOrder),
                 ),
                 (b, a, date(2025, 1, 1), Invalid::new("to", Rule::OutOfOrder)),
+                (b, b, on, Invalid::new("to", Rule::OutOfOrder)),
             ] {
                 let problem = link(&app, None, from, to, Link::Merge, day)
                     .await

@@ -29,6 +29,15 @@ class Offline(world.PhoneTest):
         await self.assert_invalid("key", Rule.MALFORMED, self.open(bytes(31)))
         await self.open()
 
+    async def test_a_folder_that_is_open_is_not_opened_again_until_it_is_closed(self):
+        phone = await self.enrolled_at_a_desk()
+        patrol = await phone.start_patrol(NewPatrol(title="Ca đêm 21/11, tổ An"))
+        await self.assert_invalid("folder", Rule.ALREADY, self.open())
+        self.assertEqual([one.patrol for one in await phone.patrols()], [patrol])
+        del phone
+        phone = await self.open()
+        self.assertEqual([one.patrol for one in await phone.patrols()], [patrol])
+
     async def test_a_phone_that_is_not_enrolled_is_signed_out_and_says_so(self):
         phone = await self.open()
         self.assertIsNone(await phone.profile())

@@ -4,7 +4,7 @@ use crate::built;
 use serde::Deserialize;
 use std::{
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Output, Stdio},
 };
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -220,16 +220,30 @@ impl Server {
     /// # Panics
     /// When it fails.
     pub async fn command(&self, arguments: &[&str]) -> String {
-        let mut command = built::on_the_servers_core(&built::server());
-        command.args(arguments).arg("--data").arg(&self.data);
-        set_database(&mut command, self.database_url.as_deref());
-        let out = command.output().await.expect("the command starts");
+        let out = self.run(arguments).await;
         assert!(
             out.status.success(),
             "{arguments:?}: {}",
             String::from_utf8_lossy(&out.stderr)
         );
         String::from_utf8(out.stdout).expect("text")
+    }
+
+    /// Runs one command of the server's binary that must not do what it is asked; why it did not.
+    ///
+    /// # Panics
+    /// When it does.
+    pub async fn refusal(&self, arguments: &[&str]) -> String {
+        let out = self.run(arguments).await;
+        assert!(!out.status.success(), "{arguments:?} was done");
+        String::from_utf8(out.stderr).expect("text")
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = built::on_the_servers_core(&built::server());
+        command.args(arguments).arg("--data").arg(&self.data);
+        set_database(&mut command, self.database_url.as_deref());
+        command.output().await.expect("the command starts")
     }
 
     /// Runs SQL in the server's own database, behind its back: for what no command does, and for spoiling what one mends.

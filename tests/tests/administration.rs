@@ -45,9 +45,21 @@ const NOBODYS: &str = "019ab2c4-0000-7000-8000-000000000000";
 fn a_mistyped_folder_is_refused_by_every_command_and_nothing_is_made() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("file"), b"some file").expect("a file");
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 18] = [
         &["unit", "add", "--name", "Phường A", "--from", "2025-07-01"],
         &["unit", "list"],
+        &[
+            "unit",
+            "link",
+            "--from",
+            NOBODYS,
+            "--to",
+            NOBODYS,
+            "--as",
+            "merge",
+            "--on",
+            "2025-07-01",
+        ],
         &[
             "person",
             "add",
@@ -63,21 +75,23 @@ fn a_mistyped_folder_is_refused_by_every_command_and_nothing_is_made() {
         &["person", "list"],
         &["person", "password", "--sign-in", "an"],
         &["person", "disable", "--sign-in", "an"],
+        &["person", "enable", "--sign-in", "an"],
         &["phone", "list", "--unit", NOBODYS],
         &["phone", "code", "--person", "an"],
         &["phone", "revoke", "--phone", NOBODYS],
         &["reproject"],
         &["recheck"],
         &["rescue", "take", "file"],
+        &["tls", "next"],
+        &["tls", "switch", "--anyway"],
         &["doctor"],
         &["export", "patrol", NOBODYS, "-o", "dossier"],
     ];
-    for command in commands {
-        let ran = run(
-            folder.path(),
-            "C.UTF-8",
-            &[command, &["--data", "./dta"]].concat(),
-        );
+    let data = ["--data", "./dta"];
+    let before_and_after =
+        |command: &[&'static str]| [[&data[..], command].concat(), [command, &data].concat()];
+    for command in commands.into_iter().flat_map(before_and_after) {
+        let ran = run(folder.path(), "C.UTF-8", &command);
         assert!(!ran.done, "{command:?}");
         assert!(
             ran.err.contains("Chưa có máy chủ nào từng chạy ở ./dta"),
@@ -97,7 +111,52 @@ fn a_mistyped_folder_is_refused_by_every_command_and_nothing_is_made() {
     // The twin: the command that begins a server makes one there, and then they all find it.
     done(folder.path(), &["migrate", "--data", "./dta"]);
     assert!(folder.path().join("dta/master.key").exists());
-    done(folder.path(), &["doctor", "--data", "./dta"]);
+    for command in before_and_after(&["doctor"]) {
+        done(folder.path(), &command);
+    }
+    // Where it is not used it is not taken, and no help says that it is.
+    std::fs::write(folder.path().join("a.pdf"), b"%PDF-1.7").expect("a file");
+    for command in [&["verify", "a.pdf"][..], &["tls", "pin", "a.pdf"]] {
+        for command in before_and_after(command) {
+            let ran = run(folder.path(), "C.UTF-8", &command);
+            let refused = ran.err.contains("Lệnh viết chưa đúng") && ran.err.contains("'--data'");
+            assert!(!ran.done && refused, "{command:?}: {}", ran.err);
+        }
+        assert!(!done(folder.path(), &[command, &["--help"]].concat()).contains("--data"));
+    }
+}
+
+#[test]
+fn a_server_that_was_begun_is_told_from_one_that_was_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let migrate = |data, language| {
+        let command = ["migrate", "--data", data, "--language", language];
+        let ran = run(here, "C.UTF-8", &command);
+        assert!(ran.done, "{}", ran.err);
+        let file = format!("{data}/kieumau.db");
+        for named in [file.as_str(), "SQLite 3.", "kieumau 0."] {
+            assert!(ran.out.contains(named), "{named}: {}", ran.out);
+        }
+        assert!(!ran.out.contains("SQLCipher"), "{}", ran.out);
+        ran
+    };
+    for (data, language, begun, there) in [
+        ("one", "vi", "Đã lập một máy chủ mới", "Máy chủ đã có sẵn"),
+        (
+            "two",
+            "en",
+            "A new server was begun",
+            "The server was already there",
+        ),
+    ] {
+        let first = migrate(data, language);
+        assert!(first.out.starts_with(begun), "{}", first.out);
+        assert!(first.err.contains("master.key"), "{}", first.err);
+        let second = migrate(data, language);
+        assert!(second.out.starts_with(there), "{}", second.out);
+        assert_eq!(second.err, "");
+    }
 }
 
 /// A database that nobody answers for.
@@ -106,7 +165,7 @@ const AWAY: &str = "postgres://kieumau@127.0.0.1:1/kieumau";
 /// What is typed, and what the answer must name: in what happened, and in what to do.
 type Slip<'a> = (&'a [&'a str], &'a str, &'a str);
 
-const SLIPS: [Slip; 17] = [
+const SLIPS: [Slip; 22] = [
     (
         &["checkpoint", "list", "--unit", NOBODYS],
         NOBODYS,
@@ -145,6 +204,11 @@ const SLIPS: [Slip; 17] = [
         "“ai”",
         "kieumau person list",
     ),
+    (
+        &["person", "enable", "--sign-in", "ai"],
+        "“ai”",
+        "kieumau person list",
+    ),
     (&["phone", "code", "--person", "ai"], "", "kieumau serve"),
     (
         &["phone", "list", "--unit", NOBODYS],
@@ -165,6 +229,11 @@ const SLIPS: [Slip; 17] = [
         &["export", "patrol", NOBODYS, "-o", "none/a"],
         "none/a",
         "-o ",
+    ),
+    (
+        &["export", "patrol", NOBODYS, "-o", "other.pdf"],
+        "other.pdf",
+        "--overwrite",
     ),
     (
         &["export", "unit", NOBODYS, "--period", "2025", "-o", "a"],
@@ -189,6 +258,9 @@ const SLIPS: [Slip; 17] = [
     ),
     (&["verify", "other.pdf"], "other.pdf", "kieumau export"),
     (&["verify", "none.pdf"], "none.pdf", ""),
+    (&["tls", "pin", "other.pdf"], "other.pdf", "-----BEGIN"),
+    (&["tls", "pin", "none.pdf"], "none.pdf", ""),
+    (&["tls", "switch", "--anyway"], "TLS", "kieumau tls next"),
     (&["doctor", "--database-url", AWAY], "", "DATABASE_URL"),
 ];
 
@@ -223,7 +295,14 @@ fn what_goes_wrong_says_what_happened_what_is_safe_and_what_to_do() {
                     ran.err
                 );
             }
-            for bare in ["not-found", "internal", "malformed", "os error 98"] {
+            for bare in [
+                "not-found",
+                "internal",
+                "malformed",
+                "os error 98",
+                "No such file",
+                "no items found",
+            ] {
                 assert!(
                     !ran.err.contains(bare),
                     "{command:?} says {bare}: {}",
@@ -307,6 +386,68 @@ fn a_second_unit_of_one_name_and_day_is_a_slip_until_somebody_says_again() {
     assert_eq!(done(here, &["unit", "list"]).lines().count(), 2);
 }
 
+/// The command that merges one unit into another.
+fn link<'a>(from: &'a str, to: &'a str, on: &'a str) -> Vec<&'a str> {
+    let units = ["unit", "link", "--from", from, "--to", to];
+    [&units[..], &["--as", "merge", "--on", on]].concat()
+}
+
+#[test]
+fn units_are_linked_by_a_command_that_says_what_is_wrong_with_each_other_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    done(here, &["migrate"]);
+    let unit = |name, from| done(here, &["unit", "add", "--name", name, "--from", from]);
+    let old = unit("Phường Trường Thi", "2000-01-01");
+    let new = unit("Phường Trường Vinh", "2025-07-01");
+    let later = unit("Phường Vinh", "2030-01-01");
+    let refused = |command: &[&str], happened: &str, todo: &str| {
+        for locale in ["C.UTF-8", "en_GB.UTF-8"] {
+            let ran = run(here, locale, command);
+            assert!(!ran.done && ran.out.is_empty(), "{command:?}");
+            for part in [happened, todo] {
+                assert!(ran.err.contains(part), "{part}: {}", ran.err);
+            }
+        }
+    };
+    let day = "2025-07-01";
+    refused(&link(&old, NOBODYS, day), NOBODYS, "kieumau unit list");
+    refused(&link(NOBODYS, &new, day), NOBODYS, "kieumau unit list");
+    refused(&link(&old, &old, day), "Phường Trường Thi", "--to");
+    refused(
+        &link(&old, &later, day),
+        "Phường Vinh (2030-01-01..)",
+        "--to",
+    );
+    refused(&link(&new, &later, day), "(2025-07-01..)", "--from");
+    refused(&link(&old, &new, "1/7/2025"), "“1/7/2025”", "2025-07-01");
+    assert!(
+        !done(here, &["unit", "list"]).contains('→'),
+        "nothing was written"
+    );
+    // The twin: what is right is written, shown, and refused when it is said again or otherwise.
+    let said = done(here, &link(&old, &new, day));
+    assert!(said.contains("Phường Trường Thi") && said.contains("Phường Trường Vinh"));
+    let listed = done(here, &["unit", "list"]);
+    let became = format!("2000-01-01..2025-07-01  Phường Trường Thi  → sáp nhập {new}");
+    assert!(listed.contains(&became), "{listed}");
+    refused(
+        &link(&old, &new, day),
+        "Phường Trường Vinh",
+        "kieumau unit list",
+    );
+    refused(
+        &link(&old, &new, "2025-08-01"),
+        "2000-01-01..2025-07-01",
+        "",
+    );
+    refused(
+        &link(&new, &old, "2026-01-01"),
+        "Phường Trường Thi (2000-01-01..2025-07-01)",
+        "--to",
+    );
+}
+
 #[test]
 fn an_empty_list_and_a_deed_without_an_answer_say_so() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -347,6 +488,79 @@ fn an_empty_list_and_a_deed_without_an_answer_say_so() {
     assert!(done(here, &["person", "list"]).contains("đã khóa"));
 }
 
+/// A folder with a server, a unit, An who signs in to pages and Hà who uses a phone only; the unit's id.
+fn ward(here: &Path) -> String {
+    done(here, &["migrate"]);
+    let unit = ["unit", "add", "--name", "Phường A", "--from", "2025-07-01"];
+    let unit = done(here, &unit);
+    let add = |name, sign_in, more: &[&str]| {
+        let named = ["person", "add", "--name", name, "--sign-in", sign_in];
+        let as_what = ["--role", "officer", "--unit", &unit];
+        done(here, &[&named[..], &as_what, more].concat());
+    };
+    add("An", "an", &[]);
+    add("Hà", "ha", &["--phone-only"]);
+    unit
+}
+
+#[test]
+fn who_is_disabled_gets_no_password_and_is_enabled_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    ward(here);
+    let enable = ["person", "enable", "--sign-in", "an"];
+    let password = ["person", "password", "--sign-in", "an"];
+    let early = run(here, "C.UTF-8", &enable);
+    assert!(
+        !early.done && early.err.contains("“an” không bị khóa"),
+        "{}",
+        early.err
+    );
+    done(here, &["person", "disable", "--sign-in", "an"]);
+    for (locale, why) in [("C.UTF-8", "đang bị khóa"), ("en_GB.UTF-8", "is disabled")] {
+        let refused = run(here, locale, &password);
+        assert!(!refused.done && refused.out.is_empty());
+        let todo = "`kieumau person enable --sign-in an`";
+        assert!(
+            refused.err.contains(why) && refused.err.contains(todo),
+            "{}",
+            refused.err
+        );
+    }
+    assert!(done(here, &enable).contains("Đã mở khóa An"));
+    assert!(!done(here, &["person", "list"]).contains("đã khóa"));
+    // The twin: enabled, they get one.
+    assert_eq!(done(here, &password).len(), 19);
+}
+
+#[test]
+fn the_pages_open_to_who_uses_a_phone_only_when_somebody_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    ward(here);
+    let marked = || {
+        let listed = done(here, &["person", "list"]);
+        let marked = |line: &&str| line.contains("(chỉ dùng điện thoại)");
+        let marked: Vec<&str> = listed.lines().filter(marked).collect();
+        marked.concat()
+    };
+    let only = marked();
+    assert!(only.starts_with("ha  ") && !only.contains("an  "), "{only}");
+    let password = ["person", "password", "--sign-in", "ha"];
+    let refused = run(here, "C.UTF-8", &password);
+    assert!(
+        !refused.done && refused.out.is_empty() && refused.err.contains("--open-pages"),
+        "{}",
+        refused.err
+    );
+    assert_eq!(marked(), only, "nothing was changed");
+    // The twin: whoever says so opens them.
+    let opened = done(here, &[&password[..], &["--open-pages"]].concat());
+    assert_eq!(opened.len(), 19);
+    assert_eq!(marked(), "");
+    done(here, &password);
+}
+
 #[tokio::test]
 async fn a_real_ward_is_not_taken_for_the_demo() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -366,11 +580,107 @@ async fn a_real_ward_is_not_taken_for_the_demo() {
     drop(Server::start(&here.join("demo"), None, 0).await);
 }
 
+/// A server that runs until it is dropped, which kills it.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `kieumau serve` in `folder`, and the line by which it says where it is. On a free port: the usual one may be somebody else's.
+fn serving(folder: &Path, arguments: &[&str]) -> (Serving, String) {
+    let mut server = Command::new(built::server())
+        .arg("serve")
+        .args(arguments)
+        .args(["--listen", "127.0.0.1:0"])
+        .current_dir(folder)
+        .env_remove("DATABASE_URL")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the server starts");
+    let mut line = String::new();
+    let out = server.stdout.take().expect("piped");
+    BufReader::new(out)
+        .read_line(&mut line)
+        .expect("it says where it is");
+    (Serving(server), line)
+}
+
+#[test]
+fn a_folder_is_served_once_and_free_as_soon_as_its_server_was_killed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let (first, said) = serving(here, &[]);
+    assert!(said.contains("http://"), "{said}");
+    for command in ["serve", "demo"] {
+        for (locale, why) in [
+            ("C.UTF-8", "Đã có một máy chủ khác"),
+            ("en_GB.UTF-8", "Another server"),
+        ] {
+            let second = run(here, locale, &[command, "--listen", "127.0.0.1:0"]);
+            assert!(!second.done && second.out.is_empty(), "{}", second.out);
+            let told = second.err.contains(why) && second.err.contains("./data");
+            assert!(told && second.err.contains("--data"), "{}", second.err);
+        }
+    }
+    // Administration goes on beside it, and another folder is another server.
+    ward(here);
+    let (_other, said) = serving(here, &["--data", "other"]);
+    assert!(said.contains("http://"), "{said}");
+    drop(first);
+    // The twin: it was the first that kept the second away, and nothing of its lock is left.
+    let (_again, said) = serving(here, &[]);
+    assert!(said.contains("http://"), "{said}");
+}
+
+#[test]
+fn a_code_says_whose_it_is_until_when_and_where_and_scripts_read_two_lines() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    ward(here);
+    let (_server, said) = serving(here, &[]);
+    let (_, url) = said.trim().rsplit_once(' ').expect("it says where it is");
+    let code = ["phone", "code", "--person", "an"];
+    for (locale, until) in [
+        ("C.UTF-8", "giờ Việt Nam"),
+        ("en_GB.UTF-8", "Vietnam's clock"),
+    ] {
+        let ran = run(here, locale, &code);
+        let lines: Vec<&str> = ran.out.lines().collect();
+        assert!(ran.done && lines.len() == 2, "{}", ran.out);
+        assert!(lines[0].len() == 11 && lines[1].starts_with("kieumau:1?"));
+        for said in ["An (an)", until, url] {
+            assert!(ran.err.contains(said), "{said}: {}", ran.err);
+        }
+    }
+    let json = run(here, "C.UTF-8", &[&code[..], &["--json"]].concat());
+    assert!(json.done && json.out.lines().count() == 1 && json.err.is_empty());
+    // The twin: who sits at a terminal is shown the QR too, below the same two lines.
+    let line = format!("{} {}", built::server().display(), code.join(" "));
+    let mut terminal = Command::new("script");
+    let terminal = terminal.args(["-qec", &line, "/dev/null"]);
+    let shown = terminal.current_dir(here).env_remove("DATABASE_URL");
+    let shown = shown.stdin(Stdio::null()).output().expect("script starts");
+    let shown = String::from_utf8(shown.stdout).expect("text");
+    let mut lines = shown.lines().skip(1);
+    assert!(lines.next().is_some_and(|qr| qr.contains("kieumau:1?")));
+    assert!(
+        lines
+            .next()
+            .is_some_and(|picture| picture.contains("\x1b[38;5;16;48;5;231m")),
+        "{shown}"
+    );
+    assert!(shown.contains('▀') && shown.contains('▄'), "{shown}");
+}
+
 /// A shell that stays, as a newcomer's does, and the server that they started in another.
 struct Terminal {
     shell: Child,
     said: BufReader<std::process::ChildStdout>,
-    server: Option<Child>,
+    server: Option<Serving>,
 }
 
 impl Terminal {
@@ -399,21 +709,8 @@ impl Terminal {
     fn paste(&mut self, folder: &Path, line: &str) -> String {
         if let Some(arguments) = line.strip_prefix("kieumau serve") {
             let arguments = arguments.split('#').next().unwrap_or_default();
-            let mut server = Command::new(built::server())
-                .arg("serve")
-                .args(arguments.split_whitespace())
-                // The README's port may be somebody else's here.
-                .args(["--listen", "127.0.0.1:0"])
-                .current_dir(folder)
-                .env_remove("DATABASE_URL")
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("the server starts");
-            let mut line = String::new();
-            let out = server.stdout.take().expect("piped");
-            BufReader::new(out)
-                .read_line(&mut line)
-                .expect("it says where it is");
+            let arguments: Vec<&str> = arguments.split_whitespace().collect();
+            let (server, line) = serving(folder, &arguments);
             self.server = Some(server);
             return line;
         }
@@ -435,13 +732,8 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        for child in [Some(&mut self.shell), self.server.as_mut()]
-            .into_iter()
-            .flatten()
-        {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
     }
 }
 

@@ -130,6 +130,31 @@ fn fingerprint(doctor: &str) -> &str {
         .expect("doctor names the log key")
 }
 
+/// An export leaves the file of that name alone until somebody says `--overwrite`, and leaves nothing beside it.
+async fn is_not_written_over(server: &Server, patrol: &str, file: &Path) {
+    let path = file.to_str().expect("text");
+    let export = ["export", "patrol", patrol, "-o", path];
+    let before = std::fs::read(file).expect("reads");
+    let refused = server.refusal(&export).await;
+    assert!(
+        refused.contains(path) && refused.contains("--overwrite"),
+        "{refused}"
+    );
+    assert_eq!(std::fs::read(file).expect("reads"), before);
+    // The twin: whoever says so gets a newer one. What is asked for in vain leaves the old one, and no half of a new one.
+    server
+        .command(&[&export[..], &["--overwrite"]].concat())
+        .await;
+    let newer = std::fs::read(file).expect("reads");
+    assert_ne!(newer, before);
+    let nobodys = "019ab2c4-0000-7000-8000-000000000000";
+    let vain = ["export", "patrol", nobodys, "-o", path, "--overwrite"];
+    server.refusal(&vain).await;
+    assert_eq!(std::fs::read(file).expect("reads"), newer);
+    assert!(!file.with_extension("kieumau.part").exists());
+    std::fs::write(file, before).expect("as it was");
+}
+
 #[tokio::test]
 async fn a_dossier_holds_and_two_hundred_changed_bytes_are_all_found() {
     let world = World::new().await;
@@ -155,18 +180,29 @@ async fn a_dossier_holds_and_two_hundred_changed_bytes_are_all_found() {
 
     let other = World::new().await;
     let doctor = other.server.command(&["doctor"]).await;
-    assert!(
-        !verify(&file, &["--server-key", fingerprint(&doctor)])
-            .await
-            .0,
-        "another server's key"
-    );
+    let theirs = fingerprint(&doctor);
+    // It is not the file that is wrong: it says which key it has, which one was given, and how to find out whose it is.
+    let (holds, said) = verify(&file, &["--server-key", theirs]).await;
+    assert!(!holds && said.contains("nguyên vẹn"), "{said}");
+    for named in [own, theirs, "kieumau doctor"] {
+        assert!(said.contains(named), "{named}: {said}");
+    }
+    assert!(!said.contains("bản khác"), "{said}");
 
     let bytes = std::fs::read(&file).expect("reads");
+    // Damaged and under another key: the damage is said.
+    let mut damaged = bytes.clone();
+    damaged[bytes.len() / 2] ^= 1;
+    let changed = world.folder().join("changed.kieumau");
+    std::fs::write(&changed, damaged).expect("writes");
+    let (holds, said) = verify(&changed, &["--server-key", theirs]).await;
+    assert!(!holds && said.contains("bản khác"), "{said}");
+
+    is_not_written_over(&world.server, &patrol.to_string(), &file).await;
+
     let seed: u64 = rand::random();
     eprintln!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let changed = world.folder().join("changed.kieumau");
     for round in 0..200 {
         let mut bytes = bytes.clone();
         let at = random.random_range(0..bytes.len());

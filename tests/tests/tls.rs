@@ -168,12 +168,20 @@ async fn a_change_of_key_that_was_announced_is_no_event_and_one_that_was_not_is(
     let phone = phone(&folder.path().join("phone"), &server).await;
     let mut away = self::phone(&folder.path().join("away"), &server).await;
     server.command(&["tls", "next"]).await;
+    let switch = ["tls", "switch", "--language", "en"];
+    let early = server.refusal(&switch).await;
+    let told = early.contains("not announced the next key to any phone yet; 2 would");
+    assert!(told && early.contains("--anyway"), "{early}");
     server.kill_and_restart().await;
     // Pins come with each token, and this phone has one for some minutes yet: begun anew, it signs in.
     phone.kill().await;
     let mut phone = PhoneProcess::start(&folder.path().join("phone"), None);
     goes_through(&mut phone, "Ca nghe tin khóa mới").await;
-    server.command(&["tls", "switch"]).await;
+    // Of two phones one has heard, and the other is named before anything is done.
+    let refused = server.refusal(&switch).await;
+    let told = refused.contains("; 1 have not synced since then: An (");
+    assert!(told && refused.contains("--anyway"), "{refused}");
+    server.command(&[&switch[..], &["--anyway"]].concat()).await;
     server.kill_and_restart().await;
     goes_through(&mut phone, "Ca với khóa mới").await;
     // The twin: who was away when it was announced stays away.
@@ -193,6 +201,21 @@ async fn a_change_of_key_that_was_announced_is_no_event_and_one_that_was_not_is(
     phone.kill().await;
     let mut again = PhoneProcess::start(&folder.path().join("phone"), None);
     goes_through(&mut again, "Ca sau khi mở lại").await;
+}
+
+#[tokio::test]
+async fn a_key_that_every_phone_has_heard_of_is_changed_at_the_first_asking() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = ward(&folder.path().join("server"), "127.0.0.1:0", &["--tls"]).await;
+    let phone = phone(&folder.path().join("phone"), &server).await;
+    let next = server.command(&["tls", "next"]).await;
+    server.kill_and_restart().await;
+    phone.kill().await;
+    let mut phone = PhoneProcess::start(&folder.path().join("phone"), None);
+    goes_through(&mut phone, "Ca nghe tin khóa mới").await;
+    assert_eq!(server.command(&["tls", "switch"]).await, next);
+    server.kill_and_restart().await;
+    goes_through(&mut phone, "Ca với khóa mới").await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Units and what the administration publishes to them: a successor's chief decides about what its predecessor wrote, checkpoints and
 //! people reach phones, and neither takes the other away.
 
-use kieumau_core::phone::ItemState;
+use kieumau_core::phone::{ItemState, PhoneError};
 use kieumau_tests::{
     desk::Desk,
     server::Person,
@@ -48,12 +48,9 @@ async fn a_successors_chief_decides_and_the_phone_that_wrote_it_hears() {
     let phuc = new_chief(&world, &new).await;
     let (page, id) = (format!("/patrols/{patrol}"), patrol.to_string());
     assert_eq!(phuc.read(&page).await.0, StatusCode::NOT_FOUND);
-    world
-        .server
-        .sql(&format!(
-            "insert into unit_link (from_unit_id, to_unit_id, link, on_date) values ('{old}', '{new}', 'merge', '2026-07-01')"
-        ))
-        .await;
+    let link = ["unit", "link", "--from", &old, "--to", &new];
+    let merged = [&link[..], &["--as", "merge", "--on", "2026-07-01"]].concat();
+    world.server.command(&merged).await;
     eventually("Phúc reads what the old ward wrote", async || {
         phuc.read(&page).await.0 == StatusCode::OK
     })
@@ -128,4 +125,29 @@ async fn checkpoints_are_added_and_removed_and_people_come_and_go_beside_them() 
     .await;
     let known = an.known_checkpoints().await.expect("reads");
     assert_eq!(known[&id].name, "Cầu Kênh Bắc");
+}
+
+#[tokio::test]
+async fn who_was_disabled_by_a_slip_is_enabled_and_their_phone_goes_on() {
+    let world = World::new().await;
+    let (an, ha) = (world.phone("an").await, world.phone("ha").await);
+    ha.sync_well().await;
+    let of_ha = async |command: &str| {
+        let command = ["person", command, "--sign-in", "ha"];
+        world.server.command(&command).await
+    };
+    let known_to_an = async || {
+        an.sync_well().await;
+        let known = an.colleagues().await.expect("reads");
+        known.values().any(|name| name == "Hà")
+    };
+    of_ha("disable").await;
+    let patrol = ha.patrol_called("Ca trong lúc bị khóa nhầm").await;
+    let refused = ha.try_sync().await;
+    let told = matches!(&refused, Err(PhoneError::SignedOut { word }) if word == "person-disabled");
+    assert!(told, "{refused:?}");
+    eventually("An is not offered Hà", async || !known_to_an().await).await;
+    of_ha("enable").await;
+    ha.sync_until(patrol, ItemState::Received).await;
+    eventually("An is offered Hà again", known_to_an).await;
 }

@@ -25,8 +25,8 @@ pub(super) const FILE: &str = "kieumau.db";
 /// Opens (or makes) the database at `path` under `key` and migrates it.
 ///
 /// # Errors
-/// `Invalid` at `key` when the key does not open the file, or the file is no database; at `database` for one that is damaged;
-/// `StorageFull`, `Internal`.
+/// `Invalid` at `key` when the key does not open the file, or the file is no database; at `database` for one that is damaged; at
+/// `folder` (`Already`) when another opening has it; `StorageFull`, `Internal`.
 pub(super) async fn open(path: &Path, key: &[u8; 32]) -> Result<SqliteConnection, PhoneError> {
     let mut connection = connect(path, key).await?;
     migrate(&mut connection).await?;
@@ -72,11 +72,15 @@ fn not_opened(error: sqlx::Error) -> PhoneError {
         sqlx::Error::Database(database) if database.code().as_deref() == Some("26") => {
             PhoneError::Invalid(Invalid::new("key", Rule::Unreadable))
         }
+        // SQLITE_BUSY, after the time that SQLite waits for one that is closing.
+        sqlx::Error::Database(database) if database.code().as_deref() == Some("5") => {
+            PhoneError::Invalid(Invalid::new("folder", Rule::Already))
+        }
         _ => error.into(),
     }
 }
 
 /// Whether a database could not be opened because another connection has it.
 pub(super) fn is_in_use(error: &PhoneError) -> bool {
-    matches!(error, PhoneError::Internal { detail } if detail.contains("database is locked"))
+    matches!(error, PhoneError::Invalid(invalid) if *invalid == Invalid::new("folder", Rule::Already))
 }

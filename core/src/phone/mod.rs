@@ -103,9 +103,10 @@ impl Phone {
     /// `Invalid` at `key` for a wrong key, at `database` for a damaged one, which [`Phone::salvage`] opens; `StorageFull`,
     /// `Internal`.
     pub async fn open(config: PhoneConfig) -> Result<Self, PhoneError> {
-        attachments::forget_viewable(&config.folder)?;
         let now_ms = (config.clock)();
         let (mut connection, mark) = damage::open(&config.folder, &config.key, now_ms).await?;
+        // Only now: while the database is another opening's, so is what is shown.
+        attachments::forget_viewable(&config.folder)?;
         attachments::sweep(&config.folder, &mut connection).await?;
         let store = Store::open(connection, &config.app_version, mark).await?;
         Ok(Self {

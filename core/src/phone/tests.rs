@@ -97,6 +97,29 @@ pub(super) fn colleagues() -> (Key, Vec<Change>) {
 }
 
 #[tokio::test]
+async fn a_folder_that_is_open_is_not_opened_twice_and_the_first_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = phone(folder.path()).await;
+    let shown = folder.path().join("viewable/photo.jpg");
+    std::fs::create_dir_all(shown.parent().expect("a folder")).expect("made");
+    std::fs::write(&shown, b"a photo").expect("shown");
+    let refused = Phone::open(config(folder.path(), 7)).await;
+    let is_open = Invalid::new("folder", Rule::Already);
+    assert!(matches!(refused, Err(PhoneError::Invalid(said)) if said == is_open));
+    assert!(shown.exists(), "what the first shows is there");
+    let new = NewPatrol {
+        title: "Ca".into(),
+        ..NewPatrol::default()
+    };
+    first.start_patrol(new).await.expect("it goes on");
+    close(first).await;
+    // The twin: closed, it opens with all that was recorded, and nothing is shown any more.
+    let second = phone(folder.path()).await;
+    assert_eq!(second.patrols().await.expect("lists").len(), 1);
+    assert!(!shown.exists());
+}
+
+#[tokio::test]
 async fn a_change_without_its_ancestor_is_not_kept_and_comes_in_with_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let phone = phone(folder.path()).await;

@@ -2,7 +2,7 @@
 
 use super::{
     Data,
-    failure::{Failure, Outcome},
+    failure::{Failure, Outcome, unreadable},
     say,
 };
 use crate::export::{self, VerifyError, report};
@@ -50,16 +50,24 @@ pub struct ExportTo {
     /// The file to write.
     #[arg(short, long)]
     output: PathBuf,
+    /// Replaces the file if there is one.
+    #[arg(long)]
+    overwrite: bool,
 }
 
 impl Export {
     pub async fn run(self) -> Outcome {
-        let (selection, ExportTo { data, output }) = match self {
+        let (selection, to) = match self {
             Self::Patrol { id, to } => (Selection::Patrol(id), to),
             Self::Evidence { id, to } => (Selection::Evidence(id), to),
             Self::Unit { id, period, to } => (Selection::UnitPeriod(id, period), to),
         };
-        has_a_place(&output)?;
+        let ExportTo {
+            data,
+            output,
+            overwrite,
+        } = to;
+        has_a_place(&output, overwrite)?;
         let app = data.reopen().await?;
         let exported = export::export(&app, selection, &output).await;
         let exported = exported.map_err(|problem| match problem.word() {
@@ -75,13 +83,19 @@ impl Export {
 }
 
 /// Whether a file can come to lie there: said before the work, not after it.
-fn has_a_place(output: &Path) -> Outcome {
+fn has_a_place(output: &Path, overwrite: bool) -> Outcome {
     let folder = output
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     if folder.is_dir() && !output.is_dir() {
-        return Ok(());
+        // A name that leads nowhere is a name all the same.
+        let there = output.symlink_metadata().is_ok();
+        return if there && !overwrite {
+            Err(is_there(output))
+        } else {
+            Ok(())
+        };
     }
     let (vi, en) = if folder.is_dir() {
         ("là một thư mục, không phải tệp", "is a folder and no file")
@@ -99,6 +113,20 @@ fn has_a_place(output: &Path) -> Outcome {
             "Choose a file's name in a folder that is there, such as -o dossier.kieumau.",
         ),
     ))
+}
+
+fn is_there(output: &Path) -> Failure {
+    let output = output.display();
+    Failure::new(
+        (
+            format!("Đã có tệp {output}."),
+            format!("There is a file {output} already."),
+        ),
+        (
+            "Chọn tên khác, hoặc thêm --overwrite để thay tệp đó.",
+            "Choose another name, or add --overwrite to replace it.",
+        ),
+    )
 }
 
 fn nothing_selected(selection: &Selection) -> Failure {
@@ -137,6 +165,23 @@ fn nothing_selected(selection: &Selection) -> Failure {
     Failure::new(happened, todo)
 }
 
+fn another_key(has: &Sha256, given: &Sha256) -> Failure {
+    Failure::new(
+        (
+            format!(
+                "Hồ sơ nguyên vẹn theo khóa của chính nó, nhưng đó không phải khóa đã cho.\n    Khóa trong tệp: {has}\n    Khóa đã cho:    {given}"
+            ),
+            format!(
+                "The dossier is intact under its own key, and that is not the key that was given.\n    Key in the file: {has}\n    Key given:       {given}"
+            ),
+        ),
+        (
+            "Hỏi bằng một kênh khác với kênh đã gửi tệp (gọi điện, gặp mặt) xem `kieumau doctor` trên máy chủ đó in gì ở dòng “log key:”. Đúng khóa trong tệp: chạy lại với khóa đó. Không đúng: hồ sơ do máy chủ khác xuất, đừng dựa vào nó.",
+            "Ask by another channel than the one the file came by (a call, in person) what `kieumau doctor` prints on that server after “log key:”. If it is the key in the file, verify again with it. If not, another server wrote this dossier: do not rely on it.",
+        ),
+    )
+}
+
 /// Checks the dossier in `file` and says what it proves.
 pub fn verify(file: &Path, server_key: Option<Sha256>) -> Outcome {
     let only_read = (
@@ -145,13 +190,7 @@ pub fn verify(file: &Path, server_key: Option<Sha256>) -> Outcome {
     );
     let report = export::verify(file, server_key).map_err(|error| {
         let failure = match &error {
-            VerifyError::Unreadable(cause) => Failure::new(
-                (
-                    format!("Không đọc được {}: {cause}.", file.display()),
-                    format!("{} cannot be read: {cause}.", file.display()),
-                ),
-                ("Kiểm tra tên tệp và quyền đọc.", "Check the file's name and mode."),
-            ),
+            VerifyError::Unreadable(cause) => unreadable(file, cause),
             VerifyError::NotADossier => Failure::new(
                 (
                     format!("{} không phải là hồ sơ Kiểu Mẫu; chưa có gì được kiểm tra.", file.display()),
@@ -162,6 +201,7 @@ pub fn verify(file: &Path, server_key: Option<Sha256>) -> Outcome {
                     "Choose the file that `kieumau export` wrote. If it is that one, its beginning is damaged: ask for another copy.",
                 ),
             ),
+            VerifyError::AnotherKey { has, given } => another_key(has, given),
             VerifyError::Broken(broken) => {
                 let said = report::broken(broken);
                 Failure::new(

@@ -9,7 +9,7 @@ use crate::{
     problem::Problem,
     vault::{Sealed, VaultError},
 };
-use std::{fmt, io};
+use std::{fmt, io, path::Path};
 
 /// A text in both languages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,6 +202,35 @@ pub fn no_unit(unit: impl fmt::Display) -> Failure {
         (
             "Xem mã đúng bằng `kieumau unit list`.",
             "`kieumau unit list` shows the ids.",
+        ),
+    )
+}
+
+/// The file that was named cannot be read.
+pub fn unreadable(file: &Path, cause: &io::Error) -> Failure {
+    let file = file.display();
+    let (vi, en) = match cause.kind() {
+        io::ErrorKind::NotFound => (
+            "không có tệp đó".to_owned(),
+            "there is no such file".to_owned(),
+        ),
+        io::ErrorKind::PermissionDenied => (
+            "tài khoản này không có quyền đọc".to_owned(),
+            "this account may not read it".to_owned(),
+        ),
+        io::ErrorKind::IsADirectory => {
+            ("đó là một thư mục".to_owned(), "it is a folder".to_owned())
+        }
+        _ => (cause.to_string(), cause.to_string()),
+    };
+    Failure::new(
+        (
+            format!("Không đọc được {file}: {vi}."),
+            format!("{file} cannot be read: {en}."),
+        ),
+        (
+            "Kiểm tra tên tệp và quyền đọc.",
+            "Check the file's name and mode.",
         ),
     )
 }

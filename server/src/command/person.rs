@@ -1,5 +1,5 @@
-//! `kieumau person`: adds, lists and disables people (cán bộ), and gives them new passwords. Passwords are made here and printed
-//! once.
+//! `kieumau person`: adds, lists, disables and enables people (cán bộ), and gives them new passwords. Passwords are made here and
+//! printed once.
 
 use super::{
     Data,
@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 pub enum Person {
     /// Adds a person. Prints their id, and the password that is made here, once.
     Add(Add),
-    /// Lists people: sign-in name, role, unit, name.
+    /// Lists people: sign-in name, role, unit, name, and who is disabled or uses a phone only.
     List {
         #[command(flatten)]
         data: Data,
@@ -34,9 +34,17 @@ pub enum Person {
         unit: Option<UnitId>,
     },
     /// Gives a person a new password, made here and printed once, and signs them out everywhere.
-    Password(Named),
-    /// Ends a person's access to pages and phones; what they wrote stays.
+    Password {
+        #[command(flatten)]
+        who: Named,
+        /// For a person who uses a phone only: opens the pages to them.
+        #[arg(long)]
+        open_pages: bool,
+    },
+    /// Ends a person's access to pages and phones; what they wrote stays. `enable` undoes it.
     Disable(Named),
+    /// Lets a disabled person in again: with their password, and with every phone that was not revoked.
+    Enable(Named),
 }
 
 #[derive(Args)]
@@ -74,13 +82,9 @@ impl Person {
         match self {
             Self::Add(new) => new.run().await,
             Self::List { data, unit } => list(data, unit, language).await,
-            Self::Password(who) => {
-                let (app, found) = who.find().await?;
-                let made = FirstPassword::Generated;
-                let password = person::set_password(&app, None, found.person, made).await?;
-                password.map_or(Ok(()), |password| say(&password))
-            }
+            Self::Password { who, open_pages } => password(who, open_pages).await,
             Self::Disable(who) => disable(who, language).await,
+            Self::Enable(who) => enable(who, language).await,
         }
     }
 }
@@ -165,13 +169,94 @@ async fn list(data: Data, unit: Option<UnitId>, language: Language) -> Outcome {
             let word = language.pick("đã khóa", "disabled");
             format!("  ({word} {})", clock::vietnamese(at_ms))
         });
+        let phone_only = if one.phone_only {
+            language.pick("  (chỉ dùng điện thoại)", "  (phone only)")
+        } else {
+            ""
+        };
         let (sign_in, role, unit, name) = (one.sign_in, one.role, one.unit, one.name);
         say(&format!(
-            "{sign_in}  {role}  {unit}  {name}{}",
+            "{sign_in}  {role}  {unit}  {name}{phone_only}{}",
             over.unwrap_or_default()
         ))?;
     }
     Ok(())
+}
+
+async fn password(who: Named, open_pages: bool) -> Outcome {
+    let (app, found) = who.find().await?;
+    if found.disabled_at_ms.is_some() {
+        return Err(is_disabled(&found.sign_in));
+    }
+    if found.phone_only && !open_pages {
+        return Err(is_phone_only(&found.sign_in));
+    }
+    let made = FirstPassword::Generated;
+    let password = person::set_password(&app, None, found.person, made).await?;
+    password.map_or(Ok(()), |password| say(&password))
+}
+
+fn is_disabled(sign_in: &str) -> Failure {
+    Failure::new(
+        (
+            format!("Tài khoản “{sign_in}” đang bị khóa: mật khẩu nào cũng không vào được."),
+            format!("“{sign_in}” is disabled: no password lets them in."),
+        ),
+        (
+            format!(
+                "Mở khóa trước: `kieumau person enable --sign-in {sign_in}`. Mật khẩu cũ khi đó dùng lại được."
+            ),
+            format!(
+                "Enable them first: `kieumau person enable --sign-in {sign_in}`. The password they had is good again then."
+            ),
+        ),
+    )
+}
+
+fn is_phone_only(sign_in: &str) -> Failure {
+    Failure::new(
+        (
+            format!(
+                "“{sign_in}” chỉ dùng điện thoại, không đăng nhập trang web: có mật khẩu là vào được các trang."
+            ),
+            format!(
+                "“{sign_in}” uses a phone only and signs in to no pages: a password opens the pages to them."
+            ),
+        ),
+        (
+            "Nếu đúng là muốn mở các trang cho người này, thêm --open-pages. Để dùng điện thoại thì cấp mã: `kieumau phone code`.",
+            "If the pages shall be open to them, add --open-pages. For a phone they need a code: `kieumau phone code`.",
+        ),
+    )
+}
+
+async fn enable(who: Named, language: Language) -> Outcome {
+    let (app, found) = who.find().await?;
+    let enabled = person::enable(&app, None, found.person).await;
+    enabled.map_err(|problem| match problem.word() {
+        "changed-meanwhile" => Failure::new(
+            (
+                format!("Tài khoản “{}” không bị khóa.", found.sign_in),
+                format!("“{}” is not disabled.", found.sign_in),
+            ),
+            (
+                "Không cần mở khóa. Quên mật khẩu thì đặt lại bằng `kieumau person password`; điện thoại đã thu hồi thì cấp mã mới bằng `kieumau phone code`.",
+                "Nothing to enable. `kieumau person password` gives a new password; a phone that was revoked needs a new code, `kieumau phone code`.",
+            ),
+        ),
+        _ => problem.into(),
+    })?;
+    // Colleagues' phones offer them for handovers again.
+    reference::publish(&app, found.unit, BTreeMap::new()).await?;
+    let name = found.name;
+    say(&match language {
+        Language::Vietnamese => format!(
+            "Đã mở khóa {name}: mật khẩu cũ và các thiết bị chưa bị thu hồi lại dùng được từ bây giờ."
+        ),
+        Language::English => format!(
+            "{name} is enabled: the password and the phones that were not revoked are good again from now on."
+        ),
+    })
 }
 
 async fn disable(who: Named, language: Language) -> Outcome {
@@ -195,10 +280,10 @@ async fn disable(who: Named, language: Language) -> Outcome {
     let name = found.name;
     say(&match language {
         Language::Vietnamese => format!(
-            "Đã khóa {name}: các trang và thiết bị của họ bị từ chối từ bây giờ; những gì họ đã ghi vẫn còn."
+            "Đã khóa {name}: các trang và thiết bị của họ bị từ chối từ bây giờ; những gì họ đã ghi vẫn còn. Mở lại bằng `kieumau person enable`."
         ),
         Language::English => format!(
-            "{name} is disabled: pages and phones refuse them from now on; what they wrote stays."
+            "{name} is disabled: pages and phones refuse them from now on; what they wrote stays. `kieumau person enable` undoes it."
         ),
     })
 }

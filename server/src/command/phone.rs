@@ -9,14 +9,17 @@ use crate::{
     app::{App, Config},
     clock, enrolment,
     pages::language::Language,
-    phone, serve, unit,
+    phone, qr, serve, unit,
 };
 use clap::Subcommand;
 use kieumau_core::{
     id::{PhoneId, UnitId},
     invalid::Rule,
 };
-use std::sync::Arc;
+use std::{
+    io::{self, IsTerminal as _},
+    sync::Arc,
+};
 
 #[derive(Subcommand)]
 pub enum Phone {
@@ -28,7 +31,7 @@ pub enum Phone {
         #[arg(long)]
         unit: UnitId,
     },
-    /// Issues a code that enrols one phone within ten minutes.
+    /// Issues a code that enrols one phone within ten minutes. Prints it, then the text of its QR, and on a terminal the QR itself.
     Code {
         #[command(flatten)]
         data: Data,
@@ -53,7 +56,7 @@ impl Phone {
     pub async fn run(self, language: Language) -> Outcome {
         match self {
             Self::List { data, unit } => list(data, unit, language).await,
-            Self::Code { data, person, json } => code(data, &person, json).await,
+            Self::Code { data, person, json } => code(data, &person, json, language).await,
             Self::Revoke { data, phone } => revoke(data, phone, language).await,
         }
     }
@@ -124,7 +127,7 @@ async fn revoke(data: Data, phone: PhoneId, language: Language) -> Outcome {
     ))
 }
 
-async fn code(data: Data, sign_in: &str, json: bool) -> Outcome {
+async fn code(data: Data, sign_in: &str, json: bool, language: Language) -> Outcome {
     let app = data.reopen().await?;
     let reach = serve::announced(&app).await?.ok_or_else(not_served)?;
     let app = App {
@@ -166,7 +169,22 @@ async fn code(data: Data, sign_in: &str, json: bool) -> Outcome {
         });
         return say(&line.to_string());
     }
-    say(&format!("{}\n{}", issued.code.grouped(), issued.qr_text))
+    // Scripts read these two lines; the picture and the words are for people.
+    say(&format!("{}\n{}", issued.code.grouped(), issued.qr_text))?;
+    if io::stdout().is_terminal() {
+        say(&qr::lines(&issued.qr_text).map_err(io::Error::other)?)?;
+    }
+    let (name, address) = (person.name, issued.address);
+    let until = clock::vietnamese(issued.expires_at_ms);
+    remark(&match language {
+        Language::Vietnamese => format!(
+            "Mã cho một thiết bị của {name} ({sign_in}), dùng một lần, đến {until} giờ Việt Nam.\nĐiện thoại sẽ tìm máy chủ ở {address}. Nếu không đúng: chạy lại `kieumau serve` với --public-url đúng, rồi cấp mã khác."
+        ),
+        Language::English => format!(
+            "For one phone of {name} ({sign_in}), once, until {until} by Vietnam's clock.\nThe phone will look for the server at {address}. If that is wrong, start `kieumau serve` again with the right --public-url, and issue another code."
+        ),
+    });
+    Ok(())
 }
 
 fn not_served() -> Failure {

@@ -2,7 +2,7 @@
 
 use super::{
     Data,
-    failure::{Failure, Outcome},
+    failure::{Failure, Outcome, unreadable},
     say,
 };
 use crate::{pages::language::Language, rescue};
@@ -23,18 +23,7 @@ pub enum Rescue {
 impl Rescue {
     pub async fn run(self) -> Outcome {
         let Self::Take { data, file } = self;
-        let opened = std::fs::File::open(&file).map_err(|cause| {
-            Failure::new(
-                (
-                    format!("Không đọc được {}: {cause}.", file.display()),
-                    format!("{} cannot be read: {cause}.", file.display()),
-                ),
-                (
-                    "Kiểm tra tên tệp và quyền đọc.",
-                    "Check the file's name and mode.",
-                ),
-            )
-        })?;
+        let opened = std::fs::File::open(&file).map_err(|cause| unreadable(&file, &cause))?;
         let app = data.reopen().await?;
         let taken = rescue::take(&app, rescue::Carrier::default(), opened).await;
         let taken = taken.map_err(|problem| {

@@ -1,9 +1,21 @@
 //! `kieumau tls`: the key that phones hold the server to, and how it is changed without losing one.
 
-use super::{Data, failure::Outcome, say};
-use crate::tls;
+use super::{
+    Data,
+    failure::{Failure, Outcome},
+    remark, say,
+};
+use crate::{
+    clock,
+    pages::language::Language,
+    phone::{self, Phone},
+    serve, tls,
+};
 use clap::Subcommand;
 use std::path::PathBuf;
+
+/// So many phones are named; how many there are is said of all.
+const NAMED: usize = 20;
 
 #[derive(Subcommand)]
 pub enum TlsKey {
@@ -14,17 +26,110 @@ pub enum TlsKey {
     },
     /// Makes the key that will follow, and prints its pin. Phones hear of it at each sync after the server was started again.
     Next(Data),
-    /// Lets the key that was made by `next` take over at the server's next start. Phones that never heard of it must scan a code.
-    Switch(Data),
+    /// Lets the key that was made by `next` take over at the server's next start. Refused while a phone has not heard of it: that one
+    /// would have to scan a code.
+    Switch {
+        #[command(flatten)]
+        data: Data,
+        /// Whether every phone has heard of it or not.
+        #[arg(long)]
+        anyway: bool,
+    },
 }
 
 impl TlsKey {
-    pub fn run(self) -> Outcome {
-        let pin = match self {
-            Self::Pin { file } => tls::pin_in(&file)?,
-            Self::Next(data) => tls::prepare_next(&data.data)?,
-            Self::Switch(data) => tls::switch_to_next(&data.data)?,
-        };
-        say(&pin.to_string())
+    pub async fn run(self, language: Language) -> Outcome {
+        match self {
+            Self::Pin { file } => say(&tls::pin_in(&file)?.to_string()),
+            Self::Next(data) => next(data, language).await,
+            Self::Switch { data, anyway } => switch(data, anyway, language).await,
+        }
     }
+}
+
+async fn next(data: Data, language: Language) -> Outcome {
+    let app = data.reopen().await?;
+    say(&tls::prepare_next(&app.config.data)?.to_string())?;
+    remark(language.pick(
+        "Khởi động lại máy chủ để các thiết bị nghe tin khóa này khi đồng bộ. Khi mọi thiết bị đã đồng bộ, chạy `kieumau tls switch`: lệnh đó cho biết còn thiết bị nào chưa.",
+        "Start the server again: phones hear of this key as they sync. When all of them have, run `kieumau tls switch`; it says which have not.",
+    ));
+    Ok(())
+}
+
+async fn switch(data: Data, anyway: bool, language: Language) -> Outcome {
+    let app = data.reopen().await?;
+    let next = tls::next_pin(&app.config.data)?.ok_or_else(tls::none_prepared)?;
+    let reach = serve::announced(&app).await?;
+    let since_ms = reach.and_then(|reach| reach.announces_since(&next));
+    let away = phone::not_seen_since(&app, since_ms).await?;
+    let unheard = unheard(since_ms, &away);
+    if !away.is_empty() && !anyway {
+        return Err(unheard);
+    }
+    let pin = tls::switch_to_next(&app.config.data)?;
+    say(&pin.to_string())?;
+    let phones = away.len();
+    remark(&match language {
+        Language::Vietnamese => format!(
+            "Khởi động lại máy chủ để dùng khóa này. Thiết bị phải quét mã mới: {phones}. Khóa cũ được giữ ở tls-before.key."
+        ),
+        Language::English => format!(
+            "Start the server again to speak with this key. Phones that have to scan a new code: {phones}. The key before is kept as tls-before.key."
+        ),
+    });
+    Ok(())
+}
+
+/// Why the key is not changed: which phones do not know it. `since_ms` none: nobody was told of it yet.
+fn unheard(since_ms: Option<i64>, away: &[Phone]) -> Failure {
+    let phones = away.len();
+    let named = |language| named(away, language);
+    let (vi, en) = (named(Language::Vietnamese), named(Language::English));
+    let Some(since_ms) = since_ms else {
+        return Failure::new(
+            (
+                format!(
+                    "Máy chủ chưa thông báo khóa mới cho thiết bị nào; {phones} thiết bị sẽ không nhận ra máy chủ nữa: {vi}."
+                ),
+                format!(
+                    "The server has not announced the next key to any phone yet; {phones} would refuse the server: {en}."
+                ),
+            ),
+            (
+                "Khởi động lại máy chủ, chờ các thiết bị đồng bộ, rồi chạy lại lệnh này. Thêm --anyway thì đổi ngay, và từng thiết bị phải quét mã mới (`kieumau phone code`).",
+                "Start the server again, wait for the phones to sync, and run this again. With --anyway the key changes now, and each phone has to scan a new code (`kieumau phone code`).",
+            ),
+        );
+    };
+    let since = clock::vietnamese(since_ms);
+    Failure::new(
+        (
+            format!(
+                "Khóa mới được thông báo từ {since}; {phones} thiết bị chưa đồng bộ từ lúc đó: {vi}."
+            ),
+            format!(
+                "The next key is announced since {since}; {phones} have not synced since then: {en}."
+            ),
+        ),
+        (
+            "Nhờ họ mở ứng dụng khi có mạng, rồi chạy lại lệnh này. Thêm --anyway thì đổi ngay, và các thiết bị này phải quét mã mới (`kieumau phone code`).",
+            "Let them open the app where there is a line, and run this again. With --anyway the key changes now, and these phones have to scan a new code (`kieumau phone code`).",
+        ),
+    )
+}
+
+/// `An (Nokia, 22/11/2026 07:40), Hà (Pixel, never)`.
+fn named(phones: &[Phone], language: Language) -> String {
+    let w = language.words();
+    let one = |phone: &Phone| {
+        let seen = phone.last_seen_at_ms.map(clock::vietnamese);
+        let seen = seen.unwrap_or_else(|| w.never_seen.to_lowercase());
+        format!("{} ({}, {seen})", phone.person_name, phone.model)
+    };
+    let mut named: Vec<String> = phones.iter().take(NAMED).map(one).collect();
+    if phones.len() > NAMED {
+        named.push("…".to_owned());
+    }
+    named.join(", ")
 }

@@ -1,24 +1,34 @@
-//! `kieumau unit`: adds and lists units (đơn vị). A second unit of one name and day is a slip until somebody says that it is not.
+//! `kieumau unit`: adds, lists and links units (đơn vị). A second unit of one name and day is a slip until somebody says that it is
+//! not.
 
 use super::{
     Data,
-    failure::{Failure, Outcome},
+    failure::{Failure, Outcome, no_unit},
     remark, say,
 };
 use crate::{
+    app::App,
     pages::language::Language,
+    problem::Problem,
     reference,
-    unit::{self, Level, NewUnit},
+    unit::{self, Level, Link, Linked, NewUnit},
 };
 use clap::{Args, Subcommand};
+use jiff::civil::Date;
+use kieumau_core::{
+    id::UnitId,
+    invalid::{Invalid, Rule},
+};
 use std::collections::BTreeMap;
 
 #[derive(Subcommand)]
 pub enum Unit {
     /// Adds a ward, or the province. Prints its id.
     Add(Add),
-    /// Lists the units.
+    /// Lists the units: id, level, days, name, and what became of it.
     List(Data),
+    /// Says that a unit went into another, was divided, or goes on under another name, and that it is no more from that day.
+    Link(NewLink),
 }
 
 #[derive(Args)]
@@ -33,10 +43,28 @@ pub struct Add {
     level: Level,
     /// First day it is, `2025-07-01`.
     #[arg(long)]
-    from: jiff::civil::Date,
+    from: Date,
     /// Another unit of a name and a day that one has already.
     #[arg(long)]
     again: bool,
+}
+
+#[derive(Args)]
+pub struct NewLink {
+    #[command(flatten)]
+    data: Data,
+    /// The id of the unit that ends.
+    #[arg(long, value_name = "UNIT")]
+    from: UnitId,
+    /// The id of the unit that goes on in its place. One that is divided is linked to each of its parts.
+    #[arg(long, value_name = "UNIT")]
+    to: UnitId,
+    /// `merge`, `split` or `rename`.
+    #[arg(long = "as", value_name = "LINK")]
+    link: Link,
+    /// The first day of that, `2025-07-01`.
+    #[arg(long)]
+    on: Date,
 }
 
 impl Unit {
@@ -44,6 +72,7 @@ impl Unit {
         match self {
             Self::Add(new) => new.run().await,
             Self::List(data) => list(data, language).await,
+            Self::Link(link) => link.run(language).await,
         }
     }
 }
@@ -92,14 +121,133 @@ async fn list(data: Data, language: Language) -> Outcome {
             "No unit yet. `kieumau unit add` adds one.",
         ));
     }
+    let links = unit::links(&app).await?;
     for unit in units {
         let (id, level, name) = (unit.unit, unit.level.word(), unit.name);
         let until = unit.valid_to.map(|day| format!("..{day}"));
         let since = unit.valid_from;
+        let became = links.iter().filter(|linked| linked.from == id);
+        let became: Vec<String> = became.map(|linked| became_of(linked, language)).collect();
         say(&format!(
-            "{id}  {level}  {since}{}  {name}",
-            until.unwrap_or_default()
+            "{id}  {level}  {since}{}  {name}{}",
+            until.unwrap_or_default(),
+            became.concat()
         ))?;
     }
     Ok(())
+}
+
+/// By its id, not by its name: whoever looks for a name in the list finds the unit that is called so.
+fn became_of(linked: &Linked, language: Language) -> String {
+    let w = language.words();
+    let how = match linked.link {
+        Link::Merge => w.merged,
+        Link::Split => w.split,
+        Link::Rename => w.renamed,
+    };
+    format!("  → {how} {}", linked.to)
+}
+
+impl NewLink {
+    async fn run(self, language: Language) -> Outcome {
+        let app = self.data.reopen().await?;
+        let (old, new) = (found(&app, self.from).await?, found(&app, self.to).await?);
+        let linked = unit::link(&app, None, self.from, self.to, self.link, self.on).await;
+        linked.map_err(|problem| not_linked(problem, &old, &new, self.on))?;
+        publish_from(&app, self.from).await?;
+        let (old, new, on) = (old.name, new.name, self.on);
+        say(&match language {
+            Language::Vietnamese => format!(
+                "Đã nối: từ {on}, {old} được tiếp nối bởi {new}. Chỉ huy của {new} đọc được những gì {old} đã ghi."
+            ),
+            Language::English => format!(
+                "Linked: from {on} on, {new} goes on for {old}. The chief of {new} reads what {old} recorded."
+            ),
+        })
+    }
+}
+
+async fn found(app: &App, id: UnitId) -> Result<unit::Unit, Failure> {
+    unit::find(app, id).await?.ok_or_else(|| no_unit(id))
+}
+
+/// Tells the phones of a unit that ended, and of all that came of it, how it was and what it is called now.
+async fn publish_from(app: &App, ended: UnitId) -> Outcome {
+    let mut touched = unit::successors(app, ended).await?;
+    touched.push(ended);
+    for unit in touched {
+        // Checkpoints stay as they are published.
+        reference::publish(app, unit, BTreeMap::new()).await?;
+    }
+    Ok(())
+}
+
+/// How long a unit is: `2025-07-01..`, `2000-01-01..2025-07-01`.
+fn days(unit: &unit::Unit) -> String {
+    let until = unit.valid_to.map(|day| day.to_string());
+    format!("{}..{}", unit.valid_from, until.unwrap_or_default())
+}
+
+fn not_linked(problem: Problem, old: &unit::Unit, new: &unit::Unit, on: Date) -> Failure {
+    let Some(Invalid { field, rule }) = problem.broken().cloned() else {
+        return problem.into();
+    };
+    let (from, to) = (&old.name, &new.name);
+    let (from_days, to_days) = (days(old), days(new));
+    let (happened, todo) = match (field.as_str(), rule) {
+        ("to", Rule::Already) => (
+            (
+                format!("{from} đã được nối với {to} từ trước."),
+                format!("{from} is linked with {to} already."),
+            ),
+            (
+                "Không cần làm gì: xem bằng `kieumau unit list`.",
+                "Nothing: `kieumau unit list` shows it.",
+            ),
+        ),
+        ("to", Rule::OutOfOrder) if old.unit == new.unit => (
+            (
+                format!("{from} không thể được nối với chính nó."),
+                format!("{from} cannot be linked with itself."),
+            ),
+            (
+                "Đặt --to là mã của đơn vị tiếp nối: `kieumau unit list`.",
+                "Give --to the id of the unit that goes on in its place: `kieumau unit list`.",
+            ),
+        ),
+        ("to", Rule::OutOfOrder) => (
+            (
+                format!("{from} là đơn vị tiếp nối của {to}: không thể nối ngược lại."),
+                format!("{from} came of {to}: it cannot go into it again."),
+            ),
+            (
+                "Kiểm tra chiều: --from là đơn vị kết thúc, --to là đơn vị tiếp nối.",
+                "Check the direction: --from is the unit that ends, --to the one that goes on.",
+            ),
+        ),
+        ("from", Rule::Ended) => (
+            (
+                format!("{from} đã kết thúc vào một ngày khác ({from_days}), không phải {on}."),
+                format!("{from} ended on another day ({from_days}), not on {on}."),
+            ),
+            (
+                "Dùng ngày đã ghi: một đơn vị chia ra nhiều nơi thì mọi lần nối cùng một ngày.",
+                "Use the day that is written: whatever a unit is divided into begins on one day.",
+            ),
+        ),
+        ("on_date", _) => (
+            (
+                format!(
+                    "Vào ngày {on} một trong hai đơn vị không tồn tại: {from} ({from_days}), {to} ({to_days})."
+                ),
+                format!("On {on} one of the two is not: {from} ({from_days}), {to} ({to_days})."),
+            ),
+            (
+                "--from phải bắt đầu trước ngày đó; --to phải bắt đầu muộn nhất vào ngày đó và chưa kết thúc.",
+                "--from has to begin before that day; --to on that day at the latest, and not to have ended.",
+            ),
+        ),
+        _ => return problem.into(),
+    };
+    Failure::new(happened, todo)
 }

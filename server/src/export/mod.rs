@@ -24,7 +24,7 @@ use crate::{
 use axum::body::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use kieumau_core::{
-    dossier::{self, Attached, Collected, CollectedDocument, Selection, Unbelieved},
+    dossier::{self, Attached, Broken, Collected, CollectedDocument, Selection, Unbelieved, What},
     hash::Sha256,
     id::UnitId,
     jws,
@@ -254,6 +254,14 @@ pub enum VerifyError {
     /// It does not hold.
     #[error("{}", report::broken(.0))]
     Broken(#[from] dossier::Broken),
+    /// It holds under its own key, which is not the one that was given: it is another server's, or the fingerprint was mistyped.
+    #[error("the dossier holds under another key than the one given")]
+    AnotherKey {
+        /// The fingerprint of the key that it is signed with.
+        has: Sha256,
+        /// The fingerprint that was given.
+        given: Sha256,
+    },
 }
 
 impl From<Unbelieved> for VerifyError {
@@ -269,14 +277,26 @@ impl From<Unbelieved> for VerifyError {
 /// the log's key has to have.
 ///
 /// # Errors
-/// `Unreadable`, `NotADossier`, or `Broken` with the first thing that does not hold.
+/// `Unreadable`, `NotADossier`, `AnotherKey`, or `Broken` with the first thing that does not hold.
 pub fn verify(path: &Path, server_key: Option<Sha256>) -> Result<String, VerifyError> {
     let mut file = io::BufReader::new(std::fs::File::open(path)?);
     if !dossier::begins(file.fill_buf()?) {
         return Err(VerifyError::NotADossier);
     }
-    let proven = dossier::verify(file, server_key)?;
-    Ok(report::proven(&proven))
+    match (dossier::verify(file, server_key), server_key) {
+        (
+            Err(Unbelieved::Broken(Broken {
+                what: What::LogKey, ..
+            })),
+            Some(given),
+        ) => {
+            // What does not hold under its own key either is worse than another's.
+            let file = io::BufReader::new(std::fs::File::open(path)?);
+            let has = dossier::verify(file, None)?.fingerprint;
+            Err(VerifyError::AnotherKey { has, given })
+        }
+        (verified, _) => Ok(report::proven(&verified?)),
+    }
 }
 
 #[cfg(test)]

@@ -8,10 +8,7 @@ use crate::{fixture::audited, ledger, phone};
 use axum::http::StatusCode;
 use kieumau_core::{
     document::Key,
-    dossier::{
-        What,
-        proof::{NotProven, Proven},
-    },
+    dossier::proof::{NotProven, Proven},
     id::DocumentId,
     log::{head::Epoch, leaf::Leaf},
     period::{Period, day_of},
@@ -196,17 +193,21 @@ async fn a_file_is_verified_in_words_and_a_changed_one_is_named() {
         let report = verify(&setting.path(), None).expect("it holds");
         assert!(report.contains("whose key: unverified"));
 
-        let other = verify(&setting.path(), Some(Sha256::of(b"another")));
-        let Err(VerifyError::Broken(broken)) = other else {
+        let another = Some(Sha256::of(b"another"));
+        let other = verify(&setting.path(), another);
+        let Err(VerifyError::AnotherKey { has, given }) = other else {
             panic!("another server's");
         };
-        assert_eq!(broken.what, What::LogKey);
+        assert_eq!((Some(has), Some(given)), (known, another));
 
         let mut bytes = std::fs::read(setting.path()).expect("a file");
         let place = bytes.len() - 5;
         bytes[place] ^= 1;
         std::fs::write(setting.path(), bytes).expect("changed");
         let changed = verify(&setting.path(), known).expect_err("the photo was changed");
+        assert!(changed.to_string().contains("attachment"), "{changed}");
+        // Of a file that is changed besides, that is said, and not whose it is.
+        let changed = verify(&setting.path(), another).expect_err("the photo was changed");
         assert!(changed.to_string().contains("attachment"), "{changed}");
         std::fs::write(setting.path(), b"%PDF-1.7 something else").expect("another file");
         let other = verify(&setting.path(), known);

@@ -11,6 +11,7 @@ use crate::{
     app::App,
     clock, enrolment, phone,
     problem::{Answer, Problem},
+    qr,
 };
 use askama::Template;
 use axum::{
@@ -20,11 +21,6 @@ use axum::{
     routing::{get, post},
 };
 use kieumau_core::id::PersonId;
-use qrcode::{Color, EcLevel, QrCode};
-use std::fmt::Write as _;
-
-/// Modules of white around a QR.
-const QUIET: usize = 4;
 
 /// `/phones`, a new code, a revocation.
 pub fn router() -> Router<App> {
@@ -111,7 +107,7 @@ async fn issue(
         .bind(person.to_string())
         .fetch_one(&app.database.read)
         .await?;
-    let (path, side) = qr(&issued.qr_text)?;
+    let (path, side) = qr::path(&issued.qr_text).map_err(Problem::internal)?;
     let code = Code {
         person: name,
         text: issued.code.grouped(),
@@ -201,31 +197,5 @@ impl Row {
                 (at, _) => at,
             },
         }
-    }
-}
-
-/// `text` as the outline of a QR's dark modules, and how many modules a side has with the white around it.
-fn qr(text: &str) -> Answer<(String, usize)> {
-    let code = QrCode::with_error_correction_level(text, EcLevel::M).map_err(Problem::internal)?;
-    let width = code.width();
-    let mut path = String::new();
-    for (index, colour) in code.into_colors().into_iter().enumerate() {
-        if colour == Color::Dark {
-            let (x, y) = (index % width + QUIET, index / width + QUIET);
-            write!(path, "M{x} {y}h1v1h-1z").map_err(Problem::internal)?;
-        }
-    }
-    Ok((path, width + 2 * QUIET))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_qr_has_white_around_it() {
-        let (path, side) = qr("KM1:https://10.0.0.1#code").expect("it fits");
-        assert!(path.starts_with("M4 4h1v1h-1z") && side >= 21 + 8);
-        assert!(!path.contains("M0 ") && !path.contains(" 0h"));
     }
 }

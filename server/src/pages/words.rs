@@ -400,6 +400,7 @@ words! {
     deed_quarantine_routed: "Chuyển bản ghi bị giữ lại cho chỉ huy", "Routed something in quarantine to a chief";
     deed_person_added: "Thêm cán bộ", "Added a person";
     deed_person_disabled: "Khóa tài khoản", "Disabled a person";
+    deed_person_enabled: "Mở khóa tài khoản", "Enabled a person again";
     deed_password_changed: "Đổi mật khẩu", "Changed a password";
     deed_reference_published: "Công bố danh mục", "Reference published";
     deed_checkpoint_added: "Thêm điểm chốt", "Added a checkpoint";
@@ -507,6 +508,7 @@ impl Words {
             "quarantine-routed" => self.deed_quarantine_routed,
             "person-added" => self.deed_person_added,
             "person-disabled" => self.deed_person_disabled,
+            "person-enabled" => self.deed_person_enabled,
             "password-changed" => self.deed_password_changed,
             "reference-published" => self.deed_reference_published,
             "checkpoint-added" => self.deed_checkpoint_added,

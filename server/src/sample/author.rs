@@ -20,6 +20,9 @@ use kieumau_core::{
     stamp::Stamp,
 };
 
+/// The app's version that an invented phone says: nobody holds it, and its key is gone.
+pub const APP_VERSION: &str = "sample";
+
 /// An invented phone.
 pub(super) struct SamplePhone {
     id: PhoneId,
@@ -49,7 +52,7 @@ impl SamplePhone {
         let leaf = enrolment::record_leaf(&mut tx, &made).await?;
         sqlx::query(
             "insert into phone (phone_id, person_id, unit_id, algorithm, public_key, model, app_version, \
-             enrolled_at_ms, enrolled_leaf) values ($1, $2, $3, 'Ed25519', $4, 'Thiết bị mẫu', 'sample', $5, $6)",
+             enrolled_at_ms, enrolled_leaf) values ($1, $2, $3, 'Ed25519', $4, 'Thiết bị mẫu', $7, $5, $6)",
         )
         .bind(id.to_string())
         .bind(person.to_string())
@@ -57,6 +60,7 @@ impl SamplePhone {
         .bind(public_key.to_vec())
         .bind(now_ms)
         .bind(leaf)
+        .bind(APP_VERSION)
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;

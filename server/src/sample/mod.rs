@@ -5,6 +5,7 @@ mod author;
 mod evidence;
 mod patrols;
 
+pub use author::APP_VERSION;
 pub use patrols::checkpoints;
 
 use crate::{

@@ -448,6 +448,37 @@ async fn a_disabled_persons_phone_is_out_at_once() {
 }
 
 #[tokio::test]
+async fn an_enabled_persons_phone_is_let_in_again_unless_it_was_revoked_meanwhile() {
+    for server in servers().await {
+        let an = server.people.an.person;
+        person::disable(&server.app, None, an)
+            .await
+            .expect("disabled");
+        person::enable(&server.app, None, an)
+            .await
+            .expect("enabled");
+        let spoke = server.whose(&server.token().await).await;
+        assert_eq!(spoke.status, StatusCode::OK);
+        person::disable(&server.app, None, an)
+            .await
+            .expect("disabled");
+        phone::revoke(&server.app, None, server.phone)
+            .await
+            .expect("revoked");
+        person::enable(&server.app, None, an)
+            .await
+            .expect("enabled");
+        let asked = server
+            .exchange(&honest(&server.key, &server.assertion()))
+            .await;
+        assert_eq!(
+            (asked.status, asked.word().as_str()),
+            (StatusCode::FORBIDDEN, "phone-revoked")
+        );
+    }
+}
+
+#[tokio::test]
 async fn without_a_token_or_with_a_wrong_form_nobody_speaks() {
     for server in servers().await {
         let whose = async |phone: EnrolledPhone| phone.person.to_string();

@@ -188,7 +188,8 @@ async fn a_phone_that_is_open_is_not_salvaged() {
     at_rest(world.path()).await;
     let phone = phone(world.path()).await;
     let salvaged = Phone::salvage(config(world.path(), 7)).await;
-    assert!(matches!(salvaged, Err(PhoneError::Internal { .. })));
+    let is_open = Invalid::new("folder", Rule::Already);
+    assert!(matches!(salvaged, Err(PhoneError::Invalid(said)) if said == is_open));
     assert!(!world.path().join(FOLDER).exists());
     // The twin: at rest it is.
     close(phone).await;

@@ -193,7 +193,7 @@ class PhoneStore private constructor(private val phone: Phone, private val event
     companion object {
         /**
          * Opens the phone's database, or makes it. [PhoneException.Invalid] at `key` for a wrong key, at `database` for a damaged one, which
-         * [salvage] opens.
+         * [salvage] opens, at `folder` while another store has it open: [close] that one first.
          */
         suspend fun open(config: PhoneConfig): PhoneStore = opened { Phone.open(config) }
 

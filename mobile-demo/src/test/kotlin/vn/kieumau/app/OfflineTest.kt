@@ -58,6 +58,16 @@ class OfflineTest {
     }
 
     @Test
+    fun `a folder that is open is not opened again until it is closed`() = runBlocking {
+        enrolled().use { store ->
+            val patrol = store.startPatrol(NewPatrol("Ca đêm 21/11, tổ An"))
+            assertEquals("folder" to Rule.ALREADY, broken { open() })
+            assertEquals(patrol, store.patrols().first().single().patrol)
+        }
+        open().close()
+    }
+
+    @Test
     fun `a phone that is not enrolled is signed out and says so`() = runBlocking {
         open().use { store ->
             assertNull(store.profile().first())
