@@ -41,56 +41,61 @@ fn done(folder: &Path, arguments: &[&str]) -> String {
 
 const NOBODYS: &str = "019ab2c4-0000-7000-8000-000000000000";
 
+/// Every command on a server that is there.
+const COMMANDS: [&[&str]; 18] = [
+    &["unit", "add", "--name", "Phường A", "--from", "2025-07-01"],
+    &["unit", "list"],
+    &[
+        "unit",
+        "link",
+        "--from",
+        NOBODYS,
+        "--to",
+        NOBODYS,
+        "--as",
+        "merge",
+        "--on",
+        "2025-07-01",
+    ],
+    &[
+        "person",
+        "add",
+        "--name",
+        "An",
+        "--sign-in",
+        "an",
+        "--role",
+        "officer",
+        "--unit",
+        NOBODYS,
+    ],
+    &["person", "list"],
+    &["person", "password", "--sign-in", "an"],
+    &["person", "disable", "--sign-in", "an"],
+    &["person", "enable", "--sign-in", "an"],
+    &["phone", "list", "--unit", NOBODYS],
+    &["phone", "code", "--person", "an"],
+    &["phone", "revoke", "--phone", NOBODYS],
+    &["reproject"],
+    &["recheck"],
+    &["rescue", "take", "file"],
+    &["tls", "next"],
+    &["tls", "switch", "--anyway"],
+    &["doctor"],
+    &["export", "patrol", NOBODYS, "-o", "dossier"],
+];
+
+/// A command with `--data ./dta` before it, and behind it.
+fn before_and_after(command: &[&'static str]) -> [Vec<&'static str>; 2] {
+    let data = ["--data", "./dta"];
+    [[&data[..], command].concat(), [command, &data].concat()]
+}
+
 #[test]
 fn a_mistyped_folder_is_refused_by_every_command_and_nothing_is_made() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("file"), b"some file").expect("a file");
-    let commands: [&[&str]; 18] = [
-        &["unit", "add", "--name", "Phường A", "--from", "2025-07-01"],
-        &["unit", "list"],
-        &[
-            "unit",
-            "link",
-            "--from",
-            NOBODYS,
-            "--to",
-            NOBODYS,
-            "--as",
-            "merge",
-            "--on",
-            "2025-07-01",
-        ],
-        &[
-            "person",
-            "add",
-            "--name",
-            "An",
-            "--sign-in",
-            "an",
-            "--role",
-            "officer",
-            "--unit",
-            NOBODYS,
-        ],
-        &["person", "list"],
-        &["person", "password", "--sign-in", "an"],
-        &["person", "disable", "--sign-in", "an"],
-        &["person", "enable", "--sign-in", "an"],
-        &["phone", "list", "--unit", NOBODYS],
-        &["phone", "code", "--person", "an"],
-        &["phone", "revoke", "--phone", NOBODYS],
-        &["reproject"],
-        &["recheck"],
-        &["rescue", "take", "file"],
-        &["tls", "next"],
-        &["tls", "switch", "--anyway"],
-        &["doctor"],
-        &["export", "patrol", NOBODYS, "-o", "dossier"],
-    ];
-    let data = ["--data", "./dta"];
-    let before_and_after =
-        |command: &[&'static str]| [[&data[..], command].concat(), [command, &data].concat()];
-    for command in commands.into_iter().flat_map(before_and_after) {
+    for command in COMMANDS.into_iter().flat_map(before_and_after) {
         let ran = run(folder.path(), "C.UTF-8", &command);
         assert!(!ran.done, "{command:?}");
         assert!(
@@ -114,7 +119,11 @@ fn a_mistyped_folder_is_refused_by_every_command_and_nothing_is_made() {
     for command in before_and_after(&["doctor"]) {
         done(folder.path(), &command);
     }
-    // Where it is not used it is not taken, and no help says that it is.
+}
+
+#[test]
+fn where_no_data_is_used_none_is_taken_and_no_help_says_that_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("a.pdf"), b"%PDF-1.7").expect("a file");
     for command in [&["verify", "a.pdf"][..], &["tls", "pin", "a.pdf"]] {
         for command in before_and_after(command) {
