@@ -4,7 +4,7 @@
 //! the contract says what becomes of it. A string that is no id is `Invalid`, at the word for what it should have named.
 
 use crate::contract::{
-    Catalogue, Checkpoint, Choice, Criterion, CriterionGroup, Damage, Fix, HandoverView,
+    Catalogue, Checkpoint, Choice, Colleague, Criterion, CriterionGroup, Damage, Fix, HandoverView,
     NewObservation, NewPatrol, Observation, ObservationView, PatrolView, PhoneConfig, PhoneError,
     PhotoFacts, Position, Profile, RescueTaken, Track, TrackImport,
 };
@@ -206,12 +206,19 @@ impl From<patrol::Track> for Track {
     }
 }
 
+impl From<(PersonId, String)> for Colleague {
+    fn from((person, name): (PersonId, String)) -> Self {
+        Self { person, name }
+    }
+}
+
 impl From<(CheckpointId, reference::Checkpoint)> for Checkpoint {
     fn from((checkpoint, of): (CheckpointId, reference::Checkpoint)) -> Self {
         let reference::Checkpoint {
             name,
             lat_e7,
             lon_e7,
+            removed_at_ms: _,
         } = of;
         Self {
             checkpoint,

@@ -125,24 +125,39 @@ impl Phone {
         Ok(self.0.find_server(&qr).await?.into())
     }
 
-    /// The people of one's unit; empty before the first sync.
+    /// The people of one's unit, to choose among; empty before the first sync.
     ///
     /// # Errors
     /// `SignedOut` before enrolment.
     pub async fn colleagues(&self) -> Result<Vec<Colleague>, PhoneError> {
         let people = self.0.colleagues().await?;
-        Ok(people
-            .into_iter()
-            .map(|(person, name)| Colleague { person, name })
-            .collect())
+        Ok(people.into_iter().map(Colleague::from).collect())
     }
 
-    /// The checkpoints of one's unit; empty before the first sync.
+    /// `colleagues` and those who left: how whoever stands in a record is called. Not to choose among.
+    ///
+    /// # Errors
+    /// `SignedOut` before enrolment.
+    pub async fn known_people(&self) -> Result<Vec<Colleague>, PhoneError> {
+        let people = self.0.known_people().await?;
+        Ok(people.into_iter().map(Colleague::from).collect())
+    }
+
+    /// The checkpoints of one's unit, to visit; empty before the first sync.
     ///
     /// # Errors
     /// `SignedOut` before enrolment.
     pub async fn checkpoints(&self) -> Result<Vec<Checkpoint>, PhoneError> {
         let checkpoints = self.0.checkpoints().await?;
+        Ok(checkpoints.into_iter().map(Checkpoint::from).collect())
+    }
+
+    /// `checkpoints` and removed ones: what was visited is called something. Not to choose among.
+    ///
+    /// # Errors
+    /// `SignedOut` before enrolment.
+    pub async fn known_checkpoints(&self) -> Result<Vec<Checkpoint>, PhoneError> {
+        let checkpoints = self.0.known_checkpoints().await?;
         Ok(checkpoints.into_iter().map(Checkpoint::from).collect())
     }
 

@@ -57,6 +57,7 @@ mod tests {
         let person = ReferencePerson {
             name: SECRET.to_owned(),
             role: "officer".to_owned(),
+            left_at_ms: None,
         };
         let asked = format!("{patrol:?}{observation:?}{evidence:?}{decision:?}{person:?}");
         let (mut log, mut file) = (PatrolLog::default(), EvidenceFile::default());

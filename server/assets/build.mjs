@@ -11,7 +11,7 @@ const dist = join(here, "dist");
 // The icons of lucide that templates name; one that is missing there fails here.
 const icons = [
   "car", "check", "check-check", "chevron-left", "chevron-right", "circle", "circle-alert", "circle-check",
-  "circle-dashed", "circle-plus", "clock", "file-text", "flag", "footprints", "git-merge", "history", "image", "inbox",
+  "circle-dashed", "circle-plus", "clock", "download", "file-text", "flag", "footprints", "git-merge", "history", "image", "inbox",
   "info", "languages", "list-checks", "log-out", "map-pin", "minus", "navigation", "paperclip", "pause", "printer", "qr-code",
   "rotate-ccw", "route", "scroll-text", "server", "shield-alert", "smartphone", "stamp", "triangle-alert", "undo-2", "user",
   "users",

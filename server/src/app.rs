@@ -69,9 +69,14 @@ pub struct App {
     pub live: Live,
     /// Bounds how many large answers are built at once.
     pub room: Room,
+    /// Bounds how many dossiers are made at once, beside that: no page keeps a phone waiting.
+    pub dossiers: Room,
     /// Drawn at the start of this process: the server's actor never goes on from another process' sequence numbers.
     pub opening: [u8; 8],
 }
+
+/// Dossiers that are made at once: each may hold all that a unit wrote in a year.
+const DOSSIERS_AT_ONCE: usize = 2;
 
 /// Why the server did not open.
 pub type OpenError = Box<dyn std::error::Error + Send + Sync>;
@@ -131,6 +136,7 @@ impl App {
             workers: Workers::new(std::env::current_exe()?),
             live: Live::default(),
             room: Room::default(),
+            dossiers: Room::of(DOSSIERS_AT_ONCE),
             opening: rand::random(),
         })
     }

@@ -1,5 +1,5 @@
 //! Checkpoints (điểm chốt) of a unit: added and removed one by one in the unit's reference document, which carries them to its phones.
-//! The rows listed here are that document's projection.
+//! A removed one stays there, marked: its name belongs to the visits of it. The rows listed here are that document's projection.
 
 use crate::{
     app::App,
@@ -35,32 +35,38 @@ pub async fn add(app: &App, unit: UnitId, name: &str, place: Position) -> Answer
         name: name.to_owned(),
         lat_e7: place.lat_e7,
         lon_e7: place.lon_e7,
+        removed_at_ms: None,
     };
     let id = CheckpointId::fresh(clock::now_ms(), rand::random());
-    write(app, unit, id, Some(checkpoint), "checkpoint-added").await?;
+    write(app, unit, id, checkpoint, "checkpoint-added").await?;
     Ok(id)
 }
 
-/// Takes a checkpoint off the phones of `unit`. Who visited it stays recorded, under the end of its id.
+/// Takes a checkpoint off the phones of `unit`, which offer it no more. Who visited it stays recorded, under its name.
 ///
 /// # Errors
 /// 404 for an unknown unit, and for a checkpoint that is not the unit's.
 pub async fn remove(app: &App, unit: UnitId, id: CheckpointId) -> Answer<()> {
-    let known = list(app, unit).await?;
-    if known.iter().all(|(known, _)| *known != id) {
-        return Err(Problem::not_found());
-    }
-    write(app, unit, id, None, "checkpoint-removed").await
+    let mut there = list(app, unit).await?.into_iter();
+    let (_, there) = there
+        .find(|(there, _)| *there == id)
+        .ok_or_else(Problem::not_found)?;
+    let removed = Checkpoint {
+        removed_at_ms: Some(clock::now_ms()),
+        ..there
+    };
+    write(app, unit, id, removed, "checkpoint-removed").await
 }
 
-/// The checkpoints of `unit`, by name.
+/// The checkpoints that `unit` has now, by name.
 ///
 /// # Errors
 /// 404 for an unknown unit.
 pub async fn list(app: &App, unit: UnitId) -> Answer<Vec<(CheckpointId, Checkpoint)>> {
     known(app, unit).await?;
     let rows = sqlx::query(
-        "select checkpoint_id, name, lat_e7, lon_e7 from checkpoint where unit_id = $1 order by name, checkpoint_id",
+        "select checkpoint_id, name, lat_e7, lon_e7, removed_at_ms from checkpoint \
+         where unit_id = $1 and removed_at_ms is null order by name, checkpoint_id",
     )
     .bind(unit.to_string())
     .fetch_all(&app.database.read)
@@ -77,6 +83,7 @@ fn read(row: &AnyRow) -> Result<(CheckpointId, Checkpoint), sqlx::Error> {
         name: row.try_get("name")?,
         lat_e7: degrees("lat_e7")?,
         lon_e7: degrees("lon_e7")?,
+        removed_at_ms: row.try_get("removed_at_ms")?,
     };
     Ok((parsed(row, "checkpoint_id")?, checkpoint))
 }
@@ -86,12 +93,12 @@ async fn known(app: &App, unit: UnitId) -> Answer<()> {
     found.map(|_| ()).ok_or_else(Problem::not_found)
 }
 
-/// One entry of the reference document: set, or taken out.
+/// Sets one entry of the reference document.
 async fn write(
     app: &App,
     unit: UnitId,
     id: CheckpointId,
-    checkpoint: Option<Checkpoint>,
+    checkpoint: Checkpoint,
     action: &str,
 ) -> Answer<()> {
     known(app, unit).await?;

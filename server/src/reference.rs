@@ -36,12 +36,12 @@ pub async fn publish(
         checkpoints,
         ..Reference::default()
     };
-    // Who is disabled takes over no shift: phones offer whom they know.
-    let active = |person: &person::Person| person.disabled_at_ms.is_none();
-    for person in people.into_iter().filter(active) {
+    // Who is disabled takes over no shift, and is called something where they once did.
+    for person in people {
         let shown = ReferencePerson {
             name: person.name,
             role: person.role.word().to_owned(),
+            left_at_ms: person.disabled_at_ms,
         };
         reference.people.insert(person.person, shown);
     }

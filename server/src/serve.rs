@@ -482,6 +482,23 @@ mod tests {
         assert!(check_reach("https://kieumau.example", &[pin[0]; 5]).is_err());
     }
 
+    #[tokio::test]
+    async fn a_folder_with_sqlite_is_bound_once_and_one_beside_postgresql_as_often_as_asked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (alone, refused) in [(true, true), (false, false)] {
+            let bind = async || {
+                let listen = Listen {
+                    alone,
+                    ..listen("127.0.0.1:0")
+                };
+                listen.bind(folder.path()).await
+            };
+            let first = bind().await.expect("the first");
+            assert_eq!(bind().await.is_err(), refused);
+            drop(first);
+        }
+    }
+
     #[test]
     fn the_number_of_the_pins_grows_with_them_and_only_with_them() {
         let [one, other] = [b"one", b"two"].map(|key| Sha256::of(key));

@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const binary = process.env.KIEUMAU ?? join(here, "..", "..", "target", "debug", "kieumau");
+export const binary = process.env.KIEUMAU ?? join(here, "..", "..", "target", "debug", "kieumau");
 
 // With `rows` that no phone wrote, for pages; without them every document is whole, as an export needs it.
 export async function startServer({ rows = true } = {}) {

@@ -96,6 +96,7 @@ class EveryCall(world.ServerTest):
         self.assertLess(abs(an.clock_skew_ms()), 60_000)
         self.assertIn("Hà", [colleague.name for colleague in await an.colleagues()])
         self.assertIn("Chợ Vinh", [checkpoint.name for checkpoint in await an.checkpoints()])
+        self.assertEqual((await an.known_people(), await an.known_checkpoints()), (await an.colleagues(), await an.checkpoints()))
         self.assertEqual(await an.damages(), [])
 
     async def walks(self, an, ha):

@@ -112,8 +112,19 @@ async fn checkpoints_are_added_and_removed_and_people_come_and_go_beside_them() 
         is("Lan") && !is("Hà")
     })
     .await;
+    let known = an.known_people().await.expect("reads");
+    assert!(known.values().any(|name| name == "Hà"), "her name stays");
     of_unit(&["checkpoint", "remove", "--checkpoint", id]).await;
     assert_eq!(of_unit(&["checkpoint", "list"]).await, before);
+    let id = id.parse().expect("an id");
+    eventually("An's phone offers the checkpoint no more", async || {
+        an.sync_well().await;
+        let offered = an.checkpoints().await.expect("reads");
+        !offered.contains_key(&id)
+    })
+    .await;
+    let known = an.known_checkpoints().await.expect("reads");
+    assert_eq!(known[&id].name, "Cầu Kênh Bắc");
 }
 
 #[tokio::test]

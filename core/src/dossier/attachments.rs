@@ -3,10 +3,10 @@
 use super::{
     Statement,
     leaves::Leaves,
+    parts::Attached,
     proof::{Broken, ProvenAttachment, ProvenDocument, What},
 };
 use crate::{hash::Sha256, id::DocumentId};
-use minicbor::bytes::ByteSlice;
 use std::collections::BTreeSet;
 
 /// Which hashes of files stand in which documents' changes, as 64 hexadecimal digits: a change is not interpreted, but it is
@@ -19,8 +19,8 @@ pub(super) struct Named {
 impl Named {
     const DIGITS: usize = 64;
 
-    pub(super) fn new(files: &[&ByteSlice], statement: &Statement) -> Self {
-        let held = files.iter().map(|bytes| Sha256::of(bytes));
+    pub(super) fn new(files: &[Attached], statement: &Statement) -> Self {
+        let held = files.iter().map(|file| file.sha256);
         let missing = statement
             .documents
             .iter()
@@ -52,15 +52,15 @@ impl Named {
 
 /// Proves each file: its bytes have the hash that a leaf of the unit and a document of the unit name.
 pub(super) fn prove(
-    files: &[&ByteSlice],
+    files: &[Attached],
     leaves: &Leaves,
     documents: &[ProvenDocument],
     named: &Named,
 ) -> Result<Vec<ProvenAttachment>, Broken> {
     let mut left = leaves.attachments.clone();
     let mut proven: Vec<ProvenAttachment> = Vec::new();
-    for bytes in files {
-        let sha256 = Sha256::of(bytes);
+    for file in files {
+        let sha256 = file.sha256;
         let broken = || Broken::new(What::Attachment, sha256);
         let naming: Vec<&ProvenDocument> = documents
             .iter()
@@ -70,7 +70,7 @@ pub(super) fn prove(
         let mut received_at_ms = None;
         for unit in units {
             let (size_bytes, at_ms) = left.remove(&(unit, sha256)).ok_or_else(broken)?;
-            if size_bytes != bytes.len() as u64 {
+            if size_bytes != file.size_bytes {
                 return Err(broken());
             }
             received_at_ms = received_at_ms.max(Some(at_ms));
@@ -80,7 +80,7 @@ pub(super) fn prove(
         }
         proven.push(ProvenAttachment {
             sha256,
-            size_bytes: bytes.len() as u64,
+            size_bytes: file.size_bytes,
             received_at_ms: received_at_ms.ok_or_else(broken)?,
             named_in: naming.iter().map(|document| document.document).collect(),
         });

@@ -18,7 +18,7 @@ where
     }
 }
 
-/// Takes what is written only if it is what was read: a dossier of a gigabyte is compared without a copy.
+/// Takes what is written only if it is what was read: contents of any size are compared without a copy.
 struct Expected<'a>(&'a [u8]);
 
 /// Something else was written.

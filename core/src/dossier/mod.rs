@@ -6,10 +6,15 @@
 //! that the signed tree head proves, times of receipt from the leaves of the changes, and what no leaf can say (which
 //! documents the file has to hold, what was withheld, which files never came) stands in the statement that the log's key
 //! signs. So whoever drops a document and recomputes every hash still needs that key. What has no leaf is not in a dossier.
+//!
+//! The file is an array of four and nothing behind it: [`VERSION`], a [`Statement`] as a token of the log's key, [`Contents`] as
+//! bytes in their one encoding (the statement holds their hash), and an array of whole attachments by their hash, ascending.
+//! These stand last and apart: they are the bulk, their leaves hold their hashes, and nobody needs two of them in memory at once.
 
 mod attachments;
 mod exact;
 mod leaves;
+mod parts;
 pub mod proof;
 pub mod verify;
 
@@ -30,8 +35,9 @@ use minicbor::{Decode, Encode, bytes::ByteSlice};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use parts::{Attached, Unbelieved, before_attachment};
 pub use proof::{Broken, Proven, What};
-pub use verify::verify;
+pub use verify::{verify, verify_beside};
 
 /// The only version there is.
 pub const VERSION: u64 = 1;
@@ -80,22 +86,6 @@ impl Selection {
             (Self::Patrol(_) | Self::Evidence(_), _) | (_, Kind::Reference) => false,
         }
     }
-}
-
-/// The file: CBOR, and nothing behind it.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
-struct File<'a> {
-    #[n(0)]
-    version: u64,
-    /// A [`Statement`] as a token of the log's key.
-    #[n(1)]
-    statement: String,
-    /// [`Contents`] in their one encoding; the statement holds their hash.
-    #[cbor(b(2))]
-    contents: &'a ByteSlice,
-    /// Whole files, by their hash, ascending. Last and apart: they are the bulk, and their leaves hold their hashes.
-    #[cbor(b(3))]
-    attachments: Vec<&'a ByteSlice>,
 }
 
 /// What the server says about the file as a whole, signed by the log's key.
@@ -198,8 +188,8 @@ pub struct Collected<'a> {
     pub epochs: Vec<EpochLeaves<'a>>,
     /// In any order.
     pub documents: Vec<CollectedDocument<'a>>,
-    /// Whole files in any order.
-    pub attachments: Vec<&'a [u8]>,
+    /// How many whole files follow.
+    pub attachments: usize,
     /// How documents, units and people are called, by id.
     pub names: BTreeMap<String, String>,
     /// Whom the receipts name as the one who asked.
@@ -243,11 +233,12 @@ pub enum WriteError {
     Heads,
 }
 
-/// The file of what was collected, its statement and head signed by the `log` key, its receipts by the `receipt` key.
+/// The file of what was collected up to its attachments, its statement and head signed by the `log` key, its receipts by the
+/// `receipt` key. Each attachment follows behind its [`before_attachment`], by hash ascending.
 ///
 /// # Errors
-/// See [`WriteError`]. That the file will verify is not checked here.
-pub fn write(
+/// See [`WriteError`]. That the file will verify is not checked here: see [`verify_beside`].
+pub fn front(
     collected: &Collected<'_>,
     log: &SigningKey,
     receipt: &SigningKey,
@@ -255,7 +246,7 @@ pub fn write(
     let sign = |key: &SigningKey, typ, claims: &_| {
         jws::sign(key, typ, &jws::kid(&key.verifying_key()), claims)
     };
-    write_with(collected, &mut |claims| match claims {
+    front_with(collected, &mut |claims| match claims {
         Claims::Head(head) => head.sign(log),
         Claims::Receipt(claims) => jws::sign_payload(
             receipt,
@@ -267,8 +258,8 @@ pub fn write(
     })
 }
 
-/// [`write`] by whoever makes the tokens.
-fn write_with(
+/// [`front`] by whoever makes the tokens.
+fn front_with(
     collected: &Collected<'_>,
     token: &mut dyn FnMut(Claims<'_>) -> String,
 ) -> Result<Vec<u8>, WriteError> {
@@ -329,18 +320,12 @@ fn write_with(
         names: collected.names.clone(),
         contents: Sha256::of(&contents),
     };
-    let attachments: BTreeMap<Sha256, &ByteSlice> = collected
-        .attachments
-        .iter()
-        .map(|bytes| (Sha256::of(bytes), <&ByteSlice>::from(*bytes)))
-        .collect();
-    let file = File {
-        version: VERSION,
-        statement: token(Claims::Statement(&statement)),
-        contents: contents.as_slice().into(),
-        attachments: attachments.into_values().collect(),
-    };
-    Ok(minicbor::to_vec(&file).expect("writing to memory does not fail"))
+    Ok(parts::front(
+        VERSION,
+        &token(Claims::Statement(&statement)),
+        &contents,
+        collected.attachments as u64,
+    ))
 }
 
 type ByHash<'a> = BTreeMap<Sha256, (&'a [u8], Vec<Sha256>)>;

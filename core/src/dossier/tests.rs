@@ -35,6 +35,14 @@ fn setting() -> Setting {
     }
 }
 
+/// The verdict on a file in memory.
+fn verify(file: &[u8], known: Option<Sha256>) -> Result<Proven, Broken> {
+    super::verify(file, known).map_err(|error| match error {
+        Unbelieved::Broken(broken) => broken,
+        Unbelieved::Unreadable(error) => panic!("memory is read to its end: {error}"),
+    })
+}
+
 impl Setting {
     fn forged(&self, world: &World) -> Vec<u8> {
         let (owners, own, signed) = (&self.owners, &self.forger, &self.signed);
@@ -194,8 +202,69 @@ fn a_cut_file_a_longer_one_and_another_spelling_are_no_dossier() {
     assert_eq!(format(&[&file[..], &[0]].concat()), Err(What::Format));
     // The array's length of 4 written in two bytes.
     let respelled = [&[0x98, 4], &file[1..]].concat();
-    assert!(minicbor::decode::<File<'_>>(&respelled).is_ok());
+    let spelled = |bytes| minicbor::Decoder::new(bytes).array().expect("an array");
+    assert_eq!(spelled(&respelled), spelled(&file));
     assert_eq!(format(&respelled), Err(What::Format));
+    // A length that the file does not have costs nothing but the refusal.
+    let endless = [&[0x84, 1, 0x7b][..], &[0xff; 8], b"eyJ"].concat();
+    assert_eq!(format(&endless), Err(What::Format));
+}
+
+#[test]
+fn a_front_is_verified_beside_its_attachments_as_the_whole_file_is() {
+    let setting = setting();
+    let known = Some(setting.owners.fingerprint());
+    let photo = &setting.world.photo;
+    let behind = before_attachment(photo.len() as u64).len() + photo.len();
+    let front = &setting.file[..setting.file.len() - behind];
+    let attached = Attached {
+        sha256: Sha256::of(photo),
+        size_bytes: photo.len() as u64,
+    };
+    let proven = verify_beside(front, vec![attached], known).expect("it holds");
+    assert_eq!(Ok(proven), verify(&setting.file, known));
+    // The twins: none where one is announced, another one, one of another size.
+    let other = Attached {
+        sha256: Sha256::of(b"another photo"),
+        ..attached
+    };
+    let longer = Attached {
+        size_bytes: attached.size_bytes + 1,
+        ..attached
+    };
+    for (attachments, what) in [
+        (vec![], What::Format),
+        (vec![attached, attached], What::Format),
+        (vec![other], What::Attachment),
+        (vec![longer], What::Attachment),
+    ] {
+        let verdict = verify_beside(front, attachments, known);
+        assert_eq!(verdict.expect_err("something else").what, what);
+    }
+}
+
+/// A file whose disk fails in the middle of it.
+struct Failing<'a>(&'a [u8]);
+
+impl std::io::Read for Failing<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        if self.0.is_empty() {
+            return Err(std::io::Error::other("the disk"));
+        }
+        self.0.read(into)
+    }
+}
+
+#[test]
+fn a_disk_that_fails_says_nothing_about_the_dossier() {
+    let file = setting().file;
+    let verdict = super::verify(Failing(&file[..file.len() / 2]), None);
+    assert!(matches!(verdict, Err(Unbelieved::Unreadable(_))));
+    // The twin: a file that ends there is cut.
+    assert_eq!(
+        verify(&file[..file.len() / 2], None).map_err(|broken| broken.what),
+        Err(What::Format)
+    );
 }
 
 #[test]

@@ -6,11 +6,12 @@
 //! read by their header only ([`crate::header`]); no operation is interpreted, so a hostile file costs its own length.
 
 use super::{
-    Contents, DossierDocument, File, Statement, TYP, VERSION,
+    Contents, DossierDocument, Statement, TYP, VERSION,
     attachments::{self, Named},
     exact::exact,
     heads,
     leaves::{self, Leaves, Received},
+    parts::{Attached, Parts, Unbelieved},
     proof::{Broken, NotProven, Proven, ProvenAttachment, ProvenDocument, What, Writer},
 };
 use crate::{
@@ -23,21 +24,40 @@ use crate::{
     receipt::Receipt,
     seal::{self, Seal, Signer},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+};
 
-/// Checks the file in `bytes`. With `expected`, the log's key has to have this fingerprint; without it the dossier is somebody's,
-/// and [`NotProven::WhoseKey`] says so.
+/// Checks a whole file. With `expected`, the log's key has to have this fingerprint; without it the dossier is somebody's, and
+/// [`NotProven::WhoseKey`] says so. Attachments pass through: only what is before them is in memory.
+///
+/// # Errors
+/// `Unreadable`, or the first thing that does not hold.
+pub fn verify(mut file: impl Read, expected: Option<Sha256>) -> Result<Proven, Unbelieved> {
+    Ok(prove(&Parts::read(&mut file)?, expected)?)
+}
+
+/// Checks what [`super::front`] made beside the attachments that will follow it, each of which somebody has seen to be what its
+/// hash says.
 ///
 /// # Errors
 /// The first thing that does not hold.
-pub fn verify(bytes: &[u8], expected: Option<Sha256>) -> Result<Proven, Broken> {
-    let file: File<'_> = exact(bytes)?;
+pub fn verify_beside(
+    front: &[u8],
+    attachments: Vec<Attached>,
+    expected: Option<Sha256>,
+) -> Result<Proven, Broken> {
+    prove(&Parts::beside(front, attachments)?, expected)
+}
+
+fn prove(file: &Parts, expected: Option<Sha256>) -> Result<Proven, Broken> {
     if file.version != VERSION {
         return Err(Broken::new(What::Version, file.version));
     }
-    let contents: Contents<'_> = exact(file.contents)?;
+    let contents: Contents<'_> = exact(&file.contents)?;
     let leaves = leaves::prove(&contents, expected)?;
-    let statement = statement(&file, &leaves)?;
+    let statement = statement(file, &leaves)?;
     let server = PhoneId::from_bytes(server_prefix(&leaves));
     if leaves.phones.contains_key(&server) {
         // Its changes would be taken for the server's.
@@ -90,7 +110,7 @@ pub fn verify(bytes: &[u8], expected: Option<Sha256>) -> Result<Proven, Broken> 
 }
 
 /// The statement, signed by the log's key about this state of the log and these contents.
-fn statement(file: &File<'_>, leaves: &Leaves) -> Result<Statement, Broken> {
+fn statement(file: &Parts, leaves: &Leaves) -> Result<Statement, Broken> {
     let limit = file.statement.len();
     let statement: Statement = jws::verify_up_to(limit, &file.statement, TYP, |_| Some(leaves.log))
         .map_err(|error| Broken::new(What::Statement, error))?;
@@ -101,7 +121,7 @@ fn statement(file: &File<'_>, leaves: &Leaves) -> Result<Statement, Broken> {
     if !of_the_head {
         return Err(Broken::new(What::Statement, statement.root));
     }
-    if statement.contents != Sha256::of(file.contents) {
+    if statement.contents != Sha256::of(&file.contents) {
         return Err(Broken::new(What::Contents, statement.contents));
     }
     Ok(statement)

@@ -21,12 +21,13 @@ pub mod upload;
 use crate::{
     app::App,
     database::Database,
-    problem::Problem,
+    problem::{Answer, Problem},
     vault::{Key, Vault},
 };
 use axum::{Router, middleware, routing};
 use kieumau_core::{hash::Sha256, id::UnitId};
 use sqlx::Row as _;
+use store::{Part, Reading};
 
 /// Everything under `/v1/attachments` (phones) and `/attachments` (pages).
 pub fn router() -> Router<App> {
@@ -113,6 +114,17 @@ impl Held {
     pub fn key(&self, vault: &Vault) -> Result<Key, Problem> {
         vault
             .key(&key_name(self.unit, self.sha256), &self.wrapped_key)
+            .map_err(Problem::internal)
+    }
+
+    /// Opens this part of it for reading.
+    ///
+    /// # Errors
+    /// `internal` for what the store says.
+    pub async fn open(&self, app: &App, part: Part) -> Answer<Reading> {
+        let key = self.key(&app.vault)?;
+        Reading::open(&app.objects, &self.object, &key, part)
+            .await
             .map_err(Problem::internal)
     }
 }

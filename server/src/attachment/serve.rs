@@ -214,10 +214,7 @@ async fn answer(app: &App, held: &Held, part: Part, headers: &HeaderMap) -> Answ
     if text(headers, header::IF_NONE_MATCH).is_some_and(|tags| matches(tags, &etag)) {
         return Ok((StatusCode::NOT_MODIFIED, named).into_response());
     }
-    let key = held.key(&app.vault)?;
-    let reading = Reading::open(&app.objects, &held.object, &key, part)
-        .await
-        .map_err(Problem::internal)?;
+    let reading = held.open(app, part).await?;
     let size_bytes = reading.size_bytes();
     let asked = text(headers, header::RANGE)
         .filter(|_| text(headers, header::IF_RANGE).is_none_or(|tag| tag == etag));

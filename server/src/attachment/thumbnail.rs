@@ -6,7 +6,7 @@
 
 use super::{
     Held,
-    store::{self, Part, Reading},
+    store::{self, Part},
 };
 use crate::{
     app::App,
@@ -136,10 +136,7 @@ pub async fn original(app: &App, unit: UnitId, sha256: Sha256) -> Answer<Vec<u8>
     let held = Held::find(&app.database, unit, sha256)
         .await?
         .ok_or_else(Problem::not_found)?;
-    let key = held.key(&app.vault)?;
-    let reading = Reading::open(&app.objects, &held.object, &key, Part::Original)
-        .await
-        .map_err(Problem::internal)?;
+    let reading = held.open(app, Part::Original).await?;
     reading
         .read(0..reading.size_bytes())
         .await

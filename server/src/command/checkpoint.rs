@@ -18,7 +18,7 @@ pub enum Checkpoint {
     Add(Add),
     /// Lists a unit's checkpoints: id, latitude, longitude, name.
     List(OfUnit),
-    /// Takes a checkpoint off the unit's phones. Visits to it stay, without its name.
+    /// Takes a checkpoint off the unit's phones. Visits to it stay, under its name.
     Remove {
         #[command(flatten)]
         of: OfUnit,
@@ -110,8 +110,8 @@ async fn remove(of: OfUnit, id: CheckpointId, language: Language) -> Outcome {
         _ => problem.into(),
     })?;
     say(language.pick(
-        "Đã gỡ: điểm chốt mất khỏi các điện thoại ở lần gửi nhận tới; lượt đến đã ghi vẫn còn.",
-        "Removed: it is off the phones with their next sync; recorded visits stay.",
+        "Đã gỡ: từ lần gửi nhận tới, các điện thoại không đưa điểm chốt này ra nữa; lượt đến đã ghi vẫn còn và giữ tên.",
+        "Removed: phones offer it no more from their next sync; recorded visits stay, under its name.",
     ))
 }
 

@@ -5,7 +5,7 @@
 use super::proofs::Leaves;
 use crate::{
     app::App,
-    attachment::{Held, thumbnail},
+    attachment::Held,
     own,
     problem::{Answer, Problem},
     row::parsed,
@@ -27,20 +27,23 @@ use kieumau_core::{
 use sqlx::{Row as _, any::AnyRow};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The most that one file may hold, bytes: it is made in memory.
-const LIMIT_BYTES: u64 = 1 << 30;
+/// The most of changes that one file may hold, bytes: they are gathered in memory.
+const CHANGES_LIMIT_BYTES: u64 = 256 << 20;
+/// The most of attachments, bytes: they pass through, and a file of 16 GiB still fits on a stick.
+const ATTACHMENTS_LIMIT_BYTES: u64 = 16 << 30;
 
 /// Everything, still unsigned.
 pub struct Gathered {
     /// Documents of which something was received.
     pub documents: Vec<GatheredDocument>,
-    /// Whole files.
-    pub attachments: BTreeMap<Sha256, Vec<u8>>,
+    /// Whole files, where they lie.
+    pub attachments: BTreeMap<Sha256, Held>,
     /// Leaves of all of it.
     pub leaves: Leaves,
     /// How documents, units and people are called, by id.
     pub names: BTreeMap<String, String>,
-    bytes: u64,
+    changes_bytes: u64,
+    attachments_bytes: u64,
 }
 
 /// One document.
@@ -77,7 +80,8 @@ pub async fn gather(app: &App, selection: Selection, head: TreeHead) -> Answer<G
         attachments: BTreeMap::new(),
         leaves: Leaves::under(app, head).await?,
         names: BTreeMap::new(),
-        bytes: 0,
+        changes_bytes: 0,
+        attachments_bytes: 0,
     };
     let mut phones = BTreeSet::new();
     for id in selected(app, selection).await? {
@@ -232,7 +236,8 @@ impl Gathered {
             if change.get::<String, _>(1) == "withheld" {
                 document.withheld.insert(hash);
             }
-            self.count(bytes.len() as u64)?;
+            self.changes_bytes += bytes.len() as u64;
+            within(self.changes_bytes, CHANGES_LIMIT_BYTES)?;
             document.changes.insert(hash, bytes);
         }
         Ok(writers)
@@ -266,9 +271,10 @@ impl Gathered {
             document.attachments.insert(sha256);
             if !self.attachments.contains_key(&sha256) {
                 let held = Held::find(&app.database, unit, sha256).await?;
-                self.count(held.map_or(0, |held| held.size_bytes))?;
-                let bytes = thumbnail::original(app, unit, sha256).await?;
-                self.attachments.insert(sha256, bytes);
+                let held = held.ok_or(stored::damaged("an attachment's row"))?;
+                self.attachments_bytes += held.size_bytes;
+                within(self.attachments_bytes, ATTACHMENTS_LIMIT_BYTES)?;
+                self.attachments.insert(sha256, held);
             }
         }
         Ok(())
@@ -310,14 +316,13 @@ impl Gathered {
         }
         Ok(())
     }
+}
 
-    fn count(&mut self, bytes: u64) -> Answer<()> {
-        self.bytes += bytes;
-        if self.bytes > LIMIT_BYTES {
-            return Err(Invalid::new("selection", Rule::TooLarge).into());
-        }
-        Ok(())
+fn within(bytes: u64, limit: u64) -> Result<(), Invalid> {
+    if bytes > limit {
+        return Err(Invalid::new("selection", Rule::TooLarge));
     }
+    Ok(())
 }
 
 /// The seals of these changes by those who wrote them. Others prove nothing about them.

@@ -1,5 +1,7 @@
 //! `/audit`: who did what to what (nhật ký truy cập). A chief reads the own unit's rows, an auditor all; by day and person, a
-//! hundred at a time. Rows hold ids and stable words, never content, so this page has none either.
+//! hundred at a time. Rows hold ids and stable words, never content; what a subject is called is [`subject`]'s to find.
+
+mod subject;
 
 use super::{
     html,
@@ -9,7 +11,7 @@ use super::{
     shell::{Section, Shell},
     words::Words,
 };
-use crate::{app::App, clock, problem::Answer};
+use crate::{app::App, clock, problem::Answer, scope::scoped};
 use askama::Template;
 use axum::{
     Router,
@@ -21,6 +23,7 @@ use kieumau_core::{
     invalid::{self, Invalid, Rule},
     person::Role,
 };
+use subject::{Named, Subject};
 
 /// Rows on one page.
 const PAGE: usize = 100;
@@ -49,6 +52,8 @@ struct Row {
     action: String,
     subject: Option<String>,
     detail: Option<String>,
+    #[sqlx(flatten)]
+    named: Named,
 }
 
 struct Deed {
@@ -57,7 +62,7 @@ struct Deed {
     phone: String,
     unit: String,
     action: String,
-    subject: String,
+    subject: Option<Subject>,
     detail: String,
 }
 
@@ -94,7 +99,7 @@ async fn list(
         reader.who.unit.to_string()
     };
     let people = people(&app, unit.clone()).await?;
-    let mut rows = read(&app, unit, &filter).await?;
+    let mut rows = read(&app, &reader, unit, &filter).await?;
     let more = rows.len() > PAGE;
     rows.truncate(PAGE);
     let last = rows.last().filter(|_| more);
@@ -121,7 +126,8 @@ async fn people(app: &App, unit: String) -> Answer<Vec<Person>> {
     Ok(people)
 }
 
-async fn read(app: &App, unit: String, filter: &Filter) -> Answer<Vec<Row>> {
+/// The rows of a page and one more. Subjects are looked up for these alone, and in the same statement.
+async fn read(app: &App, reader: &Reader, unit: String, filter: &Filter) -> Answer<Vec<Row>> {
     let (before_ms, before_id) = match filter.after.split_once('.') {
         None if filter.after.is_empty() => (i64::MAX, ""),
         Some((ms, id)) => (
@@ -131,14 +137,19 @@ async fn read(app: &App, unit: String, filter: &Filter) -> Answer<Vec<Row>> {
         ),
         None => return Err(Invalid::new("after", Rule::Malformed).into()),
     };
-    let rows = sqlx::query_as(
-        "select a.audit_id, a.at_ms, person.name as person, phone.model, unit.name as unit, a.action, a.subject, a.detail \
-         from audit a left join person on person.person_id = a.person_id left join phone on phone.phone_id = a.phone_id \
-         left join unit on unit.unit_id = a.unit_id \
-         where ($1 = '' or a.unit_id = $1) and ($2 = '' or a.person_id = $2) and a.at_ms >= $3 and a.at_ms < $4 \
-           and (a.at_ms < $5 or (a.at_ms = $5 and a.audit_id < $6)) \
-         order by a.at_ms desc, a.audit_id desc limit 101",
-    )
+    let rows = sqlx::query_as(scoped!(
+        "select a.audit_id, a.at_ms, person.name as person, phone.model, unit.name as unit, a.action, a.subject, a.detail, ",
+        subject::named!(),
+        "from (select * from audit \
+               where ($2 = '' or unit_id = $2) and ($3 = '' or person_id = $3) and at_ms >= $4 and at_ms < $5 \
+                 and (at_ms < $6 or (at_ms = $6 and audit_id < $7)) \
+               order by at_ms desc, audit_id desc limit 101) a \
+         left join person on person.person_id = a.person_id left join phone on phone.phone_id = a.phone_id \
+         left join unit on unit.unit_id = a.unit_id ",
+        subject::joined!(),
+        "order by a.at_ms desc, a.audit_id desc"
+    ))
+    .bind(reader.who.unit.to_string())
     .bind(unit)
     .bind(filter.person.clone())
     .bind(day("day", &filter.day, 0)?.unwrap_or(i64::MIN))
@@ -161,7 +172,7 @@ impl Row {
             phone: self.model.unwrap_or_default(),
             unit: self.unit.unwrap_or_default(),
             action: w.deed(&self.action).unwrap_or(&self.action).to_owned(),
-            subject: self.subject.unwrap_or_default(),
+            subject: self.subject.map(|id| self.named.shown(id, language)),
             detail: self
                 .detail
                 .map_or_else(String::new, |detail| in_words(w, &detail)),

@@ -124,7 +124,7 @@ impl ReviewPart {
         document: DocumentId,
         places: Vec<(String, String)>,
         changes: &[Change],
-        Asked { heads, refused }: Asked,
+        Asked { heads, refused, .. }: Asked,
     ) -> Answer<Self> {
         let rows: Vec<Row> = sqlx::query_as(
             "select d.decision_id, d.decision, d.heads, d.field, d.remark, d.person_id, person.name as person, d.at_ms, \

@@ -5,6 +5,7 @@ use super::{
     change::{self, Batch},
     clash::{self, Clash},
     decision::{self, Refused, ReviewPart},
+    dossier::DossierPart,
     evidence, patrol,
     photo::Photo,
     reader::Reader,
@@ -88,7 +89,11 @@ impl Page {
         // Before anything that the page shows. What is written between two of its reads is then newer than the form's heads, and
         // deciding is 409; read last, the heads would vouch for what nobody saw.
         let heads = decision::heads_now(app, document).await?;
-        let asked = Asked { heads, refused };
+        let asked = Asked {
+            page: self,
+            heads,
+            refused,
+        };
         match self {
             Self::Patrol => patrol::page(app, reader, document, asked).await,
             Self::Evidence => evidence::page(app, reader, document, asked).await,
@@ -98,6 +103,8 @@ impl Page {
 
 /// What the form of a page is about.
 pub struct Asked {
+    /// Which page.
+    pub page: Page,
     /// The document's heads, read before all else.
     pub heads: String,
     /// The form that was refused, if one was.
@@ -116,6 +123,8 @@ pub struct DocumentPart {
     pub log: change::Standing,
     /// What was decided, and the form for what comes next.
     pub review: ReviewPart,
+    /// The file for whoever is to believe it elsewhere.
+    pub dossier: DossierPart,
 }
 
 impl DocumentPart {
@@ -133,6 +142,7 @@ impl DocumentPart {
     ) -> Answer<Self> {
         let language = reader.language;
         let changes = change::read(app, document).await?;
+        let path = asked.page.path(document);
         Ok(Self {
             photos: photos
                 .into_iter()
@@ -142,6 +152,7 @@ impl DocumentPart {
             batches: change::batches(&changes, language),
             log: change::Standing::of(&changes, language),
             review: ReviewPart::read(app, reader, document, places, &changes, asked).await?,
+            dossier: DossierPart::of(app, reader, document, path).await?,
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{
     document::{Asked, DocumentPart, Page},
-    evidence_list, html,
+    dossier, evidence_list, html,
     language::Language,
     photo::{self, Photo},
     reader::Reader,
@@ -40,6 +40,17 @@ pub struct File {
     unit_name: String,
     criterion: i64,
     period: String,
+}
+
+impl File {
+    /// What it is about, in a file's name: `tieu-chi-15-2025-11-16_2026-11-15`.
+    pub fn short_name(&self) -> String {
+        format!(
+            "tieu-chi-{}-{}",
+            self.criterion,
+            dossier::dates(&self.period)
+        )
+    }
 }
 
 #[derive(sqlx::FromRow)]

@@ -2,9 +2,9 @@
 //! are missing, how the file stands with the supervisors.
 
 use super::{
-    html,
+    dossier, html,
     language::Language,
-    patrols::FILTER_LIMIT,
+    patrols::{self, FILTER_LIMIT},
     reader::Reader,
     shell::{Section, Shell},
     standing::{Standing, current_decision},
@@ -66,6 +66,12 @@ struct CriterionRow {
     files: Vec<File>,
 }
 
+/// All of a unit in the period, as one file.
+struct UnitDossier {
+    unit: String,
+    path: String,
+}
+
 struct Choice {
     value: String,
     name: String,
@@ -81,6 +87,8 @@ struct EvidenceListPage {
     criteria: Vec<Choice>,
     rows: Vec<CriterionRow>,
     shown: usize,
+    dossiers: Vec<UnitDossier>,
+    server_key: String,
 }
 
 async fn list(
@@ -106,7 +114,37 @@ async fn list(
         criteria: criteria(catalogue, &filter.criterion, language),
         shown: rows.iter().filter(|row| !row.files.is_empty()).count(),
         rows,
+        dossiers: dossiers(&app, &reader, chosen).await?,
+        server_key: dossier::server_key(&app),
     })
+}
+
+/// The units that the reader may take whole and that have something in the period.
+async fn dossiers(app: &App, reader: &Reader, period: &str) -> Answer<Vec<UnitDossier>> {
+    let Some(period) = period.parse::<Period>().ok() else {
+        return Ok(Vec::new());
+    };
+    if !reader.who.role.reads_the_unit() {
+        return Ok(Vec::new());
+    }
+    let day = |date: jiff::civil::Date, later| patrols::day("period", &date.to_string(), later);
+    let units: Vec<(String, String)> = sqlx::query_as(scoped!(
+        "select unit.unit_id, unit.name from unit join scope on scope.unit_id = unit.unit_id \
+         where exists (select 1 from evidence e where e.unit_id = unit.unit_id and e.period = $2) \
+            or exists (select 1 from patrol p where p.unit_id = unit.unit_id and p.started_at_ms >= $3 and p.started_at_ms < $4) \
+         order by unit.name"
+    ))
+    .bind(reader.who.unit.to_string())
+    .bind(period.to_string())
+    .bind(day(period.starts_on(), 0)?)
+    .bind(day(period.ends_on(), 1)?)
+    .fetch_all(&app.database.read)
+    .await?;
+    let dossier = |(unit_id, unit)| UnitDossier {
+        unit,
+        path: format!("/units/{unit_id}/dossier?period={period}"),
+    };
+    Ok(units.into_iter().map(dossier).collect())
 }
 
 /// The criteria with what is on file for each; all of them unless one number is chosen.

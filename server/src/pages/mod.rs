@@ -11,6 +11,7 @@ mod clash;
 mod decision;
 mod difference;
 mod document;
+mod dossier;
 mod evidence;
 mod evidence_list;
 mod headers;
@@ -51,6 +52,7 @@ pub fn router() -> Router<App> {
         .merge(patrol::router())
         .merge(evidence_list::router())
         .merge(evidence::router())
+        .merge(dossier::router())
         .merge(decision::router())
         .merge(live::router())
         .merge(phones::router())

@@ -25,7 +25,7 @@ use axum::{
     response::Html,
     routing::get,
 };
-use kieumau_core::id::DocumentId;
+use kieumau_core::{id::DocumentId, period};
 
 /// `/patrols/{id}`.
 pub fn router() -> Router<App> {
@@ -45,6 +45,13 @@ pub struct Row {
     length_m: f64,
     fix_count: i64,
     accuracy_unknown: i64,
+}
+
+impl Row {
+    /// The day in Vietnam on which it began: `2026-11-21`.
+    pub fn day(&self) -> String {
+        period::day_of(self.started_at_ms).to_string()
+    }
 }
 
 struct Pause {

@@ -1,7 +1,7 @@
 //! Who gets which page, on each database: own unit, other unit, another role, nobody; and what reading leaves in the audit.
 
 use crate::{
-    fixture::{People, TestApp, apps, audited, cookie, send},
+    fixture::{People, TestApp, apps, audited, cookie, enrolled, send},
     session::SignedIn,
 };
 use axum::{
@@ -149,6 +149,74 @@ async fn reading_one_thing_leaves_a_row_and_a_refused_reading_leaves_none() {
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].person, Some(people.chi.person.to_string()));
         assert_eq!(rows[0].subject.as_deref(), Some(PATROL));
+    }
+}
+
+#[tokio::test]
+async fn the_audit_says_names_to_all_its_readers_and_titles_to_whom_they_are() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        records(&app, &people).await;
+        let (phone, _) = enrolled(&app, &people.an).await;
+        let (chi, khoa, binh) = (&people.chi, &people.khoa, &people.binh);
+        let checkpoint = "0a000000-0000-7000-8000-0000000000c1";
+        put(
+            &app,
+            "insert into checkpoint (document_id, checkpoint_id, unit_id, name, lat_e7, lon_e7) values ($1, $1, $2, $3, 0, 0)",
+            &[checkpoint, &people.truong_vinh.to_string(), "Cầu Kênh Bắc"],
+        )
+        .await;
+        let phone = phone.to_string();
+        let hash = HEADS.to_owned();
+        for (number, unit) in [people.truong_vinh, people.vinh_phu]
+            .into_iter()
+            .enumerate()
+        {
+            let unit = unit.to_string();
+            for (at, subject) in [PATROL, EVIDENCE, checkpoint, &phone, &unit, &hash]
+                .iter()
+                .enumerate()
+            {
+                put(
+                    &app,
+                    "insert into audit (audit_id, at_ms, unit_id, action, subject) values ($1, 5000, $2, 'exported', $3)",
+                    &[&format!("{number}{at}"), &unit, subject],
+                )
+                .await;
+            }
+        }
+        // Another unit's chief, whose own log names what is not theirs.
+        put(
+            &app,
+            "update person set role = 'chief' where person_id = $1",
+            &[&binh.person.to_string()],
+        )
+        .await;
+        for (who, reads) in [(chi, true), (khoa, false), (binh, false)] {
+            let (status, page) = asked(&app, Some(who), "/audit").await;
+            assert_eq!(status, StatusCode::OK);
+            for content in [
+                "alert(1)",
+                "Cầu Kênh Bắc",
+                "16/11/2025 – 15/11/2026",
+                &format!("href=\"/patrols/{PATROL}\""),
+                &format!("href=\"/evidence/{EVIDENCE}\""),
+            ] {
+                assert_eq!(page.contains(content), reads, "{} {content}", who.name);
+            }
+            assert!(!page.contains("<script>alert"));
+            let known = if who.name == "Chi" {
+                "Phường Trường Vinh"
+            } else {
+                "Phường Vinh Phú"
+            };
+            // A document is at least of its kind, and every id is there whole.
+            for there in [known, " · An", PATROL, EVIDENCE, checkpoint, &phone, &hash] {
+                assert!(page.contains(there), "{} {there}", who.name);
+            }
+            assert!(reads || page.contains("Ca tuần tra<br>"));
+            assert!(page.contains(&format!("title=\"{PATROL}\">…000000000001<")));
+        }
     }
 }
 

@@ -44,6 +44,17 @@ words! {
     sign_in_help: "Quên mật khẩu? Quản trị của đơn vị đặt lại được.", "Forgot the password? Your administrator can set a new one.";
 
     dossiers: "Hồ sơ", "Dossiers";
+    dossier: "Hồ sơ", "Dossier";
+    dossier_take: "Tải hồ sơ", "Download the dossier";
+    dossier_says: "Một tệp gồm nội dung, ảnh, quyết định và bằng chứng từ sổ nhận của máy chủ. Người nhận tự kiểm tra được, không cần mạng hay máy chủ này, rằng từ khi máy chủ nhận không có gì bị sửa:",
+        "One file with the content, photos, decisions and proofs from the server's log. Whoever gets it can check, without a network or this server, that nothing was altered since it was received:";
+    dossier_file: "TỆP", "FILE";
+    dossier_key_says: "Dãy cuối là dấu vân tay khóa của máy chủ này. Báo cho người nhận bằng đường khác với tệp, như công văn hay điện thoại, để họ đối chiếu.",
+        "The last part is the fingerprint of this server's key. Tell it to the receiver by another way than the file, a letter or a call, so that they compare.";
+    dossier_kept_back: "Trong này có phần chỉ chỉ huy được đọc: đã rút lại, bị giữ lại hoặc chưa kiểm tra. Vì vậy chỉ chỉ huy tải được hồ sơ.",
+        "Something in it is for the chief alone: withdrawn, withheld or not checked yet. So only the chief can download the dossier.";
+    dossier_of_period: "Hồ sơ của cả kỳ", "Dossier of the whole period";
+    dossier_of_period_says: "Mọi minh chứng của kỳ và mọi ca tuần tra bắt đầu trong kỳ.", "All evidence of the period, and all patrols that began in it.";
     no_dossiers: "Chưa có hồ sơ nào được nộp", "No dossier has been submitted";
     no_dossiers_says: "Hồ sơ hiện ở đây khi một phường nộp tự đánh giá của kỳ. Trước đó cấp tỉnh không đọc nội dung của phường.",
         "A dossier appears here when a ward submits its self-assessment. Until then the province does not read a ward's content.";
@@ -309,7 +320,8 @@ words! {
     day: "Ngày", "Day";
     everybody: "Mọi người", "Everybody";
     deed: "Việc", "Deed";
-    subject: "Đối tượng (mã)", "Subject (id)";
+    subject: "Đối tượng", "Subject";
+    reference: "Danh mục của đơn vị", "The unit's reference";
     detail: "Chi tiết", "Detail";
     no_deeds: "Chưa có việc nào được ghi", "Nothing was written yet";
     no_deeds_say: "Mỗi lần đăng nhập, đọc một ca hay quyết định đều ghi một dòng ở đây.", "Each sign-in, reading and decision writes a row here.";
@@ -458,6 +470,17 @@ impl Words {
             "qr" => self.proof_qr,
             "nfc" => self.proof_nfc,
             _ => self.proof_hand,
+        }
+    }
+
+    /// What a document is, by the word of its kind.
+    pub fn kind(&self, word: &str) -> &'static str {
+        match word {
+            "patrol-log" => self.patrols,
+            "evidence-file" => self.items,
+            "review" => self.decisions,
+            "reference" => self.reference,
+            _ => "",
         }
     }
 

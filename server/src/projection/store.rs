@@ -86,8 +86,8 @@ const TABLES: [(&str, &str, usize); 14] = [
     ),
     (
         "checkpoint",
-        "insert into checkpoint (document_id, checkpoint_id, unit_id, name, lat_e7, lon_e7) values",
-        6,
+        "insert into checkpoint (document_id, checkpoint_id, unit_id, name, lat_e7, lon_e7, removed_at_ms) values",
+        7,
     ),
 ];
 
@@ -147,6 +147,7 @@ impl Projected {
                         Value::text(&place.name),
                         i64::from(place.lat_e7).into(),
                         i64::from(place.lon_e7).into(),
+                        place.removed_at_ms.into(),
                     ]);
                 }
             }

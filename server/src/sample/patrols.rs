@@ -89,6 +89,7 @@ pub fn checkpoints() -> BTreeMap<CheckpointId, Checkpoint> {
                 name: name.to_owned(),
                 lat_e7: place.lat_e7,
                 lon_e7: place.lon_e7,
+                removed_at_ms: None,
             };
             Some((checkpoint_id(at), checkpoint))
         })

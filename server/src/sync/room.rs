@@ -21,11 +21,16 @@ pub struct Room(Arc<Semaphore>);
 
 impl Default for Room {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(AT_ONCE)))
+        Self::of(AT_ONCE)
     }
 }
 
 impl Room {
+    /// Room for so many.
+    pub fn of(places: usize) -> Self {
+        Self(Arc::new(Semaphore::new(places)))
+    }
+
     /// A place to build a large answer in; free again when dropped.
     ///
     /// # Errors

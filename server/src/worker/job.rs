@@ -177,7 +177,7 @@ pub enum Edit {
     /// A [`Reference`].
     #[n(1)]
     Publish(#[n(0)] String),
-    /// One checkpoint of a [`Reference`], and what it is; nothing takes it out.
+    /// One checkpoint of a [`Reference`], and what it is now.
     #[n(2)]
     Checkpoint(#[n(0)] String),
 }
@@ -356,12 +356,9 @@ fn edit(job: &EditJob) -> Answer {
                 })?
             }
             Edit::Checkpoint(edit) => {
-                let (id, checkpoint): (CheckpointId, Option<Checkpoint>) = parse(edit)?;
+                let (id, checkpoint): (CheckpointId, Checkpoint) = parse(edit)?;
                 write(job, &mut document, |reference: &mut Reference| {
-                    match checkpoint {
-                        Some(checkpoint) => reference.checkpoints.insert(id, checkpoint),
-                        None => reference.checkpoints.remove(&id),
-                    };
+                    reference.checkpoints.insert(id, checkpoint);
                     Ok(())
                 })?
             }

@@ -18,7 +18,7 @@ fn main() {
         panic!("usage: documents DOSSIER FOLDER");
     };
     let bytes = std::fs::read(file).expect("the dossier is there");
-    dossier::verify(&bytes, None).expect("the dossier holds");
+    dossier::verify(&bytes[..], None).expect("the dossier holds");
     for document in contents(&bytes).documents {
         let key = document.key.key().expect("a verified dossier's key");
         let mut chunks: Vec<Vec<u8>> = birth(&key).into_iter().map(|change| change.bytes).collect();

@@ -3,7 +3,8 @@
 //! made anew; who then signs is [`Hand`].
 
 use super::super::{
-    Claims, Collected, CollectedDocument, EpochLeaves, ProvenLeaf, Selection, TYP, write_with,
+    Claims, Collected, CollectedDocument, EpochLeaves, ProvenLeaf, Selection, TYP,
+    before_attachment, front_with,
 };
 use super::hand::{Hand, Keys, PHONES};
 use super::story::{evidence, history, patrol, review};
@@ -174,15 +175,11 @@ impl World {
             head,
             epochs,
             documents: documents.collect(),
-            attachments: if self.documents[0].dropped {
-                vec![]
-            } else {
-                vec![&self.photo]
-            },
+            attachments: usize::from(!self.documents[0].dropped),
             names: self.names(),
             asked_by: self.asked_by,
         };
-        write_with(&collected, &mut |claims| match claims {
+        let mut file = front_with(&collected, &mut |claims| match claims {
             Claims::Head(head) => hand.token(|keys| &keys.log, head::TYP, "", &json(head)),
             Claims::Receipt(receipt) => {
                 let slot = receipt.document.to_string();
@@ -195,7 +192,12 @@ impl World {
             }
             Claims::Statement(statement) => hand.token(|keys| &keys.log, TYP, "", &json(statement)),
         })
-        .expect("it is written")
+        .expect("it is written");
+        if !self.documents[0].dropped {
+            file.extend(before_attachment(self.photo.len() as u64));
+            file.extend(&self.photo);
+        }
+        file
     }
 
     /// How what the file shows is called.

@@ -43,8 +43,14 @@ class PhoneStore private constructor(private val phone: Phone, private val event
 
     fun colleagues(): Flow<List<Colleague>> = seen { colleagues() }
 
+    /** [colleagues] and those who left, for names in records. */
+    fun knownPeople(): Flow<List<Colleague>> = seen { knownPeople() }
+
     /** The checkpoints of the unit, for [visitCheckpoint]. */
     fun checkpoints(): Flow<List<Checkpoint>> = seen { checkpoints() }
+
+    /** [checkpoints] and removed ones, for names in records. */
+    fun knownCheckpoints(): Flow<List<Checkpoint>> = seen { knownCheckpoints() }
 
     // ---- Patrols
 
