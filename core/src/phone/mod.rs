@@ -4,6 +4,7 @@
 //! no call that records touches the network. In reading order: `database` opens the file, `store` loads and edits documents
 //! (`opened` keeps some in memory, `rows` keeps what lists show), `patrols`, `evidence_files`, `attachments`, `clashes`, `items`, `queue`, `refused` and `retention` are the use cases, `client` talks to the server, `arrivals` keeps what came until it is looked into.
 
+mod alone;
 mod apart;
 mod arrivals;
 mod attachments;
@@ -56,6 +57,7 @@ pub use sync::{Event, Listener, SyncOptions, SyncReport};
 pub use tracks::TrackImport;
 
 use crate::{id::PersonId, stamp::Stamp};
+use alone::Alone;
 use std::{path::PathBuf, sync::Arc};
 use store::Store;
 use tokio::sync::{Mutex, MutexGuard};
@@ -88,6 +90,8 @@ pub struct Phone {
     config: PhoneConfig,
     store: Mutex<Store>,
     syncing: sync::Syncing,
+    // Last: the folder is free when the database is closed.
+    _alone: Alone,
 }
 
 impl std::fmt::Debug for Phone {
@@ -103,9 +107,13 @@ impl Phone {
     /// `Invalid` at `key` for a wrong key, at `database` for a damaged one, which [`Phone::salvage`] opens; `StorageFull`,
     /// `Internal`.
     pub async fn open(config: PhoneConfig) -> Result<Self, PhoneError> {
+        let alone = Alone::take(&config.folder).await?;
+        Self::open_alone(config, alone).await
+    }
+
+    async fn open_alone(config: PhoneConfig, alone: Alone) -> Result<Self, PhoneError> {
         let now_ms = (config.clock)();
         let (mut connection, mark) = damage::open(&config.folder, &config.key, now_ms).await?;
-        // Only now: while the database is another opening's, so is what is shown.
         attachments::forget_viewable(&config.folder)?;
         attachments::sweep(&config.folder, &mut connection).await?;
         let store = Store::open(connection, &config.app_version, mark).await?;
@@ -113,6 +121,7 @@ impl Phone {
             config,
             store: Mutex::new(store),
             syncing: sync::Syncing::default(),
+            _alone: alone,
         })
     }
 
@@ -122,8 +131,9 @@ impl Phone {
     /// # Errors
     /// As [`Phone::open`]; nothing is set aside for a wrong key. `StorageFull` when there is no room beside the damaged one.
     pub async fn salvage(config: PhoneConfig) -> Result<Self, PhoneError> {
+        let alone = Alone::take(&config.folder).await?;
         salvage::salvage(&config).await?;
-        Self::open(config).await
+        Self::open_alone(config, alone).await
     }
 
     /// The one connection. Held over a transaction, never over the network.

@@ -103,10 +103,14 @@ async fn a_folder_that_is_open_is_not_opened_twice_and_the_first_goes_on() {
     let shown = folder.path().join("viewable/photo.jpg");
     std::fs::create_dir_all(shown.parent().expect("a folder")).expect("made");
     std::fs::write(&shown, b"a photo").expect("shown");
+    // A short database beside the log as it was found: what a mending is at work on, which an opening takes up.
+    let short = folder.path().join("kieumau.db.short");
+    std::fs::write(&short, b"at work").expect("written");
     let refused = Phone::open(config(folder.path(), 7)).await;
     let is_open = Invalid::new("folder", Rule::Already);
     assert!(matches!(refused, Err(PhoneError::Invalid(said)) if said == is_open));
     assert!(shown.exists(), "what the first shows is there");
+    assert!(short.exists(), "and what it is at work on");
     let new = NewPatrol {
         title: "Ca".into(),
         ..NewPatrol::default()
@@ -117,6 +121,7 @@ async fn a_folder_that_is_open_is_not_opened_twice_and_the_first_goes_on() {
     let second = phone(folder.path()).await;
     assert_eq!(second.patrols().await.expect("lists").len(), 1);
     assert!(!shown.exists());
+    assert!(!short.exists());
 }
 
 #[tokio::test]
