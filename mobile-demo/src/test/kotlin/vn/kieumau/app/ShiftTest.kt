@@ -83,6 +83,8 @@ class ShiftTest {
         assertTrue(an.clockSkewMs()!! in -60_000L..60_000L)
         assertTrue("Hà" in an.colleagues().first().map { it.name })
         assertTrue("Chợ Vinh" in an.checkpoints().first().map { it.name })
+        assertEquals(an.colleagues().first(), an.knownPeople().first())
+        assertEquals(an.checkpoints().first(), an.knownCheckpoints().first())
     }
 
     private suspend fun walks(an: PhoneStore, ha: PhoneStore): DocumentId {
