@@ -256,7 +256,10 @@ fn check(job: &CheckJob) -> Result<Checked, String> {
     let mut document = load(&key, &job.held)?;
     let mut verdicts = vec![None; job.fresh.len()];
     let mut with = document.clone();
-    let together = takes(&mut with, &job.fresh).and_then(|()| makes_sense(&key, &with, &people));
+    let mut fresh = job.fresh.iter();
+    let together = fresh
+        .try_for_each(|bytes| takes(&mut with, bytes))
+        .and_then(|()| makes_sense(&key, &with, &people));
     let read = match together {
         Ok(read) => {
             document = with;
@@ -265,7 +268,7 @@ fn check(job: &CheckJob) -> Result<Checked, String> {
         Err(_) => {
             for (bytes, verdict) in job.fresh.iter().zip(&mut verdicts) {
                 let mut with = document.clone();
-                let takes = takes(&mut with, std::slice::from_ref(bytes));
+                let takes = takes(&mut with, bytes);
                 match takes.and_then(|()| makes_sense(&key, &with, &people)) {
                     Ok(_) => document = with,
                     Err(word) => *verdict = Some(word.to_owned()),
@@ -292,21 +295,18 @@ fn save(job: &SnapshotJob) -> Result<Saved, String> {
     })
 }
 
-/// Applies changes, if the bytes of each are the canonical form of what they say: all at once, for each time costs a walk through the
-/// document.
-fn takes(document: &mut Automerge, fresh: &[Bytes]) -> Result<(), &'static str> {
-    let changes = fresh.iter().map(|bytes| canonical(&bytes.0));
-    let changes: Vec<AutomergeChange> = changes.collect::<Result<_, _>>()?;
-    let hashes: Vec<_> = changes.iter().map(AutomergeChange::hash).collect();
+/// Applies one change, if its bytes are the canonical form of what they say. Never several together: of what is applied together one may
+/// point at what a later one makes, and phones, which take them one by one, would die of it.
+fn takes(document: &mut Automerge, bytes: &Bytes) -> Result<(), &'static str> {
+    let change = canonical(&bytes.0)?;
+    let hash = change.hash();
     document
-        .apply_changes(changes)
+        .apply_changes([change])
         .map_err(|_| "does-not-apply")?;
-    let mut lacking = hashes
-        .iter()
-        .filter(|hash| document.get_change_meta_by_hash(hash).is_none());
-    match lacking.next() {
-        None => Ok(()),
-        Some(_) => Err("lacks-an-ancestor"),
+    if document.get_change_meta_by_hash(&hash).is_some() {
+        Ok(())
+    } else {
+        Err("lacks-an-ancestor")
     }
 }
 
