@@ -242,6 +242,16 @@ mod tests {
         }
     }
 
+    /// Two branches that each add a number's migration merge without a word, and no database opens any more.
+    #[test]
+    fn each_migration_has_a_number_of_its_own() {
+        let versions: Vec<i64> = MIGRATIONS.iter().map(|one| one.version).collect();
+        assert!(
+            versions.windows(2).all(|two| two[0] < two[1]),
+            "{versions:?}"
+        );
+    }
+
     #[tokio::test]
     async fn a_database_of_before_opens_with_each_number_of_its_feeds_once() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -255,22 +255,20 @@ async fn look_from(tx: &mut Tx, document: DocumentId) -> Result<(), sqlx::Error>
 /// # Errors
 /// What the database says.
 pub async fn release(tx: &mut Tx, reason: Option<&str>) -> Result<u64, sqlx::Error> {
-    let withheld = "select d.unit_id, c.document_id, c.hash from change c join document d on d.document_id = c.document_id \
-         where c.state = 'withheld' and coalesce($1, c.withheld_for) = c.withheld_for order by c.document_id, c.number";
-    let rows = sqlx::query(withheld)
-        .bind(reason.map(str::to_owned))
-        .fetch_all(&mut **tx)
-        .await?;
-    let units = rows.iter().map(|row| parsed(row, "unit_id"));
+    let units = withheld(tx, reason).await?;
+    let units = units.iter().map(|row| parsed(row, "unit_id"));
     let units: BTreeSet<UnitId> = units.collect::<Result<_, _>>()?;
     let mut feeds = hold(tx, &units).await?;
     let mut released = 0;
     let mut documents = BTreeSet::new();
-    for row in &rows {
+    // Once more: another may have let some in before the feeds were held, and a number that no change gets would be a hole.
+    for row in &withheld(tx, reason).await? {
         let (unit, document) = (parsed(row, "unit_id")?, parsed(row, "document_id")?);
+        if !units.contains(&unit) {
+            continue;
+        }
         let hash = parsed(row, "hash")?;
         let number = feeds.append(unit, Entry::Change(document, hash))?;
-        // Another may have let it in before the feed was held: its entry then shows what is there.
         released += sqlx::query(
             "update change set state = 'accepted', withheld_for = null, entered = $1 \
              where document_id = $2 and hash = $3 and state = 'withheld'",
@@ -288,6 +286,17 @@ pub async fn release(tx: &mut Tx, reason: Option<&str>) -> Result<u64, sqlx::Err
     }
     store(tx, feeds).await?;
     Ok(released)
+}
+
+/// Changes withheld for `reason`, or all that are, in the order of their numbers.
+async fn withheld(tx: &mut Tx, reason: Option<&str>) -> Result<Vec<AnyRow>, sqlx::Error> {
+    sqlx::query(
+        "select c.unit_id, c.document_id, c.hash from change c where c.state = 'withheld' \
+         and coalesce($1, c.withheld_for) = c.withheld_for order by c.document_id, c.number",
+    )
+    .bind(reason.map(str::to_owned))
+    .fetch_all(&mut **tx)
+    .await
 }
 
 impl Feeds {

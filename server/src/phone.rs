@@ -85,14 +85,14 @@ pub async fn list(app: &App, by: Option<&SignedIn>, unit: UnitId) -> Answer<Vec<
     Ok(rows.iter().map(Phone::read).collect::<Result<_, _>>()?)
 }
 
-/// The phones that may sync and have not signed in since then (Unix milliseconds), or all of them; by name. The sample's are in no
-/// hand.
+/// The phones that may sync and have not signed in since then (Unix milliseconds), or all of them; by name. Those of disabled people too,
+/// who may be enabled again. The sample's are in no hand.
 ///
 /// # Errors
 /// What the database says.
 pub async fn not_seen_since(app: &App, since_ms: Option<i64>) -> Result<Vec<Phone>, sqlx::Error> {
     let rows = sqlx::query(phones!(
-        "where phone.revoked_at_ms is null and person.disabled_at_ms is null and phone.app_version <> $2 \
+        "where phone.revoked_at_ms is null and phone.app_version <> $2 \
          and coalesce(phone.last_seen_at_ms, 0) < $1 order by person.name, phone.phone_id"
     ))
     .bind(since_ms.unwrap_or(i64::MAX))
@@ -213,16 +213,16 @@ mod tests {
             };
             let before_ms = clock::now_ms();
             assert_eq!(names(Some(before_ms)).await, "An Bình Chi Hà");
-            // An syncs; Bình's is revoked, Chi is disabled: of these phones none is waited for.
+            // An syncs and Bình's is revoked: neither is waited for. Chi, who is disabled, may be enabled again.
             bearer(&app, phones[0].0, &phones[0].1).await;
             revoke(&app, None, phones[2].0).await.expect("revoked");
             person::disable(&app, None, people.chi.person)
                 .await
                 .expect("disabled");
-            assert_eq!(names(Some(before_ms)).await, "Hà");
+            assert_eq!(names(Some(before_ms)).await, "Chi Hà");
             // Of what nobody was told yet nobody has heard, and of what comes later An has not either.
-            assert_eq!(names(None).await, "An Hà");
-            assert_eq!(names(Some(clock::now_ms() + 1)).await, "An Hà");
+            assert_eq!(names(None).await, "An Chi Hà");
+            assert_eq!(names(Some(clock::now_ms() + 1)).await, "An Chi Hà");
         }
     }
 

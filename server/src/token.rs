@@ -13,7 +13,7 @@ use crate::{
     database::Tx,
     problem::{Answer, Problem},
     row::parsed,
-    serve,
+    serve::{self, Reach},
 };
 use axum::{
     Form, Json, Router,
@@ -144,11 +144,11 @@ async fn exchange(
 
 /// The TLS keys that phones are to trust from now on; none where there is no TLS.
 async fn announced_pins(app: &App) -> Result<Option<String>, sqlx::Error> {
-    let pins = app.config.pins.clone();
-    if pins.is_empty() {
+    // Those of the database, with their number: another server on it may have been started with more since this one was.
+    let reach = serve::announced(app).await?;
+    let Some(Reach { pins, number, .. }) = reach.filter(|reach| !reach.pins.is_empty()) else {
         return Ok(None);
-    }
-    let number = serve::pins_number(app).await?;
+    };
     Ok(Some(Announced { pins, number }.sign(&app.keys.log)))
 }
 

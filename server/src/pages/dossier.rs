@@ -15,7 +15,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Path, Query, State},
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -35,9 +35,17 @@ const PIECE_BYTES: usize = 64 << 10;
 /// The three of them.
 pub fn router() -> Router<App> {
     Router::new()
-        .route("/patrols/{id}/dossier", get(of_patrol))
-        .route("/evidence/{document}/dossier", get(of_evidence))
-        .route("/units/{unit}/dossier", get(of_unit))
+        .route("/patrols/{id}/dossier", get(of_patrol).head(not_told))
+        .route(
+            "/evidence/{document}/dossier",
+            get(of_evidence).head(not_told),
+        )
+        .route("/units/{unit}/dossier", get(of_unit).head(not_told))
+}
+
+/// A dossier's head alone is not told: it would be made and written down as taken for nobody.
+async fn not_told() -> StatusCode {
+    StatusCode::METHOD_NOT_ALLOWED
 }
 
 /// What a page says about the dossier of what it shows.
@@ -126,6 +134,10 @@ async fn of_unit(
 async fn answer(app: &App, reader: &Reader, selection: Selection, name: &str) -> Answer<Response> {
     let place = app.dossiers.enter().await?;
     let dossier = Dossier::make(app, selection).await?;
+    // Once more: what came while it waited and was gathered may be kept from this reader.
+    if let Selection::Patrol(document) | Selection::Evidence(document) = selection {
+        must_read_whole(app, reader, document).await?;
+    }
     dossier.note(app, reader.who.deed("exported")).await?;
     let (front, attachments) = dossier.open(app);
     let freed = stream::once(async move { drop(place) }).filter_map(|()| ready(None));

@@ -192,7 +192,19 @@ async fn the_audit_says_names_to_all_its_readers_and_titles_to_whom_they_are() {
             &[&binh.person.to_string()],
         )
         .await;
-        for (who, reads) in [(chi, true), (khoa, false), (binh, false)] {
+        // An auditor who serves in the unit itself: still none that reads content.
+        put(
+            &app,
+            "update person set role = 'auditor' where person_id = $1",
+            &[&people.ha.person.to_string()],
+        )
+        .await;
+        for (who, reads) in [
+            (chi, true),
+            (khoa, false),
+            (binh, false),
+            (&people.ha, false),
+        ] {
             let (status, page) = asked(&app, Some(who), "/audit").await;
             assert_eq!(status, StatusCode::OK);
             for content in [
