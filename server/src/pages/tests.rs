@@ -152,6 +152,15 @@ async fn reading_one_thing_leaves_a_row_and_a_refused_reading_leaves_none() {
     }
 }
 
+async fn serve_as(app: &TestApp, who: &SignedIn, role: &str) {
+    put(
+        app,
+        "update person set role = $1 where person_id = $2",
+        &[role, &who.person.to_string()],
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn the_audit_says_names_to_all_its_readers_and_titles_to_whom_they_are() {
     for app in apps().await {
@@ -185,20 +194,9 @@ async fn the_audit_says_names_to_all_its_readers_and_titles_to_whom_they_are() {
                 .await;
             }
         }
-        // Another unit's chief, whose own log names what is not theirs.
-        put(
-            &app,
-            "update person set role = 'chief' where person_id = $1",
-            &[&binh.person.to_string()],
-        )
-        .await;
-        // An auditor who serves in the unit itself: still none that reads content.
-        put(
-            &app,
-            "update person set role = 'auditor' where person_id = $1",
-            &[&people.ha.person.to_string()],
-        )
-        .await;
+        // Another unit's chief, whose own log names what is not theirs; and an auditor who serves in the unit itself.
+        serve_as(&app, &people.binh, "chief").await;
+        serve_as(&app, &people.ha, "auditor").await;
         for (who, reads) in [
             (chi, true),
             (khoa, false),

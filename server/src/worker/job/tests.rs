@@ -85,3 +85,84 @@ fn a_patrol_that_breaks_a_rule_is_withheld() {
         assert_eq!(an.verdict(change).as_deref(), verdict, "{length}");
     }
 }
+
+/// The same change upon `to` instead of `from`, with its checksum right.
+fn moved(bytes: &[u8], from: Sha256, to: Sha256) -> Vec<u8> {
+    let at = bytes
+        .windows(32)
+        .position(|window| window == from.as_bytes());
+    let at = at.expect("it depends on that");
+    let mut moved = bytes.to_vec();
+    moved[at..at + 32].copy_from_slice(to.as_bytes());
+    let sum = Sha256::of(&moved[8..]);
+    moved[4..8].copy_from_slice(&sum.as_bytes()[..4]);
+    moved
+}
+
+/// Phones take changes one by one: what points at something that a later change makes would end each of them, again and again.
+#[test]
+fn what_points_at_what_comes_later_is_not_let_through_although_it_would_apply_together() {
+    let (an, binh) = (1, 2);
+    let person = |number: u8| PersonId::from_bytes([number; 16]);
+    let key = Key::patrol(UnitId::from_bytes([9; 16]), uuid::Uuid::from_u128(8));
+    let mut document = document::new(&key);
+    let mut by = |number: u8, change: &dyn Fn(&mut PatrolLog, Stamp) -> Result<(), Invalid>| {
+        let stamp = Stamp {
+            by: person(number),
+            at_ms: 1_795_000_000_000,
+            random: [number; 10],
+        };
+        let actor = Actor {
+            phone: PhoneId::from_bytes([number; 16]),
+            opening: [number; 8],
+        };
+        let edited = document::edit(&mut document, actor, stamp.at_ms, |log| change(log, stamp));
+        edited.expect("edited").1.expect("a change")
+    };
+    let started = by(an, &|log, stamp| {
+        let new = NewPatrol {
+            title: "Ca tối".to_owned(),
+            ..NewPatrol::default()
+        };
+        log.start(stamp, new)
+    });
+    let handed = by(an, &|log, stamp| {
+        log.hand_over(stamp, person(2), "").map(|_| ())
+    });
+    let confirmed = by(binh, &|log, stamp| {
+        let id = *log.handovers.keys().next().expect("one");
+        log.confirm_handover(stamp, id)
+    });
+    let ahead = moved(&confirmed.bytes, handed.hash, started.hash);
+    let verdicts = |fresh: [&[u8]; 3]| {
+        let job = CheckJob {
+            key: serde_json::to_string(&key).expect("JSON"),
+            held: Vec::new(),
+            fresh: fresh.map(|bytes| Bytes(bytes.to_vec())).into(),
+            people: [an, binh]
+                .map(|n| (PhoneId::from_bytes([n; 16]), person(n)))
+                .into(),
+        };
+        // A worker that dies over a change is a verdict too.
+        std::panic::catch_unwind(|| check(&job).map(|checked| checked.verdicts))
+    };
+    let honest = verdicts([&started.bytes, &handed.bytes, &confirmed.bytes]);
+    assert_eq!(
+        honest.expect("lives"),
+        Ok(vec![None, None, None]),
+        "the twin"
+    );
+    let all_pass = |told: Result<Vec<Option<String>>, String>| {
+        told.is_ok_and(|verdicts| verdicts.iter().all(Option::is_none))
+    };
+    let bent = verdicts([&started.bytes, &ahead, &handed.bytes]);
+    assert!(!bent.is_ok_and(all_pass));
+    // And why they are not applied together.
+    let all = [&started.bytes, &ahead, &handed.bytes];
+    let all = all.map(|bytes| canonical(bytes).expect("canonical"));
+    let hashes = all.each_ref().map(AutomergeChange::hash);
+    let mut together = document::new(&key);
+    together.apply_changes(all).expect("applies");
+    let is_in = |hash| together.get_change_meta_by_hash(hash).is_some();
+    assert!(hashes.iter().all(is_in));
+}
