@@ -101,6 +101,18 @@ async fn wait(database: &Database, now_ms: i64, subject: &Subject) -> Result<i64
     Ok((oldest_ms + WINDOW_MS - now_ms).max(1))
 }
 
+/// Forgets all failures of `subject`, in the transaction that gives it another secret: they were about the one before.
+///
+/// # Errors
+/// What the database says.
+pub async fn forget(tx: &mut Tx, subject: &Subject) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from sign_in_attempt where subject = $1")
+        .bind(subject.hash.to_string())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
 impl Attempt {
     /// Strikes the attempt from the count, in the transaction that acts on its success.
     ///

@@ -5,11 +5,12 @@
 
 use crate::{
     app::App,
+    attempt,
     audit::{self, Deed},
     clock, password,
     problem::{Answer, Problem},
     row::parsed,
-    session::SignedIn,
+    session::{self, SignedIn},
     unit::{self, only_admin},
 };
 use kieumau_core::{
@@ -189,6 +190,8 @@ pub async fn set_password(
         .bind(person.to_string())
         .execute(&mut *tx)
         .await?;
+    // Whoever was kept out by another's guesses is let in with what they were handed now.
+    attempt::forget(&mut tx, &session::account(&found.sign_in)).await?;
     let deed = deed("password-changed", by, person, found.unit, detail);
     audit::write(&mut tx, clock::now_ms(), deed).await?;
     tx.commit().await?;

@@ -110,6 +110,11 @@ pub const fn forget_cookie() -> HeaderValue {
     HeaderValue::from_static("__Host-session=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax")
 }
 
+/// Whom wrong passwords for this name are counted against, whoever types them.
+pub fn account(sign_in: &str) -> Subject {
+    Subject::new("account", sign_in, FAILURES)
+}
+
 /// Signs in with what was typed. An unknown name, a wrong password, a person without one and a disabled person get the
 /// same answer after the same work, and count the same.
 ///
@@ -118,8 +123,7 @@ pub const fn forget_cookie() -> HeaderValue {
 pub async fn sign_in(app: &App, sign_in: &str, password: &str) -> Answer<(SignedIn, Token)> {
     let now_ms = clock::now_ms();
     let typed = sign_in.trim().to_ascii_lowercase();
-    let subject = Subject::new("account", &typed, FAILURES);
-    let attempt = attempt::begin(&app.database, now_ms, &[subject]).await?;
+    let attempt = attempt::begin(&app.database, now_ms, &[account(&typed)]).await?;
     let row = sqlx::query(
         "select person.person_id, person.unit_id, person.role, person.name, unit.name as unit_name, \
                 person.password_hash, person.disabled_at_ms \

@@ -141,6 +141,11 @@ async fn after_ten_failures_an_account_waits_whether_it_exists_or_not() {
                     .is_some_and(|seconds| seconds <= 901)
             );
         }
+        // Who is handed another password is let in with it, whoever guessed at the one before; the other name waits on.
+        with_password(&app, people.chi.person).await;
+        sign_in(&app, "chi", PASSWORD).await.expect("let in");
+        let waits = sign_in(&app, "nobody", PASSWORD).await.expect_err("waits");
+        assert_eq!(waits.status(), StatusCode::TOO_MANY_REQUESTS);
         // No lock-out: the window passes and the account is open.
         sqlx::query("update sign_in_attempt set at_ms = at_ms - $1")
             .bind(attempt::WINDOW_MS)
