@@ -39,6 +39,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
+    str::FromStr,
 };
 use tls::TlsKey;
 use unit::Unit;
@@ -88,8 +89,8 @@ enum What {
     Verify {
         /// The dossier.
         file: PathBuf,
-        /// Whose log it must be: the fingerprint that `doctor` prints on that server.
-        #[arg(long)]
+        /// Whose log it must be: the fingerprint that `doctor` prints on that server, in letters of either size, with or without spaces.
+        #[arg(long, value_parser = fingerprint)]
         server_key: Option<Sha256>,
     },
     /// Rebuilds every projected row from the documents.
@@ -273,7 +274,7 @@ impl Command {
             What::Verify { file, server_key } => dossier::verify(&file, server_key),
             What::Rescue(rescue) => rescue.run().await,
             What::Quarantine(quarantine) => quarantine.run(language).await,
-            What::Epoch(epoch) => epoch.run().await,
+            What::Epoch(epoch) => epoch.run(language).await,
             What::Unit(unit) => unit.run(language).await,
             What::Person(person) => person.run(language).await,
             What::Checkpoint(checkpoint) => checkpoint.run(language).await,
@@ -381,9 +382,20 @@ fn not_listening(address: SocketAddr, error: OpenError) -> Failure {
 /// What was asked for, for people and for other programs.
 fn say(text: &str) -> Outcome {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}")?;
-    out.flush()?;
-    Ok(())
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        // Who reads has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        said => Ok(said?),
+    }
+}
+
+/// A fingerprint as people pass it on: in letters of either size, in groups.
+fn fingerprint(typed: &str) -> Result<Sha256, <Sha256 as FromStr>::Err> {
+    let plain: String = typed
+        .chars()
+        .filter(|character| !character.is_whitespace() && *character != ':')
+        .collect();
+    plain.to_ascii_lowercase().parse()
 }
 
 /// A word to people beside an answer that is empty: programs that read the answer do not take it for one.

@@ -192,15 +192,17 @@ pub fn prepare_next(data: &Path) -> Result<Sha256, OpenError> {
     next_pin(data)?.ok_or_else(|| "the key that was just made is gone".into())
 }
 
-/// Lets the prepared key take the place of the present one, which is kept as `tls-before.key`. The next start speaks with it.
+/// Lets the prepared key take the place of the present one. The next start speaks with it. Answers its pin, and under which name the key
+/// before is kept, if there was one: beside those before it, for a phone may still hold the server to any of them.
 ///
 /// # Errors
 /// A sentence when none was prepared; what the disk says.
-pub fn switch_to_next(data: &Path) -> Result<Sha256, OpenError> {
+pub fn switch_to_next(data: &Path) -> Result<(Sha256, Option<String>), OpenError> {
     let pin = next_pin(data)?.ok_or_else(none_prepared)?;
     let present = data.join(KEY);
-    if present.exists() {
-        fs::rename(&present, data.join("tls-before.key"))?;
+    let kept = present.exists().then(|| free_name(data));
+    if let Some(name) = &kept {
+        fs::rename(&present, data.join(name))?;
     }
     fs::rename(data.join(NEXT_KEY), present)?;
     // Its certificate is made at the next start.
@@ -208,7 +210,24 @@ pub fn switch_to_next(data: &Path) -> Result<Sha256, OpenError> {
         fs::remove_file(data.join(CERTIFICATE))?;
     }
     fs::File::open(data)?.sync_all()?;
-    Ok(pin)
+    Ok((pin, kept))
+}
+
+/// `tls-before.key`, or with the first number that no key before has.
+fn free_name(data: &Path) -> String {
+    let numbered = (2..).map(|number: u32| format!("tls-before-{number}.key"));
+    let mut names = std::iter::once("tls-before.key".to_owned()).chain(numbered);
+    let free = names.find(|name| !data.join(name).exists());
+    free.expect("there are more numbers than keys")
+}
+
+/// The pin of the key that lies in this folder to be spoken with; none where there is none, or a certificate of one's own is used.
+///
+/// # Errors
+/// A sentence for a file that holds no key.
+pub fn present_pin(data: &Path) -> Result<Option<Sha256>, OpenError> {
+    let path = data.join(KEY);
+    path.exists().then(|| pin_in(&path)).transpose()
 }
 
 /// The pin of the prepared key; none if none was prepared.

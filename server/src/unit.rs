@@ -185,7 +185,7 @@ pub async fn add(app: &App, by: Option<&SignedIn>, new: NewUnit) -> Answer<UnitI
 ///
 /// # Errors
 /// 403 unless by an admin; 404 for an unknown unit; 422 if `from` already ended on another day, if either had not begun,
-/// or if `to` is `from` itself or a predecessor of it.
+/// if `to` is `from` itself or a predecessor of it, or if `from` went elsewhere already and was not split.
 pub async fn link(
     app: &App,
     by: Option<&SignedIn>,
@@ -197,13 +197,21 @@ pub async fn link(
     only_admin(by)?;
     let old = find(app, from).await?.ok_or_else(Problem::not_found)?;
     let new = find(app, to).await?.ok_or_else(Problem::not_found)?;
+    if from == to {
+        return Err(Invalid::new("to", Rule::OutOfOrder).into());
+    }
     if old.valid_to.is_some_and(|ended| ended != on) {
         return Err(Invalid::new("from", Rule::Ended).into());
     }
     if old.valid_from >= on || new.valid_from > on || new.valid_to.is_some_and(|end| end <= on) {
         return Err(Invalid::new("on_date", Rule::OutOfOrder).into());
     }
-    if from == to || successors(app, to).await?.contains(&from) {
+    let others = links(app).await?;
+    let mut others = others.iter().filter(|one| one.from == from && one.to != to);
+    if others.any(|one| one.link != Link::Split || link != Link::Split) {
+        return Err(Invalid::new("link", Rule::Ended).into());
+    }
+    if successors(app, to).await?.contains(&from) {
         return Err(Invalid::new("to", Rule::OutOfOrder).into());
     }
     let mut tx = app.database.begin().await?;
@@ -422,6 +430,18 @@ mod tests {
                     .await
                     .expect_err("refused");
                 assert_eq!(problem.broken(), Some(&broken));
+            }
+            // Only what is split goes on as several.
+            let (c, d) = (ward(&app, "Phường C").await, ward(&app, "Phường D").await);
+            for how in [Link::Merge, Link::Split] {
+                let problem = link(&app, None, a, c, how, on).await;
+                let broken = problem.expect_err("merged elsewhere").broken().cloned();
+                assert_eq!(broken, Some(Invalid::new("link", Rule::Ended)));
+            }
+            for part in [b, c] {
+                link(&app, None, d, part, Link::Split, on)
+                    .await
+                    .expect("the twin: split");
             }
         }
     }

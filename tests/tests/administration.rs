@@ -401,15 +401,23 @@ fn link<'a>(from: &'a str, to: &'a str, on: &'a str) -> Vec<&'a str> {
     [&units[..], &["--as", "merge", "--on", on]].concat()
 }
 
+fn unit(here: &Path, name: &str, from: &str) -> String {
+    done(here, &["unit", "add", "--name", name, "--from", from])
+}
+
+/// A ward of old, and one that begins on the day on which it ends.
+fn two_wards(here: &Path) -> (String, String) {
+    done(here, &["migrate"]);
+    let old = unit(here, "Phường Trường Thi", "2000-01-01");
+    (old, unit(here, "Phường Trường Vinh", "2025-07-01"))
+}
+
 #[test]
 fn units_are_linked_by_a_command_that_says_what_is_wrong_with_each_other_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let here = folder.path();
-    done(here, &["migrate"]);
-    let unit = |name, from| done(here, &["unit", "add", "--name", name, "--from", from]);
-    let old = unit("Phường Trường Thi", "2000-01-01");
-    let new = unit("Phường Trường Vinh", "2025-07-01");
-    let later = unit("Phường Vinh", "2030-01-01");
+    let (old, new) = two_wards(here);
+    let later = unit(here, "Phường Vinh", "2030-01-01");
     let refused = |command: &[&str], happened: &str, todo: &str| {
         for locale in ["C.UTF-8", "en_GB.UTF-8"] {
             let ran = run(here, locale, command);
@@ -455,6 +463,28 @@ fn units_are_linked_by_a_command_that_says_what_is_wrong_with_each_other_one() {
         "Phường Trường Thi (2000-01-01..2025-07-01)",
         "--to",
     );
+}
+
+#[test]
+fn a_checkpoint_twice_is_a_slip_and_a_unit_that_ended_says_what_goes_on_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let (old, new) = two_wards(here);
+    let place = ["--name", "Chợ Vinh", "--lat", "18.67", "--lon", "105.68"];
+    let add = [&["checkpoint", "add", "--unit", &old][..], &place].concat();
+    let first = run(here, "C.UTF-8", &add);
+    assert!(first.done && first.err.is_empty(), "{}", first.err);
+    let twice = run(here, "C.UTF-8", &add);
+    assert!(!twice.done && twice.err.contains(first.out.trim()));
+    assert!(twice.err.contains("--again"), "{}", twice.err);
+    done(here, &link(&old, &new, "2025-07-01"));
+    // Carried out, and not without a word.
+    let again = run(here, "C.UTF-8", &[&add[..], &["--again"]].concat());
+    assert!(again.done && again.err.contains("Phường Trường Vinh"));
+    let names = ["--name", "An", "--sign-in", "an", "--role", "officer"];
+    let person = [&["person", "add", "--unit", &old][..], &names].concat();
+    let person = run(here, "en_GB.UTF-8", &person);
+    assert!(person.done && person.err.contains("Phường Trường Vinh goes on for it"));
 }
 
 #[test]

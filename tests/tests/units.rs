@@ -78,7 +78,7 @@ async fn checkpoints_are_added_and_removed_and_people_come_and_go_beside_them() 
     let before = of_unit(&["checkpoint", "list"]).await;
     let named = [
         "--name",
-        "Cầu Kênh Bắc",
+        "Cầu Bến Thủy",
         "--lat",
         "18.6734",
         "--lon",
@@ -89,7 +89,7 @@ async fn checkpoints_are_added_and_removed_and_people_come_and_go_beside_them() 
     let listed = of_unit(&["checkpoint", "list"]).await;
     assert_eq!(listed.lines().count(), before.lines().count() + 1);
     assert!(
-        listed.contains(&format!("{id}  18.67340  105.68130  Cầu Kênh Bắc")),
+        listed.contains(&format!("{id}  18.67340  105.68130  Cầu Bến Thủy")),
         "{listed}"
     );
 
@@ -124,7 +124,7 @@ async fn checkpoints_are_added_and_removed_and_people_come_and_go_beside_them() 
     })
     .await;
     let known = an.known_checkpoints().await.expect("reads");
-    assert_eq!(known[&id].name, "Cầu Kênh Bắc");
+    assert_eq!(known[&id].name, "Cầu Bến Thủy");
 }
 
 #[tokio::test]

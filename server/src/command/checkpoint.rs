@@ -50,12 +50,15 @@ pub struct Add {
     /// Longitude in degrees, `105.6813`.
     #[arg(long, allow_negative_numbers = true)]
     lon: f64,
+    /// Another place of a name that one has already.
+    #[arg(long)]
+    again: bool,
 }
 
 impl Checkpoint {
     pub async fn run(self, language: Language) -> Outcome {
         match self {
-            Self::Add(new) => new.run().await,
+            Self::Add(new) => new.run(language).await,
             Self::List(of) => list(of, language).await,
             Self::Remove { of, checkpoint: id } => remove(of, id, language).await,
         }
@@ -63,13 +66,36 @@ impl Checkpoint {
 }
 
 impl Add {
-    async fn run(self) -> Outcome {
+    async fn run(self, language: Language) -> Outcome {
         let app = self.of.data.reopen().await?;
         let unit = self.of.unit;
+        let there = checkpoint::list(&app, unit).await;
+        let there = there.map_err(|problem| of_unit(problem, unit))?;
+        let name = self.name.trim().to_lowercase();
+        let same = there
+            .iter()
+            .find(|(_, one)| one.name.to_lowercase() == name);
+        if let Some((id, one)) = same.filter(|_| !self.again) {
+            return Err(twice(*id, &one.name));
+        }
+        super::unit::remark_end(&app, unit, language).await?;
         let place = Position::from_degrees(self.lat, self.lon).map_err(Problem::from)?;
         let added = checkpoint::add(&app, unit, &self.name, place).await;
         say(&added.map_err(|problem| of_unit(problem, unit))?.to_string())
     }
+}
+
+fn twice(id: CheckpointId, name: &str) -> Failure {
+    Failure::new(
+        (
+            format!("Đơn vị này đã có điểm chốt “{name}”, mã {id}."),
+            format!("This unit has a checkpoint “{name}” already, with the id {id}."),
+        ),
+        (
+            "Không cần làm gì. Nếu thật sự là một nơi khác trùng tên, thêm --again.",
+            "Nothing. If it really is another place of the same name, add --again.",
+        ),
+    )
 }
 
 async fn list(of: OfUnit, language: Language) -> Outcome {

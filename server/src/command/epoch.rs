@@ -1,7 +1,7 @@
 //! `kieumau epoch`: begins the log anew after a backup was put back.
 
 use super::{Data, failure::Outcome, say};
-use crate::epoch;
+use crate::{epoch, pages::language::Language};
 use clap::{Subcommand, ValueEnum};
 
 #[derive(Subcommand)]
@@ -25,17 +25,22 @@ pub enum Reason {
 }
 
 impl Epoch {
-    pub async fn run(self) -> Outcome {
+    pub async fn run(self, language: Language) -> Outcome {
         let Self::New { data, reason } = self;
         let app = data.reopen().await?;
         let reason = match reason {
             Reason::RestoredBackup => "restored-backup",
         };
         let begun = epoch::begin(&app, reason).await?;
-        let (epoch, previous) = (begun.epoch, begun.previous);
-        say(&format!(
-            "epoch {epoch} begins; the one before, {}, ended with {} leaves; {} files are not in the store, phones are asked for them",
-            previous.epoch, previous.size, begun.lost_files
-        ))
+        let (epoch, lost) = (begun.epoch, begun.lost_files);
+        let (before, leaves) = (begun.previous.epoch, begun.previous.size);
+        say(&match language {
+            Language::Vietnamese => format!(
+                "Kỷ nguyên {epoch} của nhật ký bắt đầu; kỷ nguyên trước, {before}, kết thúc với {leaves} mục; kho thiếu {lost} tệp, máy chủ sẽ hỏi lại các điện thoại."
+            ),
+            Language::English => format!(
+                "Epoch {epoch} of the log begins; the one before, {before}, ended with {leaves} leaves; {lost} files are not in the store, phones are asked for them."
+            ),
+        })
     }
 }

@@ -294,6 +294,16 @@ fn master_key(error: &VaultError) -> Failure {
 fn from_disk(error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(),
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => Failure::new(
+            (
+                "Ở đó đã có một tệp, không phải thư mục.",
+                "There is a file at that place, and no folder.",
+            ),
+            (
+                "Kiểm tra --data: đó phải là một thư mục, có sẵn hoặc sẽ được tạo.",
+                "Check --data: it has to be a folder, one that is there or one to be made.",
+            ),
+        ),
         io::ErrorKind::PermissionDenied => Failure::new(
             (
                 format!("Tài khoản này không có quyền đọc hoặc ghi ở đó: {error}."),

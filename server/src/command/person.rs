@@ -4,7 +4,7 @@
 use super::{
     Data,
     failure::{Failure, Outcome, no_unit, nobody},
-    remark, say,
+    remark, say, unit,
 };
 use crate::{
     app::App,
@@ -80,7 +80,7 @@ pub struct Named {
 impl Person {
     pub async fn run(self, language: Language) -> Outcome {
         match self {
-            Self::Add(new) => new.run().await,
+            Self::Add(new) => new.run(language).await,
             Self::List { data, unit } => list(data, unit, language).await,
             Self::Password { who, open_pages } => password(who, open_pages).await,
             Self::Disable(who) => disable(who, language).await,
@@ -111,7 +111,7 @@ pub async fn find(app: &App, sign_in: &str) -> Result<Found, Failure> {
 }
 
 impl Add {
-    async fn run(self) -> Outcome {
+    async fn run(self, language: Language) -> Outcome {
         let app = self.data.reopen().await?;
         let password = if self.phone_only {
             FirstPassword::None
@@ -135,6 +135,7 @@ impl Add {
                 problem.into()
             }
         })?;
+        unit::remark_end(&app, self.unit, language).await?;
         // Colleagues' phones learn the new name at their next sync; checkpoints stay as they are published.
         reference::publish(&app, self.unit, BTreeMap::new()).await?;
         say(&added.person.to_string())?;

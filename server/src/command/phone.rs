@@ -9,10 +9,11 @@ use crate::{
     app::{App, Config},
     clock, enrolment,
     pages::language::Language,
-    phone, qr, serve, unit,
+    phone, qr, serve, tls, unit,
 };
 use clap::Subcommand;
 use kieumau_core::{
+    hash::Sha256,
     id::{PhoneId, UnitId},
     invalid::Rule,
 };
@@ -130,6 +131,11 @@ async fn revoke(data: Data, phone: PhoneId, language: Language) -> Outcome {
 async fn code(data: Data, sign_in: &str, json: bool, language: Language) -> Outcome {
     let app = data.reopen().await?;
     let reach = serve::announced(&app).await?.ok_or_else(not_served)?;
+    let present = tls::present_pin(&app.config.data)?;
+    let is_next = |pin: &Sha256| reach.pins.iter().skip(1).any(|next| next == pin);
+    if present.as_ref().is_some_and(is_next) {
+        return Err(switched());
+    }
     let app = App {
         config: Arc::new(Config {
             public_url: reach.url.clone(),
@@ -185,6 +191,20 @@ async fn code(data: Data, sign_in: &str, json: bool, language: Language) -> Outc
         ),
     });
     Ok(())
+}
+
+/// A code would name the key that the server lays down at its next start.
+fn switched() -> Failure {
+    Failure::new(
+        (
+            "Khóa TLS của máy chủ vừa được đổi, và máy chủ chưa khởi động lại: mã cấp bây giờ sẽ mang khóa cũ.",
+            "The server's TLS key was changed and the server not started again: a code issued now would carry the key before.",
+        ),
+        (
+            "Khởi động lại máy chủ, rồi cấp mã.",
+            "Start the server again, then issue the code.",
+        ),
+    )
 }
 
 fn not_served() -> Failure {

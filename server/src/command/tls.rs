@@ -6,6 +6,7 @@ use super::{
     remark, say,
 };
 use crate::{
+    app::App,
     clock,
     pages::language::Language,
     phone::{self, Phone},
@@ -49,6 +50,7 @@ impl TlsKey {
 
 async fn next(data: Data, language: Language) -> Outcome {
     let app = data.reopen().await?;
+    speaks_with_our_key(&app).await?;
     say(&tls::prepare_next(&app.config.data)?.to_string())?;
     remark(language.pick(
         "Khởi động lại máy chủ để các thiết bị nghe tin khóa này khi đồng bộ. Khi mọi thiết bị đã đồng bộ, chạy `kieumau tls switch`: lệnh đó cho biết còn thiết bị nào chưa.",
@@ -60,6 +62,7 @@ async fn next(data: Data, language: Language) -> Outcome {
 async fn switch(data: Data, anyway: bool, language: Language) -> Outcome {
     let app = data.reopen().await?;
     let next = tls::next_pin(&app.config.data)?.ok_or_else(tls::none_prepared)?;
+    speaks_with_our_key(&app).await?;
     let reach = serve::announced(&app).await?;
     let since_ms = reach.and_then(|reach| reach.announces_since(&next));
     let away = phone::not_seen_since(&app, since_ms).await?;
@@ -67,18 +70,44 @@ async fn switch(data: Data, anyway: bool, language: Language) -> Outcome {
     if !away.is_empty() && !anyway {
         return Err(unheard);
     }
-    let pin = tls::switch_to_next(&app.config.data)?;
+    let (pin, kept) = tls::switch_to_next(&app.config.data)?;
     say(&pin.to_string())?;
     let phones = away.len();
     remark(&match language {
-        Language::Vietnamese => format!(
-            "Khởi động lại máy chủ để dùng khóa này. Thiết bị phải quét mã mới: {phones}. Khóa cũ được giữ ở tls-before.key."
-        ),
+        Language::Vietnamese => {
+            format!("Khởi động lại máy chủ để dùng khóa này. Thiết bị phải quét mã mới: {phones}.")
+        }
         Language::English => format!(
-            "Start the server again to speak with this key. Phones that have to scan a new code: {phones}. The key before is kept as tls-before.key."
+            "Start the server again to speak with this key. Phones that have to scan a new code: {phones}."
         ),
     });
+    if let Some(name) = kept {
+        remark(&match language {
+            Language::Vietnamese => format!("Khóa cũ được giữ ở {name}."),
+            Language::English => format!("The key before is kept as {name}."),
+        });
+    }
     Ok(())
+}
+
+/// Whether the server speaks with the key in its folder: another's is changed where it was made.
+async fn speaks_with_our_key(app: &App) -> Outcome {
+    let present = tls::present_pin(&app.config.data)?;
+    let reach = serve::announced(app).await?;
+    let spoken = reach.and_then(|reach| reach.pins.first().copied());
+    if spoken.is_none() || spoken == present {
+        return Ok(());
+    }
+    Err(Failure::new(
+        (
+            "Máy chủ đang dùng một khóa TLS khác với khóa trong thư mục này: chứng chỉ riêng (--tls-cert, --behind-proxy), hoặc khóa vừa được đổi.",
+            "The server speaks with another TLS key than the one in this folder: of a certificate of its own (--tls-cert, --behind-proxy), or the one before a change.",
+        ),
+        (
+            "Với chứng chỉ riêng, thông báo khóa sau bằng `kieumau serve --pin …`. Nếu vừa chạy `tls switch`, khởi động lại máy chủ trước.",
+            "With a certificate of your own, announce the key that follows by `kieumau serve --pin …`. If `tls switch` ran just now, start the server again first.",
+        ),
+    ))
 }
 
 /// Why the key is not changed: which phones do not know it. `since_ms` none: nobody was told of it yet.

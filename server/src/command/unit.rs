@@ -167,6 +167,27 @@ impl NewLink {
     }
 }
 
+/// Says of a unit that is no more what it became: whoever is added there may belong to that.
+pub async fn remark_end(app: &App, id: UnitId, language: Language) -> Outcome {
+    let Some(until) = unit::find(app, id).await?.and_then(|unit| unit.valid_to) else {
+        return Ok(());
+    };
+    let mut names = Vec::new();
+    for successor in unit::successors(app, id).await? {
+        names.extend(unit::find(app, successor).await?.map(|unit| unit.name));
+    }
+    let names = names.join(", ");
+    remark(&match language {
+        Language::Vietnamese => format!(
+            "Chú ý: đơn vị này kết thúc vào ngày {until}; tiếp nối là {names}. Lệnh vẫn được thực hiện ở đơn vị cũ."
+        ),
+        Language::English => format!(
+            "Note: this unit ends on {until}; {names} goes on for it. The command is carried out at the old unit all the same."
+        ),
+    });
+    Ok(())
+}
+
 async fn found(app: &App, id: UnitId) -> Result<unit::Unit, Failure> {
     unit::find(app, id).await?.ok_or_else(|| no_unit(id))
 }
@@ -186,6 +207,19 @@ async fn publish_from(app: &App, ended: UnitId) -> Outcome {
 fn days(unit: &unit::Unit) -> String {
     let until = unit.valid_to.map(|day| day.to_string());
     format!("{}..{}", unit.valid_from, until.unwrap_or_default())
+}
+
+fn went_elsewhere(from: &str) -> Failure {
+    Failure::new(
+        (
+            format!("{from} đã được nối với một đơn vị khác, và không phải là chia tách."),
+            format!("{from} is linked with another unit already, and that was no split."),
+        ),
+        (
+            "Chỉ chia tách mới có nhiều đơn vị tiếp nối, mọi lần đều --as split. Xem bằng `kieumau unit list`.",
+            "Only what is split goes on as several, each linked --as split. `kieumau unit list` shows what is written.",
+        ),
+    )
 }
 
 fn not_linked(problem: Problem, old: &unit::Unit, new: &unit::Unit, on: Date) -> Failure {
@@ -225,6 +259,7 @@ fn not_linked(problem: Problem, old: &unit::Unit, new: &unit::Unit, on: Date) ->
                 "Check the direction: --from is the unit that ends, --to the one that goes on.",
             ),
         ),
+        ("link", _) => return went_elsewhere(from),
         ("from", Rule::Ended) => (
             (
                 format!("{from} đã kết thúc vào một ngày khác ({from_days}), không phải {on}."),

@@ -184,7 +184,7 @@ impl Row {
             subject: self.subject.map(|id| self.named.shown(id, language)),
             detail: self
                 .detail
-                .map_or_else(String::new, |detail| in_words(w, &detail)),
+                .map_or_else(String::new, |detail| in_words(w, &self.action, &detail)),
         }
     }
 }
@@ -198,11 +198,16 @@ fn nobody(w: &Words, action: &str) -> &'static str {
     }
 }
 
-/// What a deed's row tells besides: one stable word, a number of documents, or several numbers with the word of each before it.
+/// What a deed's row tells besides: one stable word, a number of documents (of entries of the log for a backup), or several numbers with the word of each before it.
 /// A word that is newer than this page stands for itself.
-fn in_words(w: &Words, detail: &str) -> String {
-    if detail.parse::<u64>().is_ok() {
-        return format!("{detail} {}", w.documents);
+fn in_words(w: &Words, action: &str, detail: &str) -> String {
+    if let Ok(count) = detail.parse::<u64>() {
+        let what = match (action, count) {
+            ("backed-up", _) => w.log_entries,
+            (_, 1) => w.document,
+            _ => w.documents,
+        };
+        return format!("{detail} {what}");
     }
     let parts: Vec<&str> = detail.split(' ').collect();
     if let [_, _, ..] = parts[..] {
@@ -222,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_detail_is_read_in_the_language_of_the_page() {
-        let vietnamese = |detail| in_words(&VIETNAMESE, detail);
+        let vietnamese = |detail| in_words(&VIETNAMESE, "exported", detail);
         assert_eq!(vietnamese("approved"), VIETNAMESE.approved);
         assert_eq!(vietnamese("code-used"), VIETNAMESE.code_used);
         assert_eq!(vietnamese("rescue-damaged"), VIETNAMESE.rescue_damaged);
@@ -232,7 +237,12 @@ mod tests {
             vietnamese("taken 3 held 0 waiting 0 quarantined 1 files 2"),
             "mới nhận 3, đã có 0, đang chờ 0, cách ly 1, ảnh, tệp 2"
         );
-        assert_eq!(in_words(&ENGLISH, "2"), "2 documents");
+        assert_eq!(in_words(&ENGLISH, "exported", "2"), "2 documents");
+        assert_eq!(in_words(&ENGLISH, "exported", "1"), "1 document");
+        assert_eq!(
+            in_words(&ENGLISH, "backed-up", "10"),
+            "10 entries of the log"
+        );
         assert_eq!(vietnamese("from-the-future"), "from-the-future");
     }
 

@@ -412,6 +412,8 @@ words! {
     somebody: "Không rõ ai", "Somebody unknown";
     command_line: "Quản trị máy chủ", "The server's administration";
     documents: "tài liệu", "documents";
+    document: "tài liệu", "document";
+    log_entries: "mục của nhật ký máy chủ", "entries of the log";
     merged: "sáp nhập", "merged";
     split: "chia tách", "split";
     renamed: "đổi tên", "renamed";

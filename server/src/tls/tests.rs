@@ -74,9 +74,18 @@ fn the_next_key_is_announced_before_it_takes_over() {
     assert_eq!(prepare_next(folder.path()).expect("the same"), next);
     let announced = Tls::open(made(folder.path()), TODAY).expect("opens").pins;
     assert_eq!(announced, [present[0], next]);
-    assert_eq!(switch_to_next(folder.path()).expect("switched"), next);
+    let first = fs::read(folder.path().join(KEY)).expect("there");
+    let (switched, kept) = switch_to_next(folder.path()).expect("switched");
+    assert_eq!((switched, kept.as_deref()), (next, Some("tls-before.key")));
+    assert_eq!(present_pin(folder.path()).expect("read"), Some(next));
     let after = Tls::open(made(folder.path()), TODAY).expect("opens").pins;
     assert_eq!(after, [next]);
+    // Changed once more, the key of the first time is still there: a phone may have heard of no other.
+    prepare_next(folder.path()).expect("made");
+    let (_, kept) = switch_to_next(folder.path()).expect("switched");
+    assert_eq!(kept.as_deref(), Some("tls-before-2.key"));
+    let before = fs::read(folder.path().join("tls-before.key"));
+    assert_eq!(before.expect("kept"), first);
 }
 
 #[test]
