@@ -76,7 +76,10 @@ impl Named {
                 period.unwrap_or_default()
             )
         } else if let Some(model) = self.s_phone {
-            format!("{model} · {}", self.s_owner.unwrap_or_default())
+            // Some phones do not say what they are.
+            let parts = [model, self.s_owner.unwrap_or_default()];
+            let said: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+            said.join(" · ")
         } else if let Some(kind) = self.s_kind {
             w.kind(&kind).to_owned()
         } else {
@@ -118,6 +121,12 @@ mod tests {
             s_owner: Some("An".into()),
             ..Named::default()
         };
+        let nameless = Named {
+            s_phone: Some(String::new()),
+            s_owner: Some("An".into()),
+            ..Named::default()
+        };
+        assert_eq!(shown(nameless).name, "An");
         let subject = shown(phone);
         assert_eq!(subject.name, "Redmi 13C · An");
         assert_eq!((subject.path, subject.id.as_str()), (None, ID));
