@@ -7,12 +7,15 @@ use super::{
 };
 use crate::{
     app::App,
+    audit::{self, Deed},
     clock,
+    database::Tx,
     pages::language::Language,
     phone::{self, Phone},
     serve, tls,
 };
 use clap::Subcommand;
+use kieumau_core::hash::Sha256;
 use std::path::PathBuf;
 
 /// So many phones are named; how many there are is said of all.
@@ -51,7 +54,11 @@ impl TlsKey {
 async fn next(data: Data, language: Language) -> Outcome {
     let app = data.reopen().await?;
     speaks_with_our_key(&app).await?;
-    say(&tls::prepare_next(&app.config.data)?.to_string())?;
+    let mut tx = app.database.begin().await?;
+    let pin = tls::prepare_next(&app.config.data)?;
+    note(&mut tx, "tls-key-prepared", &pin).await?;
+    tx.commit().await?;
+    say(&pin.to_string())?;
     remark(language.pick(
         "Khởi động lại máy chủ để các thiết bị nghe tin khóa này khi đồng bộ. Khi mọi thiết bị đã đồng bộ, chạy `kieumau tls switch`: lệnh đó cho biết còn thiết bị nào chưa.",
         "Start the server again: phones hear of this key as they sync. When all of them have, run `kieumau tls switch`; it says which have not.",
@@ -70,7 +77,11 @@ async fn switch(data: Data, anyway: bool, language: Language) -> Outcome {
     if !away.is_empty() && !anyway {
         return Err(unheard);
     }
+    // A key that does not change leaves no row.
+    let mut tx = app.database.begin().await?;
+    note(&mut tx, "tls-key-changed", &next).await?;
     let (pin, kept) = tls::switch_to_next(&app.config.data)?;
+    tx.commit().await?;
     say(&pin.to_string())?;
     let phones = away.len();
     remark(&match language {
@@ -88,6 +99,16 @@ async fn switch(data: Data, anyway: bool, language: Language) -> Outcome {
         });
     }
     Ok(())
+}
+
+/// Writes down what was done to the key: by it phones know their server.
+async fn note(tx: &mut Tx, action: &str, pin: &Sha256) -> Result<(), sqlx::Error> {
+    let deed = Deed {
+        action,
+        subject: Some(pin.to_string()),
+        ..Deed::default()
+    };
+    audit::write(tx, clock::now_ms(), deed).await
 }
 
 /// Whether the server speaks with the key in its folder: another's is changed where it was made.
@@ -161,4 +182,33 @@ fn named(phones: &[Phone], language: Language) -> String {
         named.push("…".to_owned());
     }
     named.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{apps, audited};
+
+    #[tokio::test]
+    async fn what_is_done_to_the_key_stands_in_the_access_log_in_words() {
+        for app in apps().await {
+            let pin = Sha256::of(b"a key");
+            for action in ["tls-key-prepared", "tls-key-changed"] {
+                let mut tx = app.database.begin().await.expect("begins");
+                note(&mut tx, action, &pin).await.expect("written");
+                drop(tx);
+                // The twin: a key that did not change leaves none.
+                assert_eq!(audited(&app, action).await.len(), 0);
+                let mut tx = app.database.begin().await.expect("begins");
+                note(&mut tx, action, &pin).await.expect("written");
+                tx.commit().await.expect("committed");
+                let rows = audited(&app, action).await;
+                assert_eq!(rows.len(), 1);
+                assert_eq!(rows[0].subject, Some(pin.to_string()));
+                for language in [Language::Vietnamese, Language::English] {
+                    assert!(language.words().deed(action).is_some());
+                }
+            }
+        }
+    }
 }

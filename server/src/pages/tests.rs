@@ -221,7 +221,9 @@ async fn the_audit_says_names_to_all_its_readers_and_titles_to_whom_they_are() {
                 "Phường Vinh Phú"
             };
             // A document is at least of its kind, and every id is there whole.
-            for there in [known, ">An<br>", PATROL, EVIDENCE, checkpoint, &phone, &hash] {
+            for there in [
+                known, ">An<br>", PATROL, EVIDENCE, checkpoint, &phone, &hash,
+            ] {
                 assert!(page.contains(there), "{} {there}", who.name);
             }
             assert!(reads || page.contains("Ca tuần tra<br>"));

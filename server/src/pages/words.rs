@@ -409,6 +409,8 @@ words! {
     deed_backed_up: "Ghi nhận đã sao lưu", "Backup announced";
     deed_unit_added: "Thêm đơn vị", "Added a unit";
     deed_unit_linked: "Nối đơn vị", "Linked units";
+    deed_tls_key_prepared: "Chuẩn bị khóa TLS sau", "Prepared the next TLS key";
+    deed_tls_key_changed: "Đổi khóa TLS", "Changed the TLS key";
     somebody: "Không rõ ai", "Somebody unknown";
     command_line: "Quản trị máy chủ", "The server's administration";
     documents: "tài liệu", "documents";
@@ -519,6 +521,8 @@ impl Words {
             "backed-up" => self.deed_backed_up,
             "unit-added" => self.deed_unit_added,
             "unit-linked" => self.deed_unit_linked,
+            "tls-key-prepared" => self.deed_tls_key_prepared,
+            "tls-key-changed" => self.deed_tls_key_changed,
             _ => return None,
         })
     }
