@@ -39,7 +39,7 @@ async fn put_back(world: &mut World, new_epoch: bool) {
             .server
             .command(&["epoch", "new", "--reason", "restored-backup"])
             .await;
-        assert!(said.contains("begins"), "{said}");
+        assert!(said.contains("bắt đầu; kỷ nguyên trước"), "{said}");
     }
     world.server.start_again().await;
 }
