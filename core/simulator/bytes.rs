@@ -5,7 +5,7 @@
 //! once: a change that the phone has no word about, with its seal; a question for a receipt that was not asked since, and the receipt
 //! that newly names these heads; a change or a seal that the phone has not, or that it wrote before it was last opened (the server
 //! cannot know whether its disk is an older copy), and such a one once more when its document is granted, because a grant brings the
-//! document whole; a piece of a file. To that come the frames: 300 bytes
+//! document whole; a page of which a phone died before it kept how far that goes, once more; a piece of a file. To that come the frames: 300 bytes
 //! for each round trip that carried something needed, and for one round trip of each sync (P5: nothing new is one request
 //! and an answer of at most 300 bytes). Everything else is waste, and all together may be half of the ideal.
 
@@ -45,9 +45,16 @@ pub struct Account {
     /// The epoch of the log, by its number: in another one all has to be told once more.
     life: u32,
     seen: BTreeSet<(usize, u32, Sha256)>,
+    /// Phones that died since they last heard a page: what they hold of it is not beneath their cursor yet.
+    died: BTreeSet<usize>,
 }
 
 impl Account {
+    /// The phone at `place` died, perhaps over a page.
+    pub fn died(&mut self, place: usize) {
+        self.died.insert(place);
+    }
+
     /// A sync began.
     pub fn sync(&mut self) {
         self.ideal += FRAME;
@@ -125,20 +132,22 @@ impl Account {
     fn page(&mut self, reader: &Reading<'_>, page: &[u8]) {
         let (place, phone) = (reader.place, reader.phone);
         let mut granted = false;
-        for item in sequence(page) {
+        let items = sequence(page);
+        let once_more = !items.is_empty() && self.died.remove(&place);
+        for item in items {
             let encoded = minicbor::to_vec(&item).expect("writing to memory does not fail");
             match &item {
                 Pulled::Change(bytes) => {
                     let header = header::read(bytes).expect("the server passes on changes");
                     let own = header.actor.starts_with(phone.id.as_bytes());
-                    if own || phone.disk.row(header.hash).is_none() {
+                    if own || once_more || phone.disk.row(header.hash).is_none() {
                         self.comes(place, &encoded, granted);
                     }
                 }
                 Pulled::Seal(seal) => {
                     let own = seal.signer == Signer::Phone(phone.id);
                     let seals = &phone.disk.seals;
-                    if own || !seals.contains_key(&(seal.document, seal.change)) {
+                    if own || once_more || !seals.contains_key(&(seal.document, seal.change)) {
                         self.comes(place, &encoded, granted);
                     }
                 }

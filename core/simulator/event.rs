@@ -182,6 +182,7 @@ impl World {
         handset.kept.token = None;
         handset.kept.offsets.clear();
         handset.phone.die();
+        self.account.died(place);
         let down = if self.healed {
             10
         } else {

@@ -47,6 +47,8 @@ pub const ALL: [(Guard, &[Broken]); 17] = [
     (
         Guard::ServerSync,
         &[
+            // What it loses may be who may no longer read.
+            Broken::Forbidden,
             Broken::Missing,
             Broken::Receipt,
             Broken::Skipped,

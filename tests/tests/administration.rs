@@ -466,6 +466,41 @@ fn units_are_linked_by_a_command_that_says_what_is_wrong_with_each_other_one() {
 }
 
 #[test]
+fn a_file_where_the_data_should_lie_is_told_and_left_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    std::fs::write(here.join("notes"), b"mine").expect("written");
+    let refused = run(here, "en_GB.UTF-8", &["migrate", "--data", "notes"]);
+    assert!(
+        !refused.done && refused.err.contains("no folder"),
+        "{}",
+        refused.err
+    );
+    assert!(refused.err.contains("--data"), "{}", refused.err);
+    assert_eq!(std::fs::read(here.join("notes")).expect("there"), b"mine");
+}
+
+#[test]
+fn a_fingerprint_is_one_in_capitals_and_groups_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("a"), b"none").expect("written");
+    let asked = |key: &str| {
+        run(
+            folder.path(),
+            "en_GB.UTF-8",
+            &["verify", "a", "--server-key", key],
+        )
+    };
+    for key in ["AB ".repeat(32), "ab:".repeat(32), "ab".repeat(32)] {
+        let judged = asked(&key);
+        assert!(judged.err.contains("is not a dossier"), "{}", judged.err);
+    }
+    // The twin: what is no fingerprint is said to be none, and the file is not looked at.
+    let refused = asked(&"ab".repeat(31));
+    assert!(!refused.err.contains("is not a dossier"), "{}", refused.err);
+}
+
+#[test]
 fn a_checkpoint_twice_is_a_slip_and_a_unit_that_ended_says_what_goes_on_for_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let here = folder.path();
