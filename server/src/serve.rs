@@ -283,7 +283,7 @@ async fn renew(tls: Tls) {
 }
 
 /// Writes down how this server is reached, for commands that make invitations.
-async fn announce(app: &App) -> Result<(), sqlx::Error> {
+pub(crate) async fn announce(app: &App) -> Result<(), sqlx::Error> {
     let before = announced(app).await?;
     let pins = &app.config.pins;
     if let (Some(before), Some(present)) = (&before, pins.first())

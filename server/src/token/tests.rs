@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::{
+    app::Config,
     fixture::{People, Reply, TestApp, apps, bearer, enrolled, send},
     person, phone,
 };
@@ -10,6 +11,7 @@ use axum::{body::Body, http::Request, routing::get};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use ed25519_dalek::Signer as _;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -502,6 +504,42 @@ async fn without_a_token_or_with_a_wrong_form_nobody_speaks() {
                 (reply.status, reply.word().as_str()),
                 (StatusCode::BAD_REQUEST, "bad-request")
             );
+        }
+    }
+}
+
+#[tokio::test]
+async fn pins_are_told_as_they_were_announced_last_whichever_server_is_asked() {
+    for server in servers().await {
+        let (key, next) = (Sha256::of(b"a key"), Sha256::of(b"the next"));
+        let started_with = |pins: Vec<Sha256>| {
+            let config = Config {
+                pins,
+                ..(*server.app.config).clone()
+            };
+            App {
+                config: Arc::new(config),
+                ..server.app.clone()
+            }
+        };
+        let (first, second) = (started_with(vec![key]), started_with(vec![key, next]));
+        let told = async |app: &App| {
+            let request = Request::get(PINS_PATH)
+                .body(Body::empty())
+                .expect("a request");
+            let reply = send(app, router(), request).await;
+            let token = String::from_utf8(reply.body).expect("text");
+            Announced::verify(&token, app.keys.log.verifying_key()).expect("the log's key")
+        };
+        serve::announce(&first).await.expect("announced");
+        let before = told(&first).await;
+        assert_eq!(before.pins, [key]);
+        serve::announce(&second).await.expect("announced");
+        // The first was not started again: with its own pins under the new number a phone would have heard of no next key.
+        for app in [&first, &second] {
+            let told = told(app).await;
+            assert_eq!(told.pins, [key, next]);
+            assert!(told.number > before.number);
         }
     }
 }

@@ -181,6 +181,23 @@ async fn who_reads_a_record_gets_its_dossier_and_the_audit_says_so() {
 }
 
 #[tokio::test]
+async fn who_asks_for_a_dossiers_head_alone_gets_none_and_no_deed_is_written() {
+    for records in records().await {
+        let chi = &records.setting.people.chi;
+        let head = Request::head(records.of_patrol())
+            .header(header::HOST, "127.0.0.1")
+            .header(header::COOKIE, cookie(&records.setting.app, chi).await);
+        let head = head.body(Body::empty()).expect("a request");
+        let reply = send(&records.setting.app, router(), head).await;
+        assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(audited(&records.setting.app, "exported").await.len(), 0);
+        // The twin: whoever has it stands there.
+        records.believed(chi, &records.of_patrol()).await;
+        assert_eq!(audited(&records.setting.app, "exported").await.len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn who_may_not_read_a_record_gets_what_its_page_gives() {
     for records in records().await {
         let people = &records.setting.people;
