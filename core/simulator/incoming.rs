@@ -49,6 +49,12 @@ impl Phone {
         if off == Some(Guard::CursorLast) {
             self.commit(|disk| go_on(disk, cursor))?;
         }
+        if let Some(cursor) = cursor.filter(|_| !goes_along) {
+            let begun = self.disk.whereabouts().begun(cursor);
+            if let Some(epoch) = begun.expect("a page ends in a cursor") {
+                self.commit(|disk| disk.place.epoch = Some(epoch))?;
+            }
+        }
         let mut came = !whole.is_empty();
         if !whole.is_empty() {
             let cursor = cursor.filter(|_| goes_along);

@@ -307,6 +307,18 @@ impl Place {
         self.epoch.or_else(|| (!self.sent).then_some(epoch))
     }
 
+    /// The epoch of a first page that ends in `cursor`, to be written down before anything of it is: else a phone that dies over it, or
+    /// whose disk is full, holds what nobody knows the history of, and takes a restored server's first page for its own. None where that
+    /// is known, or not to be told.
+    ///
+    /// # Errors
+    /// For what is no cursor.
+    pub fn begun(&self, cursor: &str) -> Result<Option<Epoch>, NotOurs> {
+        let parsed = Cursor::parse(cursor).ok_or(NotOurs)?;
+        let first = self.cursor.is_empty() && self.epoch.is_none();
+        Ok(first.then(|| self.heard(parsed.epoch)).flatten())
+    }
+
     /// Whether the server said that its history is another one.
     #[must_use]
     pub fn is_anew(&self) -> bool {
@@ -348,6 +360,39 @@ mod tests {
         assert!(anew.cut_short && anew.place.is_anew());
         assert_eq!(anew.place.compared_at_ms, None);
         assert_eq!(next.place.moved("nothing of ours", 50), Err(NotOurs));
+    }
+
+    #[test]
+    fn who_died_over_a_first_page_compares_when_the_next_one_is_of_another_epoch() {
+        let fresh = Place::default();
+        let epoch = fresh.begun(&cursor(1)).expect("a cursor");
+        assert_eq!(epoch, Some(Epoch([1; 16])));
+        // Its rows are on the disk, its cursor is not; then a backup is put back.
+        let died = Place {
+            epoch,
+            ..fresh.clone()
+        };
+        assert_eq!(
+            died.begun(&cursor(2)),
+            Ok(None),
+            "what is here is of the first"
+        );
+        let moved = died.moved(&cursor(2), 10).expect("a cursor");
+        assert_eq!(moved.place.compared_at_ms, None);
+        let same = died.moved(&cursor(1), 10).expect("a cursor");
+        assert_eq!(same.place.compared_at_ms, Some(10), "nothing was put back");
+        // The twin: without it nothing is compared, and what the server lost stays lost.
+        let moved = fresh.moved(&cursor(2), 10).expect("a cursor");
+        assert_eq!(moved.place.compared_at_ms, Some(10));
+        let sent = Place {
+            sent: true,
+            ..fresh
+        };
+        assert_eq!(
+            sent.begun(&cursor(1)),
+            Ok(None),
+            "nobody said in which epoch"
+        );
     }
 
     #[test]

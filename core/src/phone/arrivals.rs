@@ -255,6 +255,20 @@ pub(super) async fn place(connection: &mut SqliteConnection) -> Result<Place, Ph
     })
 }
 
+/// Writes down whose history a first page is of, before anything of it: its cursor comes after all the rest.
+pub(super) async fn begin(
+    connection: &mut SqliteConnection,
+    cursor: &str,
+) -> Result<(), PhoneError> {
+    if let Some(epoch) = place(connection).await?.begun(cursor)? {
+        sqlx::query("update sync set epoch = $1")
+            .bind(epoch.to_string())
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
 /// Where the feed is read on, and what that makes of receipts of before.
 pub(super) async fn put_cursor(
     tx: &mut Transaction<'_, Sqlite>,

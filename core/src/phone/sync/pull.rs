@@ -74,6 +74,10 @@ impl Session<'_> {
         let Sorted { whole, others } = sorted;
         let mut came = 0;
         let now_ms = self.phone.now_ms();
+        if let Some(cursor) = cursor.filter(|_| !goes_along) {
+            let mut store = self.phone.store().await;
+            arrivals::begin(&mut store.connection, cursor).await?;
+        }
         if !whole.is_empty() {
             let cursor = cursor.filter(|_| goes_along);
             let mut store = self.phone.store().await;
