@@ -272,10 +272,14 @@ pub fn is_kept(word: &str) -> bool {
 }
 
 /// What is written down of a change of which the server said `word`. What this phone only carried is its writer's to be told of:
-/// nothing here waits for it.
+/// nothing here waits for it, but for room: whose writer's phone lost it has nobody else who brings it.
 #[must_use]
 pub fn written_down(word: &str, own: bool) -> &str {
-    if own || word == WAITING { word } else { HELD }
+    if own || word == WAITING || is_sent_again(word, own) {
+        word
+    } else {
+        HELD
+    }
 }
 
 /// Whether a change of which the server said `word` is sent again at the next sync as it is: what was refused for want of room; and, of
@@ -610,6 +614,10 @@ mod tests {
         assert_eq!(written_down(word, true), word);
         assert_eq!(written_down(word, false), HELD);
         assert_eq!(written_down(WAITING, false), WAITING);
+        // For want of room it is brought again, whoever wrote it.
+        let full = Refusal::QuarantineFull.word();
+        assert_eq!(written_down(full, false), full);
+        assert!(is_sent_again(full, false));
     }
 
     #[test]
