@@ -124,8 +124,8 @@ async fn salvaged(folder: &Path, patrol: DocumentId, kept: &[ObservationView]) -
     }
 }
 
+/// The folder is this case's own: a phone that is let go of closes its files some time later, and removes its log by name.
 async fn end(folder: &Path, damaged: &Files, patrol: DocumentId, kept: &[ObservationView]) -> End {
-    fs::remove_dir_all(folder).ok();
     fs::create_dir_all(folder).expect("a folder");
     for (name, bytes) in damaged {
         fs::write(folder.join(name), bytes).expect("written");
@@ -154,9 +154,9 @@ async fn a_damaged_file_is_found_out_or_does_no_harm_and_never_panics() {
     let world = World::on(None).await;
     let (in_use, at_rest, patrol, kept) = recorded(&world).await;
     assert!(in_use.contains_key("kieumau.db-wal"), "a log to damage");
-    let folder = world.folder().join("damaged");
     let whole = [&in_use, &at_rest];
-    for files in whole {
+    for (number, files) in whole.into_iter().enumerate() {
+        let folder = world.folder().join(format!("whole-{number}"));
         let twin = end(&folder, files, patrol, &kept).await;
         assert_eq!(twin, End::Harmless, "the twin: nothing damaged");
     }
@@ -175,6 +175,7 @@ async fn a_damaged_file_is_found_out_or_does_no_harm_and_never_panics() {
             bytes.truncate(place);
         }
         let (name, length) = (name.clone(), bytes.len());
+        let folder = world.folder().join(format!("damaged-{number}"));
         let end = end(&folder, &files, patrol, &kept).await;
         if matches!(end, End::Other | End::Shorter | End::Panicked) {
             println!(
@@ -182,6 +183,7 @@ async fn a_damaged_file_is_found_out_or_does_no_harm_and_never_panics() {
             );
         }
         *ends.entry((is_log, end)).or_default() += 1;
+        fs::remove_dir_all(&folder).ok();
     }
     let count = |log, end| ends.get(&(log, end)).copied().unwrap_or_default();
     let both = |end| count(false, end) + count(true, end);

@@ -113,14 +113,17 @@ pub(super) async fn open(
     let mut connection = database::connect(&path, key)
         .await
         .map_err(|error| known_key(error, folder, key))?;
-    let (mark, marked) = Mark::open(folder, key)?;
-    let marked = marked.unwrap_or_default();
-    let held = recorded(&mut connection).await?;
+    let counted = counted(&mut connection, folder, key).await;
+    let (mut connection, (mark, marked, held)) = database::or_close(connection, counted).await?;
     if held >= marked {
-        // What lies behind the break was never said to be saved.
-        disk::remove_if_there(&folder.join(FOUND))?;
-        let migrated = database::migrate(&mut connection).await;
-        migrated.map_err(|error| known_key(error, folder, key))?;
+        let migrated = async {
+            let migrated = database::migrate(&mut connection).await;
+            migrated.map_err(|error| known_key(error, folder, key))?;
+            // What lies behind the break was never said to be saved.
+            Ok::<_, PhoneError>(disk::remove_if_there(&folder.join(FOUND))?)
+        }
+        .await;
+        let (connection, ()) = database::or_close(connection, migrated).await?;
         return Ok((connection, mark));
     }
     let mut lost = marked - held;
@@ -133,14 +136,23 @@ pub(super) async fn open(
         }
     }
     let lost = u32::try_from(lost).unwrap_or(u32::MAX);
-    match said(&mut connection, folder, marked, lost, now_ms).await {
-        Ok(()) => Ok((connection, mark)),
-        Err(error) => {
-            // Closed when this returns: the next opening moves the files.
-            connection.close().await.ok();
-            Err(error)
-        }
-    }
+    let said = said(&mut connection, folder, marked, lost, now_ms).await;
+    let (connection, ()) = database::or_close(connection, said).await?;
+    Ok((connection, mark))
+}
+
+/// The mark, how much it counts, and how much the database does.
+async fn counted(
+    connection: &mut SqliteConnection,
+    folder: &Path,
+    key: &[u8; 32],
+) -> Result<(Mark, u64, u64), PhoneError> {
+    let (mark, marked) = Mark::open(folder, key)?;
+    Ok((
+        mark,
+        marked.unwrap_or_default(),
+        recorded(connection).await?,
+    ))
 }
 
 /// Writes the damage down. With the found log among the damaged ones it is done: before that the next opening takes the short database

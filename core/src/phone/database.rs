@@ -6,8 +6,8 @@
 use super::error::PhoneError;
 use crate::invalid::{Invalid, Rule};
 use sqlx::{
-    ConnectOptions as _, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
+    ConnectOptions as _, Connection as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteLockingMode},
 };
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -29,8 +29,10 @@ pub(super) const FILE: &str = "kieumau.db";
 /// `folder` (`Already`) when another opening has it; `StorageFull`, `Internal`.
 pub(super) async fn open(path: &Path, key: &[u8; 32]) -> Result<SqliteConnection, PhoneError> {
     let mut connection = connect(path, key).await?;
-    migrate(&mut connection).await?;
-    Ok(connection)
+    let migrated = migrate(&mut connection).await;
+    or_close(connection, migrated)
+        .await
+        .map(|(connection, ())| connection)
 }
 
 /// Brings the database to this version's shape.
@@ -50,20 +52,46 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Pho
 /// Opens (or makes) the database at `path` under `key` as it is.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`open`]. The file is closed then.
 pub(super) async fn connect(path: &Path, key: &[u8; 32]) -> Result<SqliteConnection, PhoneError> {
     let raw_key = Zeroizing::new(format!("\"x'{}'\"", hex::encode(key)));
+    // Only what touches no file: a connection that sqlx lets go of for an error is closed some time later, in a thread of its own, and
+    // takes the log away under whoever copies it by then.
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
         .pragma("key", raw_key.to_string())
         .locking_mode(SqliteLockingMode::Exclusive)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .row_buffer_size(ROWS_WAITING)
-        .pragma("cache_size", format!("-{PAGES_KIB}"));
-    options.connect().await.map_err(not_opened)
+        .row_buffer_size(ROWS_WAITING);
+    let mut connection = options.connect().await.map_err(not_opened)?;
+    let pragmas = format!(
+        "pragma journal_mode = wal; pragma synchronous = full; pragma cache_size = -{PAGES_KIB}"
+    );
+    let set = sqlx::raw_sql(sqlx::AssertSqlSafe(pragmas))
+        .execute(&mut connection)
+        .await
+        .map_err(not_opened);
+    or_close(connection, set)
+        .await
+        .map(|(connection, _)| connection)
+}
+
+/// The connection with what was got by it; after an error it is closed when this returns: files are moved then.
+///
+/// # Errors
+/// That of `got`.
+pub(super) async fn or_close<T, E>(
+    connection: SqliteConnection,
+    got: Result<T, E>,
+) -> Result<(SqliteConnection, T), E> {
+    match got {
+        Ok(got) => Ok((connection, got)),
+        Err(error) => {
+            connection.close().await.ok();
+            Err(error)
+        }
+    }
 }
 
 fn not_opened(error: sqlx::Error) -> PhoneError {
@@ -83,4 +111,51 @@ fn not_opened(error: sqlx::Error) -> PhoneError {
 /// Whether a database could not be opened because another connection has it.
 pub(super) fn is_in_use(error: &PhoneError) -> bool {
     matches!(error, PhoneError::Invalid(invalid) if *invalid == Invalid::new("folder", Rule::Already))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const TRIES: usize = 200;
+
+    /// Whether this process has a file in `folder` open.
+    fn has_open(folder: &Path) -> bool {
+        let open = fs::read_dir("/proc/self/fd").expect("Linux");
+        open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+            .any(|path| path.starts_with(folder))
+    }
+
+    /// How often a file was still open after a connection that was `refused` by a file that is no database.
+    async fn left_open(refused: impl AsyncFn(&Path)) -> usize {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(FILE);
+        fs::write(&path, [7; 8_192]).expect("written");
+        let mut left = 0;
+        for _ in 0..TRIES {
+            refused(&path).await;
+            left += usize::from(has_open(folder.path()));
+        }
+        left
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_closed_when_it_is_said() {
+        let left = left_open(async |path| {
+            let refused = connect(path, &[1; 32]).await;
+            assert!(
+                matches!(refused, Err(PhoneError::Invalid(_))),
+                "{refused:?}"
+            );
+        });
+        assert_eq!(left.await, 0);
+        // The twin: let go of, as sqlx does it.
+        let left = left_open(async |path| {
+            let options = SqliteConnectOptions::new().filename(path);
+            let refused = options.pragma("journal_mode", "wal").connect().await;
+            assert!(refused.is_err());
+        });
+        assert_ne!(left.await, 0, "the twin");
+    }
 }

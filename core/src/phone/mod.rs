@@ -114,8 +114,12 @@ impl Phone {
     async fn open_alone(config: PhoneConfig, alone: Alone) -> Result<Self, PhoneError> {
         let now_ms = (config.clock)();
         let (mut connection, mark) = damage::open(&config.folder, &config.key, now_ms).await?;
-        attachments::forget_viewable(&config.folder)?;
-        attachments::sweep(&config.folder, &mut connection).await?;
+        let swept = async {
+            attachments::forget_viewable(&config.folder)?;
+            attachments::sweep(&config.folder, &mut connection).await
+        }
+        .await;
+        let (connection, ()) = database::or_close(connection, swept).await?;
         let store = Store::open(connection, &config.app_version, mark).await?;
         Ok(Self {
             config,

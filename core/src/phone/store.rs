@@ -5,7 +5,7 @@
 //! document itself says, never from a row: a row may have been written by an app that knew fewer fields.
 
 use super::{
-    apart,
+    apart, database,
     enrolment::Profile,
     error::PhoneError,
     mark::Mark,
@@ -56,6 +56,28 @@ pub(super) struct Merged {
     pub(super) lacking: usize,
 }
 
+/// Who this phone is: its signing key, drawn at the first opening, and its profile.
+async fn itself(
+    connection: &mut SqliteConnection,
+) -> Result<(SigningKey, Option<Profile>), PhoneError> {
+    let fresh = SigningKey::from_bytes(&rand::random());
+    sqlx::query(
+        "insert into secret (name, value) values ('signing-key', $1) on conflict do nothing",
+    )
+    .bind(fresh.to_bytes().to_vec())
+    .execute(&mut *connection)
+    .await?;
+    let seed: Vec<u8> = sqlx::query("select value from secret where name = 'signing-key'")
+        .fetch_one(&mut *connection)
+        .await?
+        .get(0);
+    let seed: [u8; 32] = seed
+        .try_into()
+        .map_err(|_| PhoneError::internal("the signing key is not 32 bytes"))?;
+    let profile = Profile::load(connection).await?;
+    Ok((SigningKey::from_bytes(&seed), profile))
+}
+
 /// What goes into the same transaction as an edit.
 pub(super) enum Also {
     /// Nothing.
@@ -76,27 +98,13 @@ impl Store {
         app_version: &str,
         mark: Mark,
     ) -> Result<Self, PhoneError> {
-        let fresh = SigningKey::from_bytes(&rand::random());
-        sqlx::query(
-            "insert into secret (name, value) values ('signing-key', $1) on conflict do nothing",
-        )
-        .bind(fresh.to_bytes().to_vec())
-        .execute(&mut connection)
-        .await?;
-        let seed: Vec<u8> = sqlx::query("select value from secret where name = 'signing-key'")
-            .fetch_one(&mut connection)
-            .await?
-            .get(0);
-        let seed: [u8; 32] = seed
-            .try_into()
-            .map_err(|_| PhoneError::internal("the signing key is not 32 bytes"))?;
-        let profile = Profile::load(&mut connection).await?;
-        let opening = rand::random();
+        let itself = itself(&mut connection).await;
+        let (connection, (signing_key, profile)) = database::or_close(connection, itself).await?;
         let mut store = Self {
             connection,
             profile,
-            signing_key: SigningKey::from_bytes(&seed),
-            opening,
+            signing_key,
+            opening: rand::random(),
             app_version: app_version.to_owned(),
             opened: Opened::default(),
             walk: None,
@@ -104,8 +112,13 @@ impl Store {
             mark,
             folded: BTreeSet::new(),
         };
-        store.find_arrivals().await?;
-        Ok(store)
+        match store.find_arrivals().await {
+            Ok(()) => Ok(store),
+            Err(error) => {
+                store.connection.close().await.ok();
+                Err(error)
+            }
+        }
     }
 
     /// After every commit of something recorded: writes beside the database how much it holds. What is recorded is on the disk
