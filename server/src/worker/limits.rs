@@ -5,6 +5,7 @@
 //! deadline by the clock is longer; it is for a worker that sleeps.
 
 use rlimit::{INFINITY, Resource, setrlimit};
+use rustix::process::nice;
 use rustix::time::{ClockId, clock_gettime};
 use std::io;
 
@@ -13,12 +14,16 @@ pub const ADDRESS_SPACE_BYTES: u64 = 256 << 20;
 /// Processor seconds that one job may take at most. The kernel counts whole seconds of the process' life, so a job gets
 /// more than one and at most two.
 pub const JOB_S: u64 = 2;
+/// How far a worker steps back behind the server on a machine that has too few cores for both, as `nice` counts: an answer to a phone
+/// comes before a page. It is left a tenth of a core at least.
+pub const NICE: i32 = 10;
 
 /// Limits for the worker's whole life: memory, and nothing that it has no business with.
 ///
 /// # Errors
 /// What the system says: a worker without limits must not work.
 pub fn of_process() -> io::Result<()> {
+    nice(NICE)?;
     setrlimit(Resource::AS, ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES)?;
     // No core file of what an officer wrote, no files, no children.
     setrlimit(Resource::CORE, 0, 0)?;

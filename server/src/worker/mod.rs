@@ -11,6 +11,7 @@ mod past;
 mod pool;
 mod reading;
 mod sense;
+mod taking;
 
 pub use job::{
     Answer, Bytes, CheckJob, Checked, Edit, EditJob, Edited, Job, Saved, SnapshotJob, run,
