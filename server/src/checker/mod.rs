@@ -29,7 +29,14 @@ use looked::Looked;
 use shown::Shown;
 use slow::Slow;
 use sqlx::Row as _;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::sync::Notify;
 use told::Told;
 
@@ -52,6 +59,8 @@ pub struct Checker {
     quick: Arc<Notify>,
     patient: Arc<Notify>,
     slow: Arc<Slow>,
+    /// Whether the quick task found something to check when it last looked.
+    checking: Arc<AtomicBool>,
 }
 
 impl Checker {
@@ -69,7 +78,13 @@ impl Checker {
     async fn run_quick(&self, app: &App) {
         loop {
             self.quiet().await;
-            match quick_round(app).await {
+            let checked = quick_round(app).await;
+            let found = checked.as_ref().is_ok_and(|checked| *checked > 0);
+            if self.checking.swap(found, Ordering::Relaxed) && !found {
+                // Whole documents waited for this.
+                self.patient.notify_one();
+            }
+            match checked {
                 Ok(0) => {
                     // The time-out is the look that nobody asked for.
                     let _ = tokio::time::timeout(LOOK, self.quick.notified()).await;
@@ -103,11 +118,11 @@ impl Checker {
         }
     }
 
-    /// A picture, and whole documents when there is nothing else: without one a document goes as single changes. How much was done,
-    /// with what was done before.
+    /// A picture, and whole documents when there is nothing else, nothing to check either: without one a document goes as single changes,
+    /// unchecked it does not go at all. How much was done, with what was done before.
     async fn leisure(&self, app: &App, before: usize) -> Result<usize, sqlx::Error> {
         let done = before + picture::next(app).await?;
-        if done > 0 {
+        if done > 0 || self.checking.load(Ordering::Relaxed) {
             return Ok(done);
         }
         snapshot::round(app).await
