@@ -258,12 +258,12 @@ fn read(births: &BTreeSet<Sha256>, bytes: &[u8]) -> Result<Option<PreparedChange
     if births.contains(&header.hash) {
         return Ok(None);
     }
-    if header.actor.len() != Actor::LEN {
-        return Err(Refusal::ForgedBirth);
-    }
+    let mut actor = vec![0; 2 * Actor::LEN];
+    // One of another length does not fit.
+    hex::encode_to_slice(header.actor, &mut actor).map_err(|_| Refusal::ForgedBirth)?;
     let candidate = Candidate {
         hash: header.hash,
-        actor: hex::encode(header.actor).into_bytes(),
+        actor,
         seq: header.seq,
         deps: header.deps,
     };
