@@ -119,15 +119,20 @@ pub(super) async fn open(
         let migrated = async {
             let migrated = database::migrate(&mut connection).await;
             migrated.map_err(|error| known_key(error, folder, key))?;
-            // What lies behind the break was never said to be saved.
-            Ok::<_, PhoneError>(disk::remove_if_there(&folder.join(FOUND))?)
+            // What lies behind the break was never said to be saved. Were it here again after the battery went, a later break would not
+            // be kept.
+            disk::remove_if_there(&folder.join(FOUND))?;
+            Ok::<_, PhoneError>(disk::sync_folder(folder)?)
         }
         .await;
         let (connection, ()) = database::or_close(connection, migrated).await?;
         return Ok((connection, mark));
     }
     let mut lost = marked - held;
-    if disk::is_there(&folder.join(FOUND))? {
+    let (whole, found) =
+        database::or_close(connection, disk::is_there(&folder.join(FOUND))).await?;
+    connection = whole;
+    if found {
         connection.close().await?;
         let mended;
         (connection, mended) = mend(folder, key, marked).await?;

@@ -23,12 +23,12 @@ use crate::{
     header,
     id::DocumentId,
 };
-use sqlx::{Connection as _, Row as _, Sqlite, Transaction};
+use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection, Transaction};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Tables that are truth and are copied row by row, and what orders them. Changes and documents are built anew from the rest.
@@ -94,23 +94,8 @@ pub(super) async fn salvage(config: &PhoneConfig) -> Result<(), PhoneError> {
     disk::remove_if_there(&writing)?;
     disk::remove_if_there(&folder.join(format!("{WRITING}-wal")))?;
     let mut connection = database::open(&writing, &config.key).await?;
-    let mut tx = connection.begin().await?;
-    let lacking = found.put(&mut tx).await?;
-    let damage = Damage {
-        found_at_ms: (config.clock)(),
-        set_aside,
-        lost_records: None,
-        lacking,
-        identity_lost: !found.knows_itself(),
-    };
-    damage.save(&mut tx, folder).await?;
-    let set_aside = damage.set_aside;
-    let (_, marked) = mark::Mark::open(folder, &config.key)?;
-    sqlx::query("update recorded set count = max(count, $1)")
-        .bind(marked.unwrap_or_default().cast_signed())
-        .execute(&mut *tx)
-        .await?;
-    tx.commit().await?;
+    let written = write(&mut connection, config, &found, set_aside.clone()).await;
+    let (connection, ()) = database::or_close(connection, written).await?;
     connection.close().await?;
     if disk::is_there(&folder.join(format!("{WRITING}-wal")))? {
         // SQLite could not write all of it into the file.
@@ -121,6 +106,32 @@ pub(super) async fn salvage(config: &PhoneConfig) -> Result<(), PhoneError> {
     disk::rename(&writing, &folder.join(NEW))?;
     disk::sync_folder(folder)?;
     put_in_place(folder)?;
+    Ok(())
+}
+
+/// Writes what was found into the new database, and the damage, which names where the damaged one is set aside.
+async fn write(
+    connection: &mut SqliteConnection,
+    config: &PhoneConfig,
+    found: &Found,
+    set_aside: PathBuf,
+) -> Result<(), PhoneError> {
+    let mut tx = connection.begin().await?;
+    let lacking = found.put(&mut tx).await?;
+    let damage = Damage {
+        found_at_ms: (config.clock)(),
+        set_aside,
+        lost_records: None,
+        lacking,
+        identity_lost: !found.knows_itself(),
+    };
+    damage.save(&mut tx, &config.folder).await?;
+    let (_, marked) = mark::Mark::open(&config.folder, &config.key)?;
+    sqlx::query("update recorded set count = max(count, $1)")
+        .bind(marked.unwrap_or_default().cast_signed())
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
     Ok(())
 }
 

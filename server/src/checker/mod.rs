@@ -35,7 +35,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::Notify;
 use told::Told;
@@ -53,13 +53,16 @@ const QUIET: Duration = Duration::from_millis(20);
 /// How long it waits for that at most: pages must not wait for the last phone of an evening.
 const PATIENCE: Duration = Duration::from_millis(400);
 
+/// How long whole documents wait for a moment with nothing to check.
+const TURN: Duration = Duration::from_secs(5);
+
 /// Wakes the checking tasks, and knows what is slow.
 #[derive(Clone, Debug, Default)]
 pub struct Checker {
     quick: Arc<Notify>,
     patient: Arc<Notify>,
     slow: Arc<Slow>,
-    /// Whether the quick task found something to check when it last looked.
+    /// Whether the quick task has something to check.
     checking: Arc<AtomicBool>,
 }
 
@@ -79,8 +82,8 @@ impl Checker {
         loop {
             self.quiet().await;
             let checked = quick_round(app).await;
-            let found = checked.as_ref().is_ok_and(|checked| *checked > 0);
-            if self.checking.swap(found, Ordering::Relaxed) && !found {
+            let more = checked.as_ref().is_ok_and(|checked| *checked > 0);
+            if self.checking.swap(more, Ordering::Relaxed) && !more {
                 // Whole documents waited for this.
                 self.patient.notify_one();
             }
@@ -100,12 +103,13 @@ impl Checker {
 
     /// One slow document and one picture at a time: neither keeps the other waiting.
     async fn run_patient(&self, app: &App) {
+        let mut saved = Instant::now();
         loop {
             let checked = match self.slow.due() {
                 Some(id) => slow_one(app, id).await,
                 None => 0,
             };
-            match self.leisure(app, checked).await {
+            match self.leisure(app, checked, &mut saved).await {
                 Ok(0) => {
                     let _ = tokio::time::timeout(LOOK, self.patient.notified()).await;
                 }
@@ -119,12 +123,19 @@ impl Checker {
     }
 
     /// A picture, and whole documents when there is nothing else, nothing to check either: without one a document goes as single changes,
-    /// unchecked it does not go at all. How much was done, with what was done before.
-    async fn leisure(&self, app: &App, before: usize) -> Result<usize, sqlx::Error> {
+    /// unchecked it does not go at all. Where there is always something to check they get a turn all the same, [`TURN`] after the one
+    /// before (`saved`). How much was done, with what was done before.
+    async fn leisure(
+        &self,
+        app: &App,
+        before: usize,
+        saved: &mut Instant,
+    ) -> Result<usize, sqlx::Error> {
         let done = before + picture::next(app).await?;
-        if done > 0 || self.checking.load(Ordering::Relaxed) {
+        if done > 0 || (self.checking.load(Ordering::Relaxed) && saved.elapsed() < TURN) {
             return Ok(done);
         }
+        *saved = Instant::now();
         snapshot::round(app).await
     }
 
@@ -161,7 +172,11 @@ pub async fn round(app: &App) -> Result<usize, sqlx::Error> {
 /// Checks what there is to check but for what is known as slow. How many documents were settled or found slow.
 async fn quick_round(app: &App) -> Result<usize, sqlx::Error> {
     let mut done = 0;
-    for ids in together(app, |id| !app.checker.slow.holds(id)).await? {
+    let groups = together(app, |id| !app.checker.slow.holds(id)).await?;
+    app.checker
+        .checking
+        .store(!groups.is_empty(), Ordering::Relaxed);
+    for ids in groups {
         done += check_together(app, &ids, Patience::Quick).await;
     }
     Ok(done)

@@ -89,6 +89,32 @@ async fn a_worker_that_fails_without_the_change_too_says_nothing_about_it() {
     }
 }
 
+#[tokio::test]
+async fn whole_documents_wait_for_what_is_to_be_checked_and_not_for_ever() {
+    for app in apps().await {
+        let folder = tempfile::tempdir().expect("a folder");
+        unchecked(&app).await;
+        let app = with_workers_that_die(&app, &folder, 0);
+        let long_ago = Instant::now().checked_sub(TURN).expect("a time");
+        for (checking, mut saved, is_done) in [
+            (true, Instant::now(), false),
+            (true, long_ago, true),
+            // The twin: nothing to check.
+            (false, Instant::now(), true),
+        ] {
+            sqlx::query(
+                "update document set unchecked_from = null, size_bytes = 10000, snapshot_bytes = 0",
+            )
+            .execute(&app.database.read)
+            .await
+            .expect("due");
+            app.checker.checking.store(checking, Ordering::Relaxed);
+            let done = app.checker.leisure(&app, 0, &mut saved).await;
+            assert_eq!(done.expect("looked") > 0, is_done, "{checking}");
+        }
+    }
+}
+
 /// How many changes are in which state, for which reason.
 async fn states(app: &App) -> Vec<(String, i64)> {
     let rows = sqlx::query(

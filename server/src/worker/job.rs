@@ -8,13 +8,12 @@ use super::{
     past::{self, PastJob},
     reading,
     sense::makes_sense,
-    taking,
 };
 use crate::{
     attachment::thumbnail,
     projection::{self, ReadDocument},
 };
-use automerge::Automerge;
+use automerge::{Automerge, Change as AutomergeChange};
 use kieumau_core::{
     document::{self, Actor, Change, Key, Record},
     hash::Sha256,
@@ -257,9 +256,10 @@ fn check(job: &CheckJob) -> Result<Checked, String> {
     let mut document = load(&key, &job.held)?;
     let mut verdicts = vec![None; job.fresh.len()];
     let mut with = document.clone();
-    let fresh = job.fresh.iter().map(|bytes| bytes.0.as_slice());
-    let together =
-        taking::take_all(&mut with, fresh).and_then(|()| makes_sense(&key, &with, &people));
+    let mut fresh = job.fresh.iter();
+    let together = fresh
+        .try_for_each(|bytes| takes(&mut with, bytes))
+        .and_then(|()| makes_sense(&key, &with, &people));
     let read = match together {
         Ok(read) => {
             document = with;
@@ -268,8 +268,8 @@ fn check(job: &CheckJob) -> Result<Checked, String> {
         Err(_) => {
             for (bytes, verdict) in job.fresh.iter().zip(&mut verdicts) {
                 let mut with = document.clone();
-                let taken = taking::take(&mut with, &bytes.0);
-                match taken.and_then(|()| makes_sense(&key, &with, &people)) {
+                let takes = takes(&mut with, bytes);
+                match takes.and_then(|()| makes_sense(&key, &with, &people)) {
                     Ok(_) => document = with,
                     Err(word) => *verdict = Some(word.to_owned()),
                 }
@@ -293,6 +293,38 @@ fn save(job: &SnapshotJob) -> Result<Saved, String> {
         heads: document::heads(&document),
         bytes: Bytes(document::save(&document)),
     })
+}
+
+/// Applies one change, if its bytes are the canonical form of what they say. Never several together, not even one phone's own in a row: of
+/// what is applied together one may point at what a later one makes, and phones, which take them one by one, would die of it; and what a
+/// change says is gone of another field of the one before is taken away together, and stays one by one.
+fn takes(document: &mut Automerge, bytes: &Bytes) -> Result<(), &'static str> {
+    let change = canonical(&bytes.0)?;
+    let hash = change.hash();
+    document
+        .apply_changes([change])
+        .map_err(|_| "does-not-apply")?;
+    if document.get_change_meta_by_hash(&hash).is_some() {
+        Ok(())
+    } else {
+        Err("lacks-an-ancestor")
+    }
+}
+
+/// The change in these bytes, if they are the canonical form of what it says.
+fn canonical(bytes: &[u8]) -> Result<AutomergeChange, &'static str> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the worker: limited, and killed at its deadline"
+    )]
+    let change = AutomergeChange::from_bytes(bytes.to_vec()).map_err(|_| "not-a-change")?;
+    // Bytes behind the last column survive re-encoding, and nobody would ever see what they say.
+    if !change.extra_bytes().is_empty()
+        || AutomergeChange::from(change.decode()).raw_bytes() != bytes
+    {
+        return Err("not-canonical");
+    }
+    Ok(change)
 }
 
 fn edit(job: &EditJob) -> Answer {

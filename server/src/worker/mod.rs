@@ -11,7 +11,6 @@ mod past;
 mod pool;
 mod reading;
 mod sense;
-mod taking;
 
 pub use job::{
     Answer, Bytes, CheckJob, Checked, Edit, EditJob, Edited, Job, Saved, SnapshotJob, run,

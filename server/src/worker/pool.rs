@@ -22,7 +22,7 @@ pub enum Patience {
     /// As long as an honest document needs on a busy machine. What takes longer is asked again with more patience, so
     /// nothing is decided by it: it keeps one document from making all others wait.
     Quick,
-    /// Longer than the processor time that a job may take, for a machine that is busy.
+    /// Longer than the processor time that a job may take, for a machine that is busy and lets workers wait (see `limits::NICE`).
     Patient,
 }
 
@@ -30,7 +30,7 @@ impl Patience {
     const fn deadline(self) -> Duration {
         match self {
             Self::Quick => Duration::from_millis(500),
-            Self::Patient => Duration::from_secs(20),
+            Self::Patient => Duration::from_secs(30),
         }
     }
 }

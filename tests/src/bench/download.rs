@@ -5,6 +5,7 @@
 //! beforehand (their protocol has no list); PouchDB's client pages through the feed and keeps nothing: all of it in their favour.
 
 use super::{
+    burden::Tree,
     load::{self, Cargo},
     ours::{self, Ours},
     peer::{Peer, Running, folder_of_peers},
@@ -23,6 +24,8 @@ use std::{
 
 /// Syncs that find nothing.
 const QUIET_SYNCS: usize = 9;
+/// How often a server is looked at that is to come to rest.
+const LOOK: Duration = Duration::from_millis(800);
 
 /// Measures P8 with data below `folder`.
 ///
@@ -72,6 +75,8 @@ async fn ours_once(
     let documents = ours.make(templates, &ours.phone, count);
     ours::send(&ours.phone, &ours::pushes(&ours.phone, &documents)).await;
     ours.until_read(count).await;
+    // A new phone comes some other day: by then documents lie saved whole.
+    until_idle(ours.tree()).await;
     let phone = world::open(&folder.join("phone"), &Arc::default()).await;
     let code = ours.server.code("ha").await.code;
     phone
@@ -88,6 +93,19 @@ async fn ours_once(
         );
     }
     (synced, begun.elapsed(), Cargo::of(&documents, folder))
+}
+
+/// Waits until the server's processes have nothing to do for most of a second.
+async fn until_idle(tree: Tree) {
+    let mut busy = tree.busy();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = tree.busy();
+        if now.saturating_sub(busy) < LOOK / 20 {
+            return;
+        }
+        busy = now;
+    }
 }
 
 /// Measures P5 with ten times as many small documents, data below `folder`.

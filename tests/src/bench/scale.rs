@@ -140,14 +140,9 @@ pub async fn measure(folder: &Path, size: Size, small: &[Template]) -> Vec<Measu
     let mut speed = Measure::alone("P3", "  documents/s over those", "/s", &ten_rate);
     let cargo = Cargo::of(&made, folder.path());
     for peer in Peer::ALL {
-        // Each document slows the JavaScript server down: the whole load takes it a quarter of an hour, a tenth flatters it.
-        let (one, ten) = match peer {
-            Peer::Repo => (one / 10, ten / 10),
-            Peer::Samod | Peer::Pouch => (one, ten),
-        };
-        let (rates, growth_mb) =
-            peer_grown(peer, &folder.path().join(peer.name()), &cargo, one, ten).await;
-        let name = format!("{}, {ten} documents", peer.name());
+        let (one, name) = (size.small_of(peer), peer.name());
+        let (rates, growth_mb) = peer_grown(peer, &folder.path().join(name), &cargo, one).await;
+        let name = format!("{name}, {} documents", 10 * one);
         growth = growth.seeing(&name, &[growth_mb]);
         flatness = flatness.and(&name, &[rates.1 / rates.0]);
         speed = speed.and(&name, &[rates.1]);
@@ -204,13 +199,8 @@ async fn our_rates(folder: &Path, size: Size, small: &[Template]) -> (Vec<(f64, 
 }
 
 /// Documents per second of the first and of the ten times as many after them, and the memory these left.
-async fn peer_grown(
-    peer: Peer,
-    folder: &Path,
-    cargo: &Cargo,
-    one: usize,
-    ten: usize,
-) -> ((f64, f64), f64) {
+async fn peer_grown(peer: Peer, folder: &Path, cargo: &Cargo, one: usize) -> ((f64, f64), f64) {
+    let ten = 10 * one;
     let server = peer.start(folder).await;
     let first = cargo.upload(peer, &server, one, 1).await;
     let before = at_rest(server.tree()).await.memory.whole_mb();

@@ -99,8 +99,7 @@ fn moved(bytes: &[u8], from: Sha256, to: Sha256) -> Vec<u8> {
     moved
 }
 
-/// Phones take changes one by one: what points at something that a later change makes would end each of them, again and again. Of one
-/// phone alone see [`taking`].
+/// Phones take changes one by one: what points at something that a later change makes would end each of them, again and again.
 #[test]
 fn what_points_at_what_comes_later_is_not_let_through_although_it_would_apply_together() {
     let (an, binh) = (1, 2);
@@ -158,10 +157,10 @@ fn what_points_at_what_comes_later_is_not_let_through_although_it_would_apply_to
     };
     let bent = verdicts([&started.bytes, &ahead, &handed.bytes]);
     assert!(!bent.is_ok_and(all_pass));
-    // And why those of two phones are not applied together.
+    // And why they are not applied together.
     let all = [&started.bytes, &ahead, &handed.bytes];
-    let all = all.map(|bytes| taking::canonical(bytes).expect("canonical"));
-    let hashes = all.each_ref().map(automerge::Change::hash);
+    let all = all.map(|bytes| canonical(bytes).expect("canonical"));
+    let hashes = all.each_ref().map(AutomergeChange::hash);
     let mut together = document::new(&key);
     together.apply_changes(all).expect("applies");
     let is_in = |hash| together.get_change_meta_by_hash(hash).is_some();
