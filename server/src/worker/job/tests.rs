@@ -166,3 +166,55 @@ fn what_points_at_what_comes_later_is_not_let_through_although_it_would_apply_to
     let is_in = |hash| together.get_change_meta_by_hash(hash).is_some();
     assert!(hashes.iter().all(is_in));
 }
+
+/// One by one, what a change says is gone under another key than its own stays; together it goes, and hides what was forged.
+#[test]
+fn a_forged_name_is_not_hidden_by_a_change_that_takes_it_away_under_another_key() {
+    use automerge::legacy::{Key as OpKey, ObjectId, Op, OpId, OpType};
+    let an = Writer::new(Key::patrol(
+        UnitId::from_bytes([1; 16]),
+        uuid::Uuid::from_u128(7),
+    ));
+    let (_, forged) = an.write(|log: &mut PatrolLog| {
+        let new = NewPatrol {
+            title: "Ca tối".to_owned(),
+            ..NewPatrol::default()
+        };
+        log.start(an.stamp(), new).expect("starts");
+        log.ended_by = Some(PersonId::from_bytes([9; 16]));
+    });
+    let forged = canonical(&forged.0).expect("canonical");
+    let says = forged.decode();
+    let ended_by = OpKey::Map("ended_by".into());
+    let place = says.operations.iter().position(|op| op.key == ended_by);
+    let number = says.start_op.get() + place.expect("it writes that") as u64;
+    let mut takes_away = says.clone();
+    takes_away.seq += 1;
+    takes_away.start_op = (forged.max_op() + 1).try_into().expect("not 0");
+    takes_away.deps = vec![forged.hash()];
+    takes_away.operations = vec![Op {
+        action: OpType::Delete,
+        obj: ObjectId::Root,
+        key: OpKey::Map("a".into()),
+        pred: vec![OpId(number, says.actor_id.clone())].into(),
+        insert: false,
+    }];
+    let takes_away = AutomergeChange::from(takes_away);
+    let people = vec![(an.actor.phone, an.person)];
+    let job = CheckJob {
+        key: serde_json::to_string(&an.key).expect("JSON"),
+        held: Vec::new(),
+        fresh: [&forged, &takes_away]
+            .map(|change| Bytes(change.raw_bytes().to_vec()))
+            .into(),
+        people: people.clone(),
+    };
+    let told = std::panic::catch_unwind(|| check(&job).expect("checked").verdicts);
+    assert!(told.is_err() || told.is_ok_and(|told| told[0].as_deref() == Some("another-name")));
+    // Why they are not applied together.
+    let mut together = document::new(&an.key);
+    together
+        .apply_changes([forged, takes_away])
+        .expect("applies");
+    assert!(makes_sense(&an.key, &together, &people.into_iter().collect()).is_ok());
+}
