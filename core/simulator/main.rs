@@ -110,11 +110,10 @@ fn twins(base: u64) -> (usize, String) {
 }
 
 /// Worlds that broke once, each one of some ten thousand: a phone that died over its last page before the line healed; a first page
-/// without its cursor, and then a backup put back; and one in which what a colleague brought
-/// back was refused, which the product heals a day later and worlds do not play any more.
+/// without its cursor, and then a backup put back.
 #[test]
 fn worlds_that_broke_once_break_no_more() {
-    for seed in [249_763_171, 1_496_319_072, 3_578_911_081] {
+    for seed in [249_763_171, 1_496_319_072] {
         let end = trial::tried(&Script::of(seed), None);
         assert_eq!(end.violation, None, "seed {seed}");
     }

@@ -41,7 +41,7 @@ impl Sha256 {
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without memory to take and give back: a first upload writes some hundred of them per document.
+        // Without memory to take and give back: rows hold it as text, each change several times.
         let mut text = [0; 64];
         hex::encode_to_slice(self.0, &mut text).map_err(|_| fmt::Error)?;
         f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)

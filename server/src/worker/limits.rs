@@ -15,8 +15,8 @@ pub const ADDRESS_SPACE_BYTES: u64 = 256 << 20;
 /// more than one and at most two.
 pub const JOB_S: u64 = 2;
 /// How far a worker steps back behind the server on a machine that has too few cores for both, as `nice` counts: an answer to a phone
-/// comes before a page. It keeps a quarter of a core against one that never rests, a thirteenth against four; the pool's deadline leaves
-/// it its processor time even so.
+/// comes before a page. By the kernel's weights it keeps a quarter of a core against one thread that never rests, a thirteenth against
+/// four; the pool's deadline leaves it its processor time even so.
 pub const NICE: i32 = 5;
 
 /// Limits for the worker's whole life: memory, and nothing that it has no business with.
