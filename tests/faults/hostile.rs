@@ -27,6 +27,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How far a worker steps back behind the server.
+const NICE: i64 = 5;
 /// What a worker may take.
 const MEMORY_KIB: u64 = 256 << 10;
 const JOB_S: u64 = 2;
@@ -248,7 +250,11 @@ async fn hostile_bytes_cost_their_sender_only() {
         "all that is served loads"
     );
     assert_eq!(world.server.id(), Some(server), "the server never ended");
-    assert!(watch::look(server).is_some(), "the server runs");
+    let itself = watch::look(server).expect("the server runs");
+    let working = seen.values().filter(|worker| worker.may_take_s.is_some());
+    for worker in working {
+        assert_eq!(worker.nice, itself.nice + NICE, "answers come first");
+    }
     let most = |of: fn(&Seen) -> u64| seen.values().map(of).max().unwrap_or(0);
     println!(
         "F9 cases={} mutants={mutants} aborts=0 quarantined={} workers={} worker_peak_mib={} worker_mapped_mib={} \

@@ -30,6 +30,8 @@ pub struct Seen {
     pub may_take_s: Option<u64>,
     /// Processor time that it took, milliseconds.
     pub took_ms: u64,
+    /// How far it steps back behind others, as `nice` counts.
+    pub nice: i64,
 }
 
 /// Watches the children of a process until it is ended.
@@ -130,6 +132,7 @@ pub fn look(process: u32) -> Option<Seen> {
         may_map_kib: limit("Max address space").map(|bytes| bytes / 1024),
         may_take_s: limit("Max cpu time"),
         took_ms: ticks * 10,
+        nice: fields.split_whitespace().nth(16)?.parse().ok()?,
     })
 }
 
