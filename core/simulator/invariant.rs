@@ -8,7 +8,7 @@ use crate::{
     world::World,
 };
 use kieumau_core::{
-    document::Kind,
+    document::{Key, Kind},
     hash::Sha256,
     id::DocumentId,
     inbox::Incoming,
@@ -87,7 +87,9 @@ impl World {
         let lain = phone.disk.lain.iter().filter(|lain| !lain.set_aside);
         let lain = lain.map(|lain| lain.document);
         let others = phone.disk.documents.iter();
-        let others = others.filter(|(_, kept)| !kept.own && !kept.ungranted);
+        // Of which nothing came but its name, because what it is built upon was spoilt, says nothing either.
+        let others = others
+            .filter(|(_, kept)| !kept.own && !kept.ungranted && kept.heads != born(&kept.key));
         for id in others.map(|(id, _)| *id).chain(lain) {
             check(
                 self.server.disk.may_read(&reader, id, None),
@@ -188,8 +190,7 @@ impl World {
             }
             let here = phone.disk.documents.get(id).map(|kept| kept.heads.as_str());
             // Of a document of which all was refused only the birth is left.
-            let born = heads_text(&Vec::from_iter(Known::born(&stored.key).heads));
-            let none = heads.is_empty() && here.is_none_or(|here| here == born);
+            let none = heads.is_empty() && here.is_none_or(|here| here == born(&stored.key));
             check(
                 none || here == Some(heads.as_str()),
                 Broken::Unequal,
@@ -199,7 +200,7 @@ impl World {
         Ok(())
     }
 
-    /// A document of a phone's that is not shown as sent although everything that it names is at the server.
+    /// A document of a phone's that is not shown as sent although everything that it names is at the server, or could be.
     pub fn unsent(&self, place: usize) -> Option<String> {
         let phone = &self.handsets[place].phone;
         let left_out = |aside: &Aside, id: DocumentId| {
@@ -207,7 +208,7 @@ impl World {
         };
         let documents = phone.disk.documents.iter().filter(|(id, kept)| {
             let mut aside = phone.disk.aside.values();
-            kept.own && !aside.any(|aside| left_out(aside, **id))
+            kept.own && !self.is_unprovable(**id) && !aside.any(|aside| left_out(aside, **id))
         });
         let mut unsent = documents.filter(|(id, kept)| {
             let unit = kept.key.unit;
@@ -221,4 +222,9 @@ impl World {
         let (first, _) = unsent.next()?;
         Some(format!("phone {place} does not show {first} as sent"))
     }
+}
+
+/// The heads of a document that was only born.
+fn born(key: &Key) -> String {
+    heads_text(&Vec::from_iter(Known::born(key).heads))
 }

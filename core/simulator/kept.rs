@@ -6,12 +6,13 @@ use kieumau_core::{
     document::{self, Change, Key, Kind, Record},
     evidence::EvidenceFile,
     hash::Sha256,
+    header,
     id::{DocumentId, PersonId},
     inbox::{Incoming, NotOurs, Place},
     outbox::{HELD, Signed, Standing},
     patrol::PatrolLog,
     review::heads_text,
-    seal::Seal,
+    seal::{self, Seal},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -88,6 +89,25 @@ impl Disk {
     /// The row of a change.
     pub fn row(&self, hash: Sha256) -> Option<&Row> {
         self.rows.iter().find(|row| row.change.hash == hash)
+    }
+
+    /// The changes of a document that this phone can prove: those under a seal that it has, or that it wrote and seals anew.
+    pub fn provable(&self, document: DocumentId) -> BTreeSet<Sha256> {
+        let rows = || self.rows.iter().filter(|row| row.document == document);
+        let headers: BTreeMap<Sha256, _> = rows()
+            .map(|row| {
+                let header = header::read(&row.change.bytes).expect("it was read before");
+                (
+                    header.hash,
+                    (header.actor.to_vec(), header.seq, header.deps),
+                )
+            })
+            .collect();
+        let sealed: Vec<Sha256> = rows()
+            .filter(|row| row.own || self.seals.contains_key(&(document, row.change.hash)))
+            .map(|row| row.change.hash)
+            .collect();
+        seal::covered(&sealed, |hash| headers.get(hash).cloned())
     }
 
     /// Whether a document lies here as it came.

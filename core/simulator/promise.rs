@@ -5,6 +5,7 @@
 
 use crate::{
     guard::{Broken, Violation, check},
+    kept::Disk,
     phone::Phone,
     stored::Leafed,
     world::World,
@@ -176,10 +177,31 @@ impl World {
         Ok(())
     }
 
-    /// Whether colleagues may hold what they cannot bring back after a backup was put back: the change that their writer's seal names was
-    /// withheld, so they have neither it nor the seal, and only the writer's phone can prove what came before it. A known gap.
+    /// Whether colleagues may hold what they cannot bring back after a backup was put back, because the seal that covers it never came to
+    /// them: it names a change that was withheld, or one that the server had not sent them yet. Then only the writer's phone can prove what
+    /// came before it; what they bring lies in quarantine. A known gap.
     pub fn is_unprovable(&self, document: DocumentId) -> bool {
-        self.lives > 0 && self.checker.poisoned.values().any(|of| *of == document)
+        let withheld = || self.checker.poisoned.values().any(|of| *of == document);
+        self.lives > 0 && (withheld() || self.lacks_a_seal(document))
+    }
+
+    /// Whether a phone has what the server has not, and neither it nor another one can prove it.
+    fn lacks_a_seal(&self, document: DocumentId) -> bool {
+        let places = (0..self.handsets.len()).filter(|place| !self.is_out(*place));
+        let disks: Vec<&Disk> = places
+            .map(|place| &self.handsets[place].phone.disk)
+            .collect();
+        let provable: BTreeSet<Sha256> = disks
+            .iter()
+            .flat_map(|disk| disk.provable(document))
+            .collect();
+        let mut rows = disks.iter().flat_map(|disk| disk.rows.iter());
+        rows.any(|row| {
+            let hash = row.change.hash;
+            row.document == document
+                && !provable.contains(&hash)
+                && !self.server.disk.holds(document, hash)
+        })
     }
 
     /// When all is quiet.

@@ -101,11 +101,13 @@ async fn push_case(an: &Driver, case: &Case) {
     }
 }
 
-/// Mutants of an observation, sealed: `count` documents in pushes of [`TOGETHER`].
-async fn push_mutants(an: &Driver, seed: u64, count: usize) {
+/// Mutants of an observation, sealed: `count` documents in pushes of [`TOGETHER`]. Each push is of a phone of its own: some mutants
+/// kill workers too, and then the rest of their phone's is read no more.
+async fn push_mutants(world: &World, seed: u64, count: usize) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut made = 0;
     while made < count {
+        let an = Driver::enrol(&world.server, "an").await;
         let mut documents = Vec::with_capacity(TOGETHER);
         for _ in 0..TOGETHER.min(count - made) {
             let (key, changes) = an.patrol(1);
@@ -223,7 +225,7 @@ async fn hostile_bytes_cost_their_sender_only() {
         for (number, case) in cases.iter().enumerate() {
             push_case(senders.get(number).unwrap_or(&an), case).await;
         }
-        push_mutants(&an, seed, mutants).await;
+        push_mutants(&world, seed, mutants).await;
     };
     let (busy, ()) = tokio::join!(honest(&ha, &mut bodies, 600), attack);
     let reasons = settled(&world, &cases).await;
