@@ -287,6 +287,8 @@ words! {
     withheld_not_its_kind: "làm hỏng cấu trúc hồ sơ", "breaks the document's form";
     withheld_breaks_a_rule: "trái quy tắc ghi", "breaks a rule";
     withheld_another_name: "ghi dưới tên người khác", "written in another's name";
+    withheld_points_elsewhere: "sửa phần mà máy viết chưa thấy", "changes what its phone had not seen";
+    withheld_takes_a_record_away: "xoá bản ghi của hồ sơ", "takes a record away";
     withheld_track_malformed: "lộ trình hỏng", "a broken track";
     withheld_worker: "không đọc được an toàn", "not safe to read";
 
@@ -577,6 +579,8 @@ impl Words {
             "not-its-kind" => self.withheld_not_its_kind,
             "breaks-a-rule" => self.withheld_breaks_a_rule,
             "another-name" => self.withheld_another_name,
+            "points-elsewhere" => self.withheld_points_elsewhere,
+            "takes-a-record-away" => self.withheld_takes_a_record_away,
             "track-malformed" => self.withheld_track_malformed,
             "worker-died" | "worker-too-slow" | "writer-kills-workers" => self.withheld_worker,
             _ => self.refused_otherwise,

@@ -6,6 +6,7 @@
 use super::{
     limits,
     past::{self, PastJob},
+    pointing::points_well,
     reading,
     sense::makes_sense,
 };
@@ -13,9 +14,9 @@ use crate::{
     attachment::thumbnail,
     projection::{self, ReadDocument},
 };
-use automerge::{Automerge, Change as AutomergeChange};
+use automerge::{Automerge, Change as AutomergeChange, ExpandedChange};
 use kieumau_core::{
-    document::{self, Actor, Change, Key, Record},
+    document::{self, Actor, Change, Key, Kind, Record},
     hash::Sha256,
     id::{CheckpointId, PersonId, PhoneId},
     invalid::Invalid,
@@ -258,7 +259,7 @@ fn check(job: &CheckJob) -> Result<Checked, String> {
     let mut with = document.clone();
     let mut fresh = job.fresh.iter();
     let together = fresh
-        .try_for_each(|bytes| takes(&mut with, bytes))
+        .try_for_each(|bytes| takes(key.kind, &mut with, bytes))
         .and_then(|()| makes_sense(&key, &with, &people));
     let read = match together {
         Ok(read) => {
@@ -268,7 +269,7 @@ fn check(job: &CheckJob) -> Result<Checked, String> {
         Err(_) => {
             for (bytes, verdict) in job.fresh.iter().zip(&mut verdicts) {
                 let mut with = document.clone();
-                let takes = takes(&mut with, bytes);
+                let takes = takes(key.kind, &mut with, bytes);
                 match takes.and_then(|()| makes_sense(&key, &with, &people)) {
                     Ok(_) => document = with,
                     Err(word) => *verdict = Some(word.to_owned()),
@@ -298,8 +299,9 @@ fn save(job: &SnapshotJob) -> Result<Saved, String> {
 /// Applies one change, if its bytes are the canonical form of what they say. Never several together, not even one phone's own in a row: of
 /// what is applied together one may point at what a later one makes, and phones, which take them one by one, would die of it; and what a
 /// change says is gone of another field of the one before is taken away together, and stays one by one.
-fn takes(document: &mut Automerge, bytes: &Bytes) -> Result<(), &'static str> {
-    let change = canonical(&bytes.0)?;
+fn takes(kind: Kind, document: &mut Automerge, bytes: &Bytes) -> Result<(), &'static str> {
+    let (change, says) = canonical(&bytes.0)?;
+    points_well(kind, document, &says)?;
     let hash = change.hash();
     document
         .apply_changes([change])
@@ -311,20 +313,20 @@ fn takes(document: &mut Automerge, bytes: &Bytes) -> Result<(), &'static str> {
     }
 }
 
-/// The change in these bytes, if they are the canonical form of what it says.
-fn canonical(bytes: &[u8]) -> Result<AutomergeChange, &'static str> {
+/// The change in these bytes and what it says, if they are the canonical form of that.
+fn canonical(bytes: &[u8]) -> Result<(AutomergeChange, ExpandedChange), &'static str> {
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the worker: limited, and killed at its deadline"
     )]
     let change = AutomergeChange::from_bytes(bytes.to_vec()).map_err(|_| "not-a-change")?;
+    let says = change.decode();
     // Bytes behind the last column survive re-encoding, and nobody would ever see what they say.
-    if !change.extra_bytes().is_empty()
-        || AutomergeChange::from(change.decode()).raw_bytes() != bytes
+    if !change.extra_bytes().is_empty() || AutomergeChange::from(says.clone()).raw_bytes() != bytes
     {
         return Err("not-canonical");
     }
-    Ok(change)
+    Ok((change, says))
 }
 
 fn edit(job: &EditJob) -> Answer {

@@ -8,6 +8,7 @@
 mod job;
 mod limits;
 mod past;
+mod pointing;
 mod pool;
 mod reading;
 mod sense;

@@ -202,6 +202,22 @@ impl Maker<'_> {
         self.sealed(name, fate, &key, vec![start.clone(), bytes])
     }
 
+    /// A change after a patrol's start that says of the title's value that it is gone, under the field of this name.
+    fn takes_title_from(&self, name: &'static str, fate: Fate, field: &str) -> Case {
+        let (key, changes) = self.an.patrol(0);
+        let start = &changes[0].bytes;
+        let mut patrol = document::load(&key, [start.as_slice()]).expect("it is honest so far");
+        patrol.set_actor(ActorId::from(Chunk::of(start).actor.as_slice()));
+        let mut change = patrol.transaction();
+        change.delete(ROOT, "title").expect("it has one");
+        change.commit_with(CommitOptions::default().with_time(0));
+        let last = patrol.get_last_local_change().expect("it wrote");
+        let mut says = last.decode();
+        says.operations[0].key = automerge::legacy::Key::Map(field.into());
+        let bytes = automerge::Change::from(says).raw_bytes().to_vec();
+        self.sealed(name, fate, &key, vec![start.clone(), bytes])
+    }
+
     /// What says the same in other bytes: each loads once and never again after it was saved.
     fn not_canonical(&self) -> Vec<Case> {
         let other = Fate::Withheld(&["not-canonical"]);
@@ -321,24 +337,34 @@ impl Maker<'_> {
         vec![
             self.sealed(
                 "a patrol's change in an evidence file",
-                Fate::Withheld(&[
-                    "not-its-kind",
-                    "does-not-apply",
-                    "another-name",
-                    "breaks-a-rule",
-                ]),
+                Fate::Withheld(&["points-elsewhere"]),
                 &evidence,
                 vec![bytes],
             ),
             self.written(
                 "a root map replaced by a number",
-                Fate::Withheld(&["not-its-kind"]),
+                Fate::Withheld(&["takes-a-record-away"]),
                 |patrol| {
                     let mut change = patrol.transaction();
                     change.put(ROOT, "observations", 7).expect("put");
                     change.commit_with(CommitOptions::default().with_time(0));
                 },
             ),
+            self.written(
+                "all observations taken away",
+                Fate::Withheld(&["takes-a-record-away"]),
+                |patrol| {
+                    let mut change = patrol.transaction();
+                    change.delete(ROOT, "observations").expect("it has them");
+                    change.commit_with(CommitOptions::default().with_time(0));
+                },
+            ),
+            self.takes_title_from(
+                "a value said to be gone from where it never was",
+                Fate::Withheld(&["points-elsewhere"]),
+                "a",
+            ),
+            self.takes_title_from("its twin: from where it is", Fate::Checked, "title"),
             self.written(
                 "a title of ten thousand letters",
                 Fate::Withheld(&["breaks-a-rule"]),

@@ -1,0 +1,443 @@
+//! What honest phones write always passes, in any order that has each change after what it depends on; what points elsewhere does not,
+//! and the twins show what it would do.
+
+use super::*;
+use kieumau_core::{
+    attachment::Attachment,
+    criterion::CriterionNumber,
+    document::{self, Actor, Change, DocumentError, Key as DocumentKey, clashes},
+    evidence::{EvidenceFile, NewEvidence},
+    hash::Sha256,
+    id::{CheckpointId, PersonId, PhoneId, UnitId},
+    invalid::{Invalid, Rule},
+    observation::NewObservation,
+    patrol::{NewPatrol, PatrolLog},
+    position::{Fix, Position},
+    stamp::Stamp,
+};
+use proptest::prelude::*;
+
+fn patrol() -> DocumentKey {
+    DocumentKey::patrol(UnitId::from_bytes([1; 16]), uuid::Uuid::from_u128(7))
+}
+
+fn evidence() -> DocumentKey {
+    let period = "2025-11-16..2026-11-15".parse().expect("a period");
+    let criterion = CriterionNumber::new(20).expect("a number");
+    DocumentKey::evidence(UnitId::from_bytes([1; 16]), criterion, &period)
+}
+
+const THERE: Position = Position {
+    lat_e7: 186_000_000,
+    lon_e7: 1_056_000_000,
+};
+
+fn actor(phone: u8) -> Actor {
+    Actor {
+        phone: PhoneId::from_bytes([phone; 16]),
+        opening: [phone; 8],
+    }
+}
+
+fn stamp(phone: u8, step: usize) -> Stamp {
+    let mut random = [phone; 10];
+    random[..8].copy_from_slice(&(step as u64).to_be_bytes());
+    Stamp {
+        by: PersonId::from_bytes([phone; 16]),
+        at_ms: 1_795_000_000_000 + step as i64,
+        random,
+    }
+}
+
+/// What one phone has, and wrote.
+struct Replica {
+    document: Automerge,
+    written: Vec<Change>,
+}
+
+/// One thing that a phone does with a patrol; a rule may forbid it.
+fn on_patrol(log: &mut PatrolLog, stamp: Stamp, action: u8) -> Result<(), Invalid> {
+    if log.started_at_ms.is_none() {
+        let new = NewPatrol {
+            title: "Ca đêm".to_owned(),
+            ..NewPatrol::default()
+        };
+        log.start(stamp, new)?;
+    }
+    log.join(stamp);
+    let one = |note: &str| NewObservation {
+        note: Some(note.to_owned()),
+        position: action.is_multiple_of(2).then_some(THERE),
+        measures_taken: vec![["reminded", "dispersed"][usize::from(action % 2)].to_owned()],
+        ..NewObservation::of("urban-order", 1, "case")
+    };
+    let nth = usize::from(stamp.random[7]);
+    let mut handovers = log.handovers.iter();
+    let mine = handovers.find(|(_, handover)| handover.to == stamp.by);
+    let handover = mine.map(|(id, _)| *id);
+    match action % 12 {
+        0..=2 if !log.observations.is_empty() => {
+            let mut ids = log.observations.keys().cycle();
+            let id = *ids.nth(nth).expect("one");
+            log.edit_observation(stamp, id, one(&format!("{action} {nth}")))
+        }
+        3 => log.pause(stamp).map(|_| ()),
+        4 => log.resume(stamp),
+        5 => log
+            .visit(stamp, CheckpointId::from_bytes([9; 16]), "gps")
+            .map(|_| ()),
+        6 => log.attach(stamp, photo(stamp, None)).map(|_| ()),
+        7 => {
+            let fix = Fix {
+                at_ms: stamp.at_ms,
+                position: THERE,
+                accuracy_dm: None,
+            };
+            log.add_track(stamp, None, &[fix]).map(|_| ())
+        }
+        8 => log
+            .hand_over(stamp, PersonId::from_bytes([1; 16]), "")
+            .map(|_| ()),
+        9 => handover.map_or(Ok(()), |id| log.confirm_handover(stamp, id)),
+        10 => {
+            let hung = log.attachments.keys().next().copied();
+            hung.map_or(Ok(()), |id| log.withdraw_attachment(stamp, id))
+        }
+        11 if nth.is_multiple_of(3) => log.end(stamp),
+        _ => log.observe(stamp, one("mới")).map(|_| ()),
+    }
+}
+
+/// One thing that a phone does with an evidence file.
+fn on_evidence(file: &mut EvidenceFile, stamp: Stamp, action: u8) -> Result<(), Invalid> {
+    let new = |summary: &str| NewEvidence {
+        evidence_kind: "photo".to_owned(),
+        summary: summary.to_owned(),
+        issued_by: action.is_multiple_of(2).then(|| "CAP".to_owned()),
+        withdrawn: action.is_multiple_of(5),
+        ..NewEvidence::default()
+    };
+    let first = file.items.keys().next().copied();
+    match (action % 4, first) {
+        (0, Some(id)) => file.edit(stamp, id, new(&format!("{action}"))),
+        (1, Some(id)) => {
+            let photo = photo(stamp, Some(id.to_string()));
+            file.attach(stamp, photo).map(|_| ())
+        }
+        (2, _) if !file.attachments.is_empty() => {
+            let id = *file.attachments.keys().next().expect("one");
+            file.withdraw_attachment(stamp, id)
+        }
+        _ => file.file(stamp, new("Vỉa hè")).map(|_| ()),
+    }
+}
+
+fn photo(stamp: Stamp, item: Option<String>) -> Attachment {
+    Attachment {
+        sha256: Sha256::of_parts(&[&stamp.random, stamp.by.as_bytes()]),
+        size_bytes: 7,
+        media_type: "image/jpeg".to_owned(),
+        item,
+        attached_at_ms: stamp.at_ms,
+        attached_by: stamp.by,
+        withdrawn_at_ms: None,
+    }
+}
+
+/// Steps of several phones: who, from whom it hears first, and what it does.
+type Script = Vec<(u8, Option<u8>, u8)>;
+
+fn script() -> impl Strategy<Value = Script> {
+    prop::collection::vec((0u8..4, prop::option::of(0u8..4), any::<u8>()), 1..40)
+}
+
+/// Plays it; all changes, each phone's own in their order.
+fn played(key: &DocumentKey, script: &Script) -> Vec<Vec<Change>> {
+    let mut replicas: Vec<Replica> = (0..4)
+        .map(|_| Replica {
+            document: document::new(key),
+            written: Vec::new(),
+        })
+        .collect();
+    for (step, &(phone, heard, action)) in script.iter().enumerate() {
+        if let Some(other) = heard.filter(|other| *other != phone) {
+            let mut theirs = replicas[usize::from(other)].document.clone();
+            let own = &mut replicas[usize::from(phone)].document;
+            own.merge(&mut theirs).expect("merges");
+        }
+        let replica = &mut replicas[usize::from(phone)];
+        let (actor, stamp) = (actor(phone + 1), stamp(phone + 1, step));
+        let document = &mut replica.document;
+        let clash = clashes(document).pop().filter(|_| action > 200);
+        let change = match (clash, key.kind) {
+            (Some(clash), _) => {
+                let chosen = document::choose(document, actor, stamp.at_ms, &clash.path, 0);
+                chosen.expect("chosen")
+            }
+            (None, Kind::PatrolLog) => {
+                let edit = |log: &mut PatrolLog| on_patrol(log, stamp, action);
+                allowed(document::edit(document, actor, stamp.at_ms, edit))
+            }
+            (None, _) => {
+                let edit = |file: &mut EvidenceFile| on_evidence(file, stamp, action);
+                allowed(document::edit(document, actor, stamp.at_ms, edit))
+            }
+        };
+        replica.written.extend(change);
+    }
+    replicas
+        .into_iter()
+        .map(|replica| replica.written)
+        .collect()
+}
+
+/// The change, unless a rule forbade it then. None forbids what there is to name.
+fn allowed(edited: Result<((), Option<Change>), DocumentError>) -> Option<Change> {
+    match edited {
+        Ok(((), change)) => change,
+        Err(DocumentError::Invalid(invalid)) if invalid.rule != Rule::Unknown => None,
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+fn decoded(bytes: &[u8]) -> automerge::Change {
+    #[expect(clippy::disallowed_methods, reason = "written by the test itself")]
+    automerge::Change::from_bytes(bytes.to_vec()).expect("a change")
+}
+
+/// Takes each change once all that it depends on is there: of each phone as many as can be, in this order of phones.
+fn all_pass(key: &DocumentKey, written: &[Vec<Change>], order: [usize; 4]) {
+    let mut document = document::new(key);
+    let mut waiting: Vec<_> = order.map(|phone| written[phone].iter().peekable()).into();
+    let mut taken = 0;
+    while taken < written.iter().map(Vec::len).sum::<usize>() {
+        let before = taken;
+        for changes in &mut waiting {
+            while let Some(change) = changes.next_if(|change| {
+                let deps = decoded(&change.bytes).deps().to_vec();
+                let mut known = deps.iter().map(|dep| document.get_change_meta_by_hash(dep));
+                known.all(|known| known.is_some())
+            }) {
+                let change = decoded(&change.bytes);
+                assert_eq!(points_well(key.kind, &document, &change.decode()), Ok(()));
+                document.apply_changes([change]).expect("applies");
+                taken += 1;
+            }
+        }
+        assert!(taken > before, "each waits for another");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn what_honest_phones_write_points_well_in_any_order(script in script()) {
+        for key in [patrol(), evidence()] {
+            let written = played(&key, &script);
+            for order in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]] {
+                all_pass(&key, &written, order);
+            }
+        }
+    }
+}
+
+/// A patrol that An started and in which Hà observed something, as it is on both phones; and each change.
+fn shared() -> (Automerge, Vec<Change>) {
+    let mut document = document::new(&patrol());
+    let mut by = |phone: u8, action: u8| {
+        let stamp = stamp(phone, usize::from(phone));
+        let edited = document::edit(&mut document, actor(phone), stamp.at_ms, |log| {
+            on_patrol(log, stamp, action)
+        });
+        edited.expect("edited").1.expect("a change")
+    };
+    let changes = vec![by(1, 5), by(2, 13)];
+    (document, changes)
+}
+
+/// A change that An's phone writes after `document`, of these operations.
+fn forged(document: &Automerge, operations: Vec<Op>) -> ExpandedChange {
+    let of = document::edit(
+        &mut document.clone(),
+        actor(1),
+        1_795_000_000_000,
+        |log: &mut PatrolLog| {
+            log.title = Some("Ca khác".to_owned());
+            Ok(())
+        },
+    );
+    let honest = of.expect("edited").1.expect("a change");
+    ExpandedChange {
+        operations,
+        hash: None,
+        ..decoded(&honest.bytes).decode()
+    }
+}
+
+fn operation(action: OpType, obj: ObjectId, name: &str, pred: Vec<OpId>) -> Op {
+    Op {
+        action,
+        obj,
+        key: Key::Map(name.into()),
+        pred: pred.into(),
+        insert: false,
+    }
+}
+
+/// The values at the root's field `name`.
+fn at_root(document: &Automerge, name: &str) -> Vec<OpId> {
+    let values = document.get_all(ObjId::Root, name).expect("a field");
+    let id = |(_, id)| match id {
+        ObjId::Id(number, actor, _) => Some(OpId(number, actor)),
+        ObjId::Root => None,
+    };
+    values.into_iter().filter_map(id).collect()
+}
+
+#[test]
+fn a_value_is_replaced_where_it_stands_and_nowhere_else() {
+    let (document, changes) = shared();
+    let title = at_root(&document, "title");
+    let takes_it_from = |name: &str| {
+        let takes = operation(OpType::Delete, ObjectId::Root, name, title.clone());
+        forged(&document, vec![takes])
+    };
+    let elsewhere = takes_it_from("a");
+    let told = points_well(Kind::PatrolLog, &document, &elsewhere);
+    assert_eq!(told, Err(ELSEWHERE));
+    let told = points_well(Kind::PatrolLog, &document, &takes_it_from("title"));
+    assert_eq!(told, Ok(()), "the twin");
+    // What it would do: nothing here, where it comes alone, and elsewhere the title is gone.
+    let change = automerge::Change::from(elsewhere);
+    let mut alone = document;
+    let bytes = changes.iter().map(|change| change.bytes.as_slice());
+    let whole = document::load(&patrol(), bytes.chain([change.raw_bytes()]));
+    let whole = whole.expect("loads");
+    alone.apply_changes([change.clone()]).expect("applies");
+    let title = |document: &Automerge| at_root(document, "title").len();
+    assert_eq!((title(&alone), title(&whole)), (1, 0));
+}
+
+#[test]
+fn what_its_writer_had_not_seen_is_not_written_into() {
+    let (document, changes) = shared();
+    let observations = document.get(ObjId::Root, "observations").expect("a map");
+    let (_, observations) = observations.expect("a map");
+    let of_ha = document.map_range(&observations, ..).next().expect("one");
+    let ObjId::Id(number, of, _) = of_ha.id() else {
+        panic!("the root is no record")
+    };
+    let note = operation(
+        OpType::Put("khác".into()),
+        ObjectId::Id(OpId(number, of)),
+        "comment",
+        Vec::new(),
+    );
+    let seen = forged(&document, vec![note.clone()]);
+    assert_eq!(points_well(Kind::PatrolLog, &document, &seen), Ok(()));
+    // An's phone as it was before it heard of Hà's observation.
+    let mine = [changes[0].bytes.as_slice()];
+    let before = document::load(&patrol(), mine).expect("loads");
+    let unseen = forged(&before, vec![note]);
+    let told = points_well(Kind::PatrolLog, &document, &unseen);
+    assert_eq!(told, Err(ELSEWHERE));
+}
+
+#[test]
+fn numbers_go_on_from_what_was_seen() {
+    let (document, _) = shared();
+    let put = operation(
+        OpType::Put("khác".into()),
+        ObjectId::Root,
+        "comment",
+        Vec::new(),
+    );
+    let honest = forged(&document, vec![put]);
+    assert_eq!(points_well(Kind::PatrolLog, &document, &honest), Ok(()));
+    for bent in [
+        honest.start_op.get() - 1,
+        honest.start_op.get() + 1,
+        1,
+        u64::MAX,
+    ] {
+        let change = ExpandedChange {
+            start_op: bent.try_into().expect("not 0"),
+            ..honest.clone()
+        };
+        let told = points_well(Kind::PatrolLog, &document, &change);
+        assert_eq!(told, Err(ELSEWHERE), "{bent}");
+    }
+    let lacking = ExpandedChange {
+        deps: vec![ChangeHash([7; 32])],
+        ..honest
+    };
+    assert_eq!(
+        points_well(Kind::PatrolLog, &document, &lacking),
+        Err(LACKS)
+    );
+}
+
+#[test]
+fn nobody_takes_a_record_away() {
+    let (document, _) = shared();
+    let (_, observations) = document
+        .get(ObjId::Root, "observations")
+        .expect("a map")
+        .expect("a map");
+    let item = document.map_range(&observations, ..).next().expect("one");
+    let (ObjId::Id(map, by_birth, _), ObjId::Id(record, of_ha, _)) = (&observations, item.id())
+    else {
+        panic!("the root is no record")
+    };
+    let (map, record) = (OpId(*map, by_birth.clone()), OpId(record, of_ha));
+    let whole_map = at_root(&document, "observations");
+    for (name, obj, field, pred) in [
+        ("all", ObjectId::Root, "observations".to_owned(), whole_map),
+        ("one", ObjectId::Id(map), item.key.to_string(), vec![record]),
+    ] {
+        for action in [
+            OpType::Delete,
+            OpType::Put(7.into()),
+            OpType::Make(ObjType::Map),
+        ] {
+            let change = operation(action, obj.clone(), &field, pred.clone());
+            let change = forged(&document, vec![change]);
+            let told = points_well(Kind::PatrolLog, &document, &change);
+            assert_eq!(told, Err(TAKES_AWAY), "{name}");
+            // The server's own kinds are published anew.
+            assert_eq!(points_well(Kind::Reference, &document, &change), Ok(()));
+        }
+    }
+}
+
+#[test]
+fn lists_and_texts_are_nothing_of_ours() {
+    let (document, _) = shared();
+    for action in [
+        OpType::Make(ObjType::List),
+        OpType::Make(ObjType::Text),
+        OpType::Increment(1),
+        OpType::Delete,
+    ] {
+        let change = operation(action, ObjectId::Root, "x", Vec::new());
+        let change = forged(&document, vec![change]);
+        let told = points_well(Kind::PatrolLog, &document, &change);
+        assert_eq!(told, Err(ELSEWHERE));
+    }
+}
+
+#[test]
+fn what_a_change_wrote_itself_is_seen() {
+    let (document, _) = shared();
+    let put =
+        |pred: Vec<OpId>| operation(OpType::Put("khác".into()), ObjectId::Root, "comment", pred);
+    let first = forged(&document, vec![put(Vec::new())]);
+    let own = OpId(first.start_op.get(), first.actor_id.clone());
+    let twice = |pred: Vec<OpId>| forged(&document, vec![put(Vec::new()), put(pred)]);
+    let told = |change: &ExpandedChange| points_well(Kind::PatrolLog, &document, change);
+    assert_eq!(told(&twice(vec![own.clone()])), Ok(()));
+    // A second value replaces the first one only if it says so: one replaced twice, or one that comes later, is not there.
+    let later = OpId(own.0 + 1, own.1.clone());
+    assert_eq!(told(&twice(vec![later])), Err(ELSEWHERE));
+}
