@@ -370,12 +370,13 @@ fn next_push(phone: &Phone) -> (Push, Vec<Sha256>) {
     });
     let after = after(phone);
     let asks = outbox::asks_for_page(&after.cursor, unsent().count(), sent.len());
-    let push = Push {
+    let mut push = Push {
         documents: parts.collect(),
-        receipts: unconfirmed(disk, phone.off),
         after: asks.then_some(after),
-        backups: None,
+        ..Push::default()
     };
+    let lacking = unconfirmed(disk, phone.off);
+    outbox::ask_for_receipts(&mut push, lacking, unsent().count(), sent.len());
     (push, sent)
 }
 
@@ -392,7 +393,6 @@ fn unconfirmed(disk: &Disk, off: Option<Guard>) -> Vec<ReceiptRequest> {
             heads: hashes(&kept.heads),
             attachments: kept.files.iter().copied().collect(),
         })
-        .take(outbox::PUSH_RECEIPTS)
         .collect()
 }
 

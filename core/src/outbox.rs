@@ -17,7 +17,7 @@ use crate::{
     receipt::Receipt,
     review::heads_text,
     seal::{self, Seal, Signer},
-    wire::{Push, Pushed, PushedDocument, WireKey},
+    wire::{Push, Pushed, PushedDocument, ReceiptRequest, WireKey},
 };
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
@@ -27,7 +27,7 @@ pub const PUSH_CHANGES: usize = 2_000;
 /// Bytes of changes in one push, on a line that bears them.
 pub const PUSH_BYTES: usize = 4 << 20;
 /// Documents asked about in one push.
-pub const PUSH_RECEIPTS: usize = 2_000;
+const PUSH_RECEIPTS: usize = 2_000;
 
 /// The word of a change that the server holds.
 pub const HELD: &str = "held";
@@ -42,6 +42,27 @@ pub const WAITING: &str = "waiting";
 pub fn asks_for_page(cursor: &str, unsent: usize, sent: usize) -> bool {
     let goes_on = Cursor::parse(cursor).is_some_and(|cursor| !cursor.is_anew());
     goes_on && unsent <= sent
+}
+
+/// Which receipts a push asks for that sends `sent` of `unsent` changes: those of the documents it carries, and the last one of several
+/// also those of all others that lack theirs. Asked about in each, what is confirmed would be said again until the feed is read, for only
+/// then the phone knows that these receipts are of the log's present epoch.
+pub fn ask_for_receipts(
+    push: &mut Push,
+    mut lacking: Vec<ReceiptRequest>,
+    unsent: usize,
+    sent: usize,
+) {
+    if sent < unsent {
+        let carried: BTreeSet<DocumentId> = push
+            .documents
+            .iter()
+            .filter_map(|carried| Some(carried.key.key().ok()?.document()))
+            .collect();
+        lacking.retain(|asked| carried.contains(&asked.document));
+    }
+    lacking.truncate(PUSH_RECEIPTS);
+    push.receipts = lacking;
 }
 
 /// Whether a change may be sent: its bytes are those of its name, as the server will read them. What is not is refused here as the
@@ -428,6 +449,35 @@ mod tests {
         let ordinary = Cursor { epoch, feeds }.to_text();
         assert!(asks_for_page(&ordinary, 1, 1));
         assert!(!asks_for_page(&ordinary, 2, 1), "more is to be sent");
+    }
+
+    #[test]
+    fn each_push_asks_about_what_it_carries_and_the_last_one_about_all() {
+        let keys = [1, 2].map(|number| {
+            Key::patrol(
+                UnitId::from_bytes([1; 16]),
+                crate::id::fresh(1, [number; 10]),
+            )
+        });
+        let asked = |sent| {
+            let carried = PushedDocument {
+                key: WireKey::from(&keys[0]),
+                changes: Vec::new(),
+                seals: Vec::new(),
+            };
+            let mut push = Push {
+                documents: vec![carried],
+                ..Push::default()
+            };
+            let lacking = keys.each_ref().map(|key| ReceiptRequest {
+                document: key.document(),
+                heads: Vec::new(),
+                attachments: Vec::new(),
+            });
+            ask_for_receipts(&mut push, lacking.into(), 2, sent);
+            push.receipts.len()
+        };
+        assert_eq!((asked(1), asked(2)), (1, 2));
     }
 
     /// Four changes of one writer in one document, and the seals of those at `sealed`.

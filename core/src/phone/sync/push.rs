@@ -11,7 +11,7 @@ use crate::{
     id::DocumentId,
     inbox::Page,
     log::admission::Refusal,
-    outbox::{self, Heard, Load, PUSH_CHANGES, PUSH_RECEIPTS, Signed},
+    outbox::{self, Heard, Load, PUSH_CHANGES, Signed},
     phone::{
         PhoneError, Unreached, arrivals,
         retention::BackedUp,
@@ -31,6 +31,11 @@ impl Session<'_> {
         // The last push of several asks for the feed's next page; a phone that has nothing yet pulls, which comes compressed.
         let after = self.after().await?;
         let unsent = self.unsent().await?;
+        let lacking = {
+            let mut store = self.phone.store().await;
+            unconfirmed(&mut store.connection).await?
+        };
+        outbox::ask_for_receipts(&mut push, lacking, unsent, sent.len());
         push.after = outbox::asks_for_page(&after.cursor, unsent, sent.len()).then_some(after);
         let begun = Instant::now();
         let (mut pushed, size) = self.client.push(self.token()?, &push).await?;
@@ -57,7 +62,7 @@ impl Session<'_> {
         usize::try_from(unsent).map_err(PhoneError::internal)
     }
 
-    /// The oldest unsent changes with fresh seals, and a question about every document that lacks its receipt.
+    /// The oldest unsent changes with fresh seals.
     async fn next_push(&mut self) -> Result<(Push, Vec<Sha256>), PhoneError> {
         let mut store = self.phone.store().await;
         let rows = sqlx::query(
@@ -96,8 +101,6 @@ impl Session<'_> {
             tx.commit().await?;
             push.documents.push(unsent.pushed(&key, fresh));
         }
-        push.receipts = unconfirmed(&mut store.connection).await?;
-        push.receipts.truncate(PUSH_RECEIPTS);
         push.backups = BackedUp::question(&mut store.connection).await?;
         Ok((push, load.sent))
     }
