@@ -90,7 +90,9 @@ impl World {
         // Of which nothing came but its name, because what it is built upon was spoilt, says nothing either.
         let others = others
             .filter(|(_, kept)| !kept.own && !kept.ungranted && kept.heads != born(&kept.key));
-        for id in others.map(|(id, _)| *id).chain(lain) {
+        // The server has forgotten what nobody can prove to it, and with it who may read it.
+        let held = others.map(|(id, _)| *id).chain(lain);
+        for id in held.filter(|id| !self.is_unprovable(*id)) {
             check(
                 self.server.disk.may_read(&reader, id, None),
                 Broken::Forbidden,

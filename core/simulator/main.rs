@@ -121,6 +121,7 @@ fn worlds_that_broke_once_break_no_more() {
         900_018_680,
         900_121_046,
         1_815_123_477,
+        2_000_071_319,
     ] {
         let end = trial::tried(&Script::of(seed), None);
         assert_eq!(end.violation, None, "seed {seed}");
