@@ -2,7 +2,7 @@
 //! Here both are readable, with who wrote each, and a person picks. A value that lost is read by people too, so it is held to
 //! what any text is held to.
 
-use super::{Actor, Change, DocumentError, commit};
+use super::{Actor, Change, DocumentError, Shown, Whole, commit};
 use crate::{
     id::PhoneId,
     invalid::{self, Invalid, Rule},
@@ -57,15 +57,16 @@ pub fn path_of(pointer: &str) -> Vec<String> {
 ///
 /// # Errors
 /// `TooLarge` at `depth`; `TooLong` or `ForbiddenCharacter` at the field.
-pub fn check(document: &Automerge) -> Result<(), Invalid> {
+pub fn check(document: &Whole<'_>) -> Result<(), Invalid> {
     let mut waiting = vec![(ROOT, 0)];
     while let Some((object, depth)) = waiting.pop() {
         if depth > DEPTH_LIMIT {
             return Err(Invalid::new("depth", Rule::TooLarge));
         }
-        let values = document.map_range(&object, ..);
-        let children = values.filter(|item| matches!(item.value, ValueRef::Object(_)));
-        waiting.extend(children.map(|item| (item.id(), depth + 1)));
+        let children = document
+            .fields(&object)
+            .filter(|(_, shown)| is_object(shown));
+        waiting.extend(children.map(|(_, shown)| (shown.id.clone(), depth + 1)));
     }
     for clash in clashes(document) {
         for key in &clash.path {
@@ -79,24 +80,30 @@ pub fn check(document: &Automerge) -> Result<(), Invalid> {
     Ok(())
 }
 
+const fn is_object(shown: &Shown<'_>) -> bool {
+    matches!(shown.value, ValueRef::Object(_))
+}
+
 /// Who did a thing is no matter of meaning, and nobody may choose another's name or confirm for them: a server withholds that,
 /// and with it all that is written upon it. So these are never offered for a choice.
 const ATTRIBUTIONS: [&str; 4] = ["edited_by", "started_by", "ended_by", "confirmed_at_ms"];
 
 /// Every field in a clash, in the order of the document's keys; attributions are none.
 #[must_use]
-pub fn clashes(document: &Automerge) -> Vec<Clash> {
+pub fn clashes(document: &Whole<'_>) -> Vec<Clash> {
     let mut found = Vec::new();
     let mut waiting = vec![(ROOT, Vec::new())];
     while let Some((object, path)) = waiting.pop() {
-        for item in document.map_range(&object, ..) {
-            let path: Vec<String> = path.iter().cloned().chain([item.key.to_string()]).collect();
-            if matches!(item.value, ValueRef::Object(ObjType::Map)) {
-                waiting.push((item.id(), path));
-            } else if item.conflict
-                && !ATTRIBUTIONS.contains(&item.key.as_ref())
-                && let Some(values) = several(document, &object, &item.key)
-            {
+        for (name, shown) in document.fields(&object) {
+            let is_map = matches!(shown.value, ValueRef::Object(ObjType::Map));
+            let is_clash = shown.conflict && !ATTRIBUTIONS.contains(&name);
+            if !is_map && !is_clash {
+                continue;
+            }
+            let path: Vec<String> = path.iter().cloned().chain([name.to_owned()]).collect();
+            if is_map {
+                waiting.push((shown.id.clone(), path));
+            } else if let Some(values) = several(document, &object, name) {
                 found.push(Clash { path, values });
             }
         }
@@ -105,9 +112,9 @@ pub fn clashes(document: &Automerge) -> Vec<Clash> {
     found
 }
 
-fn several(document: &Automerge, object: &ObjId, key: &str) -> Option<Vec<ClashValue>> {
+fn several(document: &Whole<'_>, object: &ObjId, key: &str) -> Option<Vec<ClashValue>> {
     let values = document
-        .get_all(object, key)
+        .values(object, key)
         .ok()
         .filter(|values| values.len() > 1)?;
     Some(

@@ -10,6 +10,7 @@ mod joins;
 mod key;
 mod reissue;
 mod snapshot;
+mod whole;
 mod writer;
 
 pub use clash::{Clash, ClashValue, check, choose, clashes, path_of};
@@ -18,6 +19,7 @@ pub use joins::join_heads;
 pub use key::{Key, Kind};
 pub use reissue::{Fate, Piled, Reissued, Said, again, reissue, said};
 pub use snapshot::{save, unfold};
+pub use whole::{Shown, Whole};
 
 use crate::{hash::Sha256, id::PhoneId, invalid::Invalid};
 use automerge::{
@@ -211,7 +213,7 @@ pub fn merge<'c>(
 /// # Errors
 /// `Content` when it is not a document of that record's kind.
 pub fn read<R: Record>(document: &Automerge) -> Result<R, DocumentError> {
-    Ok(autosurgeon::hydrate(document)?)
+    Whole::of(document).read()
 }
 
 /// The document's heads, sorted.

@@ -164,6 +164,9 @@ proptest! {
         for replica in &replicas {
             prop_assert_eq!(heads(&replica.document), heads(&replicas[0].document));
             prop_assert_eq!(&read::<PatrolLog>(&replica.document).expect("a patrol"), &first);
+            // In one pass as field by field.
+            let slowly: PatrolLog = autosurgeon::hydrate(&replica.document).expect("a patrol");
+            prop_assert_eq!(&slowly, &first);
         }
         let kept: BTreeSet<String> = first.observations.keys().map(ToString::to_string).collect();
         prop_assert_eq!(kept, recorded);
@@ -236,7 +239,7 @@ fn clashing() -> (Automerge, ObservationId) {
 #[test]
 fn both_values_of_a_clash_are_readable_with_who_wrote_them() {
     let (document, id) = clashing();
-    let clashes = clashes(&document);
+    let clashes = clashes(&Whole::of(&document));
     assert_eq!(clashes.len(), 1);
     assert_eq!(
         clashes[0].path,
@@ -265,7 +268,9 @@ fn editing_another_field_leaves_a_clash_and_choosing_ends_it() {
         Ok(())
     })
     .expect("edits");
-    let clash = clashes(&document).pop().expect("the clash is still there");
+    let clash = clashes(&Whole::of(&document))
+        .pop()
+        .expect("the clash is still there");
     let index = clash
         .values
         .iter()
@@ -274,7 +279,7 @@ fn editing_another_field_leaves_a_clash_and_choosing_ends_it() {
     choose(&mut document, actor(1), 3_000, &clash.path, index)
         .expect("chooses")
         .expect("a change");
-    assert_eq!(clashes(&document), []);
+    assert_eq!(clashes(&Whole::of(&document)), []);
     assert_eq!(
         read::<PatrolLog>(&document).expect("a patrol").observations[&id].count,
         3
@@ -290,7 +295,7 @@ fn without_the_careful_writer_an_edit_decides_a_clash() {
     let mut transaction = document.transaction();
     autosurgeon::reconcile(&mut transaction, &patrol).expect("reconciles");
     transaction.commit();
-    assert_eq!(clashes(&document), []);
+    assert_eq!(clashes(&Whole::of(&document)), []);
 }
 
 #[test]
@@ -350,8 +355,8 @@ fn a_value_that_lost_is_held_to_the_rules_of_text() {
         an
     };
     let document = merged("Ca sáng");
-    assert_eq!(clashes(&document).len(), 1);
-    assert_eq!(check(&document), Ok(()));
+    assert_eq!(clashes(&Whole::of(&document)).len(), 1);
+    assert_eq!(check(&Whole::of(&document)), Ok(()));
     let document = merged("Ca\0sáng");
     let visible: PatrolLog = read(&document).expect("reads");
     assert_eq!(
@@ -360,7 +365,7 @@ fn a_value_that_lost_is_held_to_the_rules_of_text() {
         "the twin: what is visible keeps the rules"
     );
     let forbidden = Invalid::new("title", Rule::ForbiddenCharacter);
-    assert_eq!(check(&document), Err(forbidden));
+    assert_eq!(check(&Whole::of(&document)), Err(forbidden));
 }
 
 #[test]
@@ -378,9 +383,9 @@ fn a_document_deeper_than_the_limit_is_refused() {
         tx.commit();
         document
     };
-    assert_eq!(check(&nested(64)), Ok(()));
+    assert_eq!(check(&Whole::of(&nested(64))), Ok(()));
     assert_eq!(
-        check(&nested(65)),
+        check(&Whole::of(&nested(65))),
         Err(Invalid::new("depth", Rule::TooLarge))
     );
 }
@@ -406,7 +411,10 @@ fn a_patrol_that_two_ended_offers_no_choice_of_anothers_name() {
     end(&mut an, 1, 1);
     let from_ha = end(&mut ha, 2, 2);
     an.load_incremental(&from_ha.bytes).expect("merges");
-    let fields: Vec<Vec<String>> = clashes(&an).into_iter().map(|clash| clash.path).collect();
+    let fields: Vec<Vec<String>> = clashes(&Whole::of(&an))
+        .into_iter()
+        .map(|clash| clash.path)
+        .collect();
     assert_eq!(
         fields,
         [["ended_at_ms"]],

@@ -1,7 +1,10 @@
 //! Clashes of meaning: a field with two values, both kept, until a person picks one. Of any document.
 
 use super::{Phone, error::PhoneError};
-use crate::{document, id::DocumentId};
+use crate::{
+    document::{self, Whole},
+    id::DocumentId,
+};
 
 /// A field with two values, for a person to pick.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +26,7 @@ impl Phone {
         let (_, clashes) = self
             .store()
             .await
-            .inspect(document, |doc| Ok(document::clashes(doc)))
+            .inspect(document, |doc| Ok(document::clashes(&Whole::of(doc))))
             .await?;
         Ok(clashes
             .into_iter()

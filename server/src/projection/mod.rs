@@ -10,7 +10,7 @@ pub use store::{Projected, drop_strays};
 use automerge::Automerge;
 use kieumau_core::{
     attachment::Attachment,
-    document::{self, DocumentError, Key, Kind},
+    document::{self, DocumentError, Key, Kind, Whole},
     evidence::EvidenceFile,
     id::{CheckpointId, DocumentId, PersonId},
     patrol::{self, PatrolLog},
@@ -93,11 +93,11 @@ pub struct ClashRow {
 /// # Errors
 /// `Content` if it is not of its kind.
 pub fn project(key: &Key, document: &Automerge) -> Result<Rows, DocumentError> {
-    Ok(ReadDocument::read(key, document)?.rows(document))
+    let whole = Whole::of(document);
+    Ok(ReadDocument::read(key, &whole)?.rows(&whole))
 }
 
-/// What a document holds, by kind. To read a record field by field costs more than all else that is done to it, so who asks it for its
-/// sense and for its rows reads it once.
+/// What a document holds, by kind. Who asks it for its sense and for its rows reads it once.
 #[derive(Debug)]
 pub enum ReadDocument {
     /// A patrol.
@@ -117,18 +117,18 @@ impl ReadDocument {
     ///
     /// # Errors
     /// `Content` if it is not of its kind.
-    pub fn read(key: &Key, document: &Automerge) -> Result<Self, DocumentError> {
+    pub fn read(key: &Key, document: &Whole<'_>) -> Result<Self, DocumentError> {
         Ok(match (key.kind, key.reviewed()) {
-            (Kind::PatrolLog, _) => Self::Patrol(Box::new(document::read(document)?)),
-            (Kind::EvidenceFile, _) => Self::Evidence(Box::new(document::read(document)?)),
-            (Kind::Review, Some(reviewed)) => Self::Review(reviewed, document::read(document)?),
+            (Kind::PatrolLog, _) => Self::Patrol(Box::new(document.read()?)),
+            (Kind::EvidenceFile, _) => Self::Evidence(Box::new(document.read()?)),
+            (Kind::Review, Some(reviewed)) => Self::Review(reviewed, document.read()?),
             (Kind::Review, None) => Self::Nothing,
-            (Kind::Reference, _) => Self::Reference(Box::new(document::read(document)?)),
+            (Kind::Reference, _) => Self::Reference(Box::new(document.read()?)),
         })
     }
 
     /// Its rows, with the clashes of `document`, from which it was read.
-    pub fn rows(self, document: &Automerge) -> Rows {
+    pub fn rows(self, document: &Whole<'_>) -> Rows {
         let (content, attachments) = match self {
             Self::Patrol(mut log) => {
                 let attachments = std::mem::take(&mut log.attachments);

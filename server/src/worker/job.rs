@@ -6,7 +6,7 @@
 use super::{
     limits,
     past::{self, PastJob},
-    pointing::points_well,
+    pointing::{Pointed, Pointing},
     reading,
     sense::makes_sense,
 };
@@ -16,7 +16,7 @@ use crate::{
 };
 use automerge::{Automerge, Change as AutomergeChange, ExpandedChange};
 use kieumau_core::{
-    document::{self, Actor, Change, Key, Kind, Record},
+    document::{self, Actor, Change, Key, Record, Whole},
     hash::Sha256,
     id::{CheckpointId, PersonId, PhoneId},
     invalid::Invalid,
@@ -254,37 +254,80 @@ pub(super) fn load(key: &Key, held: &[Bytes]) -> Result<Automerge, String> {
 fn check(job: &CheckJob) -> Result<Checked, String> {
     let key: Key = parse(&job.key)?;
     let people: BTreeMap<PhoneId, PersonId> = job.people.iter().copied().collect();
-    let mut document = load(&key, &job.held)?;
+    let held = load(&key, &job.held)?;
     let mut verdicts = vec![None; job.fresh.len()];
-    let mut with = document.clone();
-    let mut fresh = job.fresh.iter();
-    let together = fresh
-        .try_for_each(|bytes| takes(key.kind, &mut with, bytes))
-        .and_then(|()| makes_sense(&key, &with, &people));
-    let read = match together {
-        Ok(read) => {
-            document = with;
-            read
+    if let Ok(with) = taken_together(&key, &held, job) {
+        let whole = Whole::of(&with);
+        if let Ok(read) = makes_sense(&key, &whole, &people) {
+            return checked(verdicts, &whole, read);
         }
-        Err(_) => {
-            for (bytes, verdict) in job.fresh.iter().zip(&mut verdicts) {
-                let mut with = document.clone();
-                let takes = takes(key.kind, &mut with, bytes);
-                match takes.and_then(|()| makes_sense(&key, &with, &people)) {
-                    Ok(_) => document = with,
-                    Err(word) => *verdict = Some(word.to_owned()),
-                }
+    }
+    let (mut document, mut pointing) = (held, pointing(&key, &job.held)?);
+    for (bytes, verdict) in job.fresh.iter().zip(&mut verdicts) {
+        let mut with = document.clone();
+        match takes(&mut pointing, &mut with, bytes)
+            .and_then(|pointed| makes_sense(&key, &Whole::of(&with), &people).map(|_| pointed))
+        {
+            Ok(pointed) => {
+                pointing.keep(pointed);
+                document = with;
             }
-            ReadDocument::read(&key, &document).map_err(|_| "not-its-kind".to_owned())?
+            Err(word) => *verdict = Some(word.to_owned()),
         }
-    };
-    let rows = read.rows(&document);
-    let rows = serde_json::to_string(&rows).map_err(|error| error.to_string())?;
+    }
+    let whole = Whole::of(&document);
+    let read = ReadDocument::read(&key, &whole).map_err(|_| "not-its-kind".to_owned())?;
+    checked(verdicts, &whole, read)
+}
+
+fn checked(
+    verdicts: Vec<Option<String>>,
+    document: &Whole<'_>,
+    read: ReadDocument,
+) -> Result<Checked, String> {
+    let rows = serde_json::to_string(&read.rows(document)).map_err(|error| error.to_string())?;
     Ok(Checked {
         verdicts,
-        heads: document::heads(&document),
+        heads: document.heads(),
         rows,
     })
+}
+
+/// What the changes point at that passed before, births included.
+fn pointing(key: &Key, held: &[Bytes]) -> Result<Pointing, String> {
+    let mut pointing = Pointing::of(key.kind);
+    let births = document::birth(key);
+    let births = births.iter().map(|birth| birth.bytes.as_slice());
+    for bytes in births.chain(held.iter().map(|bytes| bytes.0.as_slice())) {
+        let change = read_change(bytes).map_err(|_| "held-does-not-load".to_owned())?;
+        pointing
+            .held(change.hash(), &change.decode())
+            .map_err(|_| "held-does-not-load".to_owned())?;
+    }
+    Ok(pointing)
+}
+
+/// The document with all that is new, if each of it may be in it.
+fn taken_together(key: &Key, held: &Automerge, job: &CheckJob) -> Result<Automerge, String> {
+    let mut pointing = pointing(key, &job.held)?;
+    let mut changes = Vec::with_capacity(job.fresh.len());
+    for bytes in &job.fresh {
+        let (change, says) = canonical(&bytes.0)?;
+        let pointed = pointing.look(change.hash(), &says)?;
+        pointing.keep(pointed);
+        changes.push(change);
+    }
+    let hashes: Vec<_> = changes.iter().map(AutomergeChange::hash).collect();
+    let mut document = held.clone();
+    document
+        .apply_changes(changes)
+        .map_err(|_| "does-not-apply".to_owned())?;
+    let is_in = |hash| document.get_change_meta_by_hash(hash).is_some();
+    if hashes.iter().all(is_in) {
+        Ok(document)
+    } else {
+        Err("lacks-an-ancestor".to_owned())
+    }
 }
 
 fn save(job: &SnapshotJob) -> Result<Saved, String> {
@@ -296,30 +339,36 @@ fn save(job: &SnapshotJob) -> Result<Saved, String> {
     })
 }
 
-/// Applies one change, if its bytes are the canonical form of what they say. Never several together, not even one phone's own in a row: of
-/// what is applied together one may point at what a later one makes, and phones, which take them one by one, would die of it; and what a
-/// change says is gone of another field of the one before is taken away together, and stays one by one.
-fn takes(kind: Kind, document: &mut Automerge, bytes: &Bytes) -> Result<(), &'static str> {
+/// Applies one change, if its bytes are the canonical form of what they say and it points well.
+fn takes(
+    pointing: &mut Pointing,
+    document: &mut Automerge,
+    bytes: &Bytes,
+) -> Result<Pointed, &'static str> {
     let (change, says) = canonical(&bytes.0)?;
-    points_well(kind, document, &says)?;
     let hash = change.hash();
+    let pointed = pointing.look(hash, &says)?;
     document
         .apply_changes([change])
         .map_err(|_| "does-not-apply")?;
     if document.get_change_meta_by_hash(&hash).is_some() {
-        Ok(())
+        Ok(pointed)
     } else {
         Err("lacks-an-ancestor")
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the worker: limited, and killed at its deadline"
+)]
+fn read_change(bytes: &[u8]) -> Result<AutomergeChange, &'static str> {
+    AutomergeChange::from_bytes(bytes.to_vec()).map_err(|_| "not-a-change")
+}
+
 /// The change in these bytes and what it says, if they are the canonical form of that.
 fn canonical(bytes: &[u8]) -> Result<(AutomergeChange, ExpandedChange), &'static str> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the worker: limited, and killed at its deadline"
-    )]
-    let change = AutomergeChange::from_bytes(bytes.to_vec()).map_err(|_| "not-a-change")?;
+    let change = read_change(bytes)?;
     let says = change.decode();
     // Bytes behind the last column survive re-encoding, and nobody would ever see what they say.
     if !change.extra_bytes().is_empty() || AutomergeChange::from(says.clone()).raw_bytes() != bytes

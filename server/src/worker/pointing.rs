@@ -3,14 +3,15 @@
 //! Automerge takes a change's word for both. One that says of a value that it is gone, under another field than the value's, does nothing
 //! when it is applied alone and takes the value away where the document is loaded whole; one that points at what its writer had not
 //! seen kills who takes it first. The document would say one thing where it is checked and another on a phone, so only what an
-//! honest writer can say passes: numbers that go on from what it had seen, and values that it saw where it writes.
+//! honest writer can say passes: numbers that go on from what it had seen, and values that it had seen where it writes. Then it is all the
+//! same whether changes are applied one by one or together.
 
 use automerge::{
-    Automerge, ChangeHash, ExpandedChange, ObjId, ObjType, ReadDoc as _, Value,
+    ActorId, ChangeHash, ExpandedChange, ObjType,
     legacy::{Key, ObjectId, Op, OpId, OpType},
 };
 use kieumau_core::document::Kind;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What a change says that it stands upon is not here.
 const LACKS: &str = "lacks-an-ancestor";
@@ -19,136 +20,215 @@ const ELSEWHERE: &str = "points-elsewhere";
 /// It takes away a record with all that others wrote into it.
 const TAKES_AWAY: &str = "takes-a-record-away";
 
-/// Whether `change`, which is not applied yet, points only at what its writer saw in this `document` of `kind`, where it was, and takes no
-/// record away: phones edit records and withdraw files, and nothing of theirs makes a record go. The server's own kinds are written
-/// anew as they are published.
-///
-/// # Errors
-/// A stable word of why not.
-pub(super) fn points_well(
-    kind: Kind,
-    document: &Automerge,
-    change: &ExpandedChange,
-) -> Result<(), &'static str> {
-    let keeps_records = matches!(kind, Kind::PatrolLog | Kind::EvidenceFile);
-    let mut seen = Seen::by(document, change)?;
-    let first = change.start_op.get();
-    for (number, operation) in (first..).zip(&change.operations) {
-        seen.take(
-            operation,
-            OpId(number, change.actor_id.clone()),
-            keeps_records,
-        )?;
-    }
-    Ok(())
+/// An operation: its number, and its actor's place in [`Pointing::actors`].
+type Id = (u64, usize);
+/// The last operation of each actor that a change's writer had seen.
+type Clock = BTreeMap<usize, u64>;
+
+/// Where a value stands.
+#[derive(PartialEq, Eq)]
+struct Place {
+    /// The map; none for the root.
+    map: Option<Id>,
+    field: Key,
 }
 
-/// A field of an object.
-type Field = (ObjectId, String);
-
-/// A value of a field.
-#[derive(Clone)]
-struct Standing {
-    id: OpId,
-    is_record: bool,
+/// What the changes of one document made, and what each had seen.
+pub(super) struct Pointing {
+    keeps_records: bool,
+    actors: HashMap<ActorId, usize>,
+    /// Every value, and whether it is a record: a map.
+    values: HashMap<Id, (Place, bool)>,
+    seen: HashMap<ChangeHash, Clock>,
 }
 
-/// What the writer of a change saw: the document at the change's dependencies, and what the change itself wrote so far.
-struct Seen<'d> {
-    document: &'d Automerge,
-    /// The dependencies; none if they are all that the document has.
-    at: Option<&'d [ChangeHash]>,
-    /// What the document has besides.
-    besides: HashSet<ChangeHash>,
-    made: HashSet<OpId>,
-    written: HashMap<Field, Option<Standing>>,
+/// A change that points well.
+pub(super) struct Pointed {
+    hash: ChangeHash,
+    clock: Clock,
+    values: Vec<(Id, (Place, bool))>,
 }
 
-impl<'d> Seen<'d> {
-    fn by(document: &'d Automerge, change: &'d ExpandedChange) -> Result<Self, &'static str> {
-        let mut last = 0;
-        for hash in &change.deps {
-            last = last.max(document.get_change_meta_by_hash(hash).ok_or(LACKS)?.max_op);
+impl Pointing {
+    /// Of a document of `kind`. In what phones write no record goes: they edit records and withdraw files, and nothing of theirs makes
+    /// one go. The server's own kinds are written anew as they are published.
+    pub(super) fn of(kind: Kind) -> Self {
+        Self {
+            keeps_records: matches!(kind, Kind::PatrolLog | Kind::EvidenceFile),
+            actors: HashMap::new(),
+            values: HashMap::new(),
+            seen: HashMap::new(),
         }
-        if last.checked_add(1) != Some(change.start_op.get()) {
-            return Err(ELSEWHERE);
-        }
-        let deps: BTreeSet<ChangeHash> = change.deps.iter().copied().collect();
-        let is_all = deps == document.get_heads().into_iter().collect();
-        let at = (!is_all).then_some(change.deps.as_slice());
-        let besides = at.map(|deps| document.get_changes_meta(deps));
-        Ok(Self {
-            document,
-            at,
-            besides: besides
-                .into_iter()
-                .flatten()
-                .map(|change| change.hash)
-                .collect(),
-            made: HashSet::new(),
-            written: HashMap::new(),
-        })
     }
 
-    /// Takes one operation of the change, the one of this number.
-    fn take(&mut self, operation: &Op, id: OpId, keeps_records: bool) -> Result<(), &'static str> {
-        // Documents are maps and single values; lists and texts have no place in them.
-        let (Key::Map(name), false) = (&operation.key, operation.insert) else {
-            return Err(ELSEWHERE);
+    /// Takes a change that passed before.
+    ///
+    /// # Errors
+    /// A stable word: it lacks an ancestor.
+    pub(super) fn held(
+        &mut self,
+        hash: ChangeHash,
+        change: &ExpandedChange,
+    ) -> Result<(), &'static str> {
+        let (_, clock) = self.saw(change)?;
+        let values = change.operations.iter().zip(change.start_op.get()..);
+        let values = values.filter_map(|(operation, number)| {
+            Some((number, self.place(operation)?, is_record(operation)?))
+        });
+        let values: Vec<_> = values.collect();
+        let actor = self.actor(&change.actor_id);
+        let values = values
+            .into_iter()
+            .map(|(number, place, is_record)| ((number, actor), (place, is_record)));
+        let pointed = Pointed {
+            hash,
+            clock,
+            values: values.collect(),
         };
-        let field = (operation.obj.clone(), name.to_string());
-        let mut values = self.values(&field)?;
-        for replaces in operation.pred.iter() {
-            let at = values.iter().position(|value| value.id == *replaces);
-            // Taken out, so that no value is replaced twice.
-            let value = values.swap_remove(at.ok_or(ELSEWHERE)?);
-            if keeps_records && value.is_record {
-                return Err(TAKES_AWAY);
-            }
-        }
-        let is_record = matches!(operation.action, OpType::Make(ObjType::Map));
-        let written = match &operation.action {
-            OpType::Delete if !operation.pred.is_empty() => None,
-            OpType::Put(_) | OpType::Make(ObjType::Map) => Some(Standing { id, is_record }),
-            _ => return Err(ELSEWHERE),
-        };
-        let made = written.iter().filter(|written| written.is_record);
-        self.made.extend(made.map(|made| made.id.clone()));
-        self.written.insert(field, written);
+        self.keep(pointed);
         Ok(())
     }
 
-    /// The values that the writer saw at a field.
-    fn values(&self, field: &Field) -> Result<Vec<Standing>, &'static str> {
-        if let Some(written) = self.written.get(field) {
-            return Ok(written.iter().cloned().collect());
+    /// Looks at a change that is new. It counts once it is kept.
+    ///
+    /// # Errors
+    /// A stable word of why it does not point well.
+    pub(super) fn look(
+        &mut self,
+        hash: ChangeHash,
+        change: &ExpandedChange,
+    ) -> Result<Pointed, &'static str> {
+        let (last, clock) = self.saw(change)?;
+        if last.checked_add(1) != Some(change.start_op.get()) {
+            return Err(ELSEWHERE);
         }
-        let (object, name) = field;
-        let object = match object {
-            ObjectId::Root => ObjId::Root,
-            ObjectId::Id(id) if self.made.contains(id) => return Ok(Vec::new()),
-            ObjectId::Id(OpId(number, actor)) => {
-                let object = ObjId::Id(*number, actor.clone(), 0);
-                let made_in = self.document.hash_for_opid(&object).ok_or(ELSEWHERE)?;
-                if self.besides.contains(&made_in) {
-                    return Err(ELSEWHERE);
-                }
-                object
+        let mut looking = Looking {
+            of: self,
+            clock: &clock,
+            own: HashMap::new(),
+            replaced: HashSet::new(),
+        };
+        let actor = looking.of.actor(&change.actor_id);
+        for (operation, number) in change.operations.iter().zip(last + 1..) {
+            looking.take(operation, (number, actor))?;
+        }
+        let values = looking.own.into_iter().collect();
+        Ok(Pointed {
+            hash,
+            clock,
+            values,
+        })
+    }
+
+    /// Takes a change that was looked at.
+    pub(super) fn keep(&mut self, pointed: Pointed) {
+        self.values.extend(pointed.values);
+        self.seen.insert(pointed.hash, pointed.clock);
+    }
+
+    /// The number of the last operation that the change's writer had seen, and what it had seen of each actor, its own change included.
+    fn saw(&mut self, change: &ExpandedChange) -> Result<(u64, Clock), &'static str> {
+        let mut clock = Clock::new();
+        for hash in &change.deps {
+            for (actor, number) in self.seen.get(hash).ok_or(LACKS)? {
+                let seen = clock.entry(*actor).or_default();
+                *seen = (*seen).max(*number);
             }
+        }
+        let last = clock.values().copied().max().unwrap_or(0);
+        let actor = self.actor(&change.actor_id);
+        let written = u64::try_from(change.operations.len()).map_err(|_| ELSEWHERE)?;
+        let end = (change.start_op.get() - 1).checked_add(written);
+        clock.insert(actor, end.ok_or(ELSEWHERE)?);
+        Ok((last, clock))
+    }
+
+    fn actor(&mut self, actor: &ActorId) -> usize {
+        if let Some(place) = self.actors.get(actor) {
+            return *place;
+        }
+        let place = self.actors.len();
+        self.actors.insert(actor.clone(), place);
+        place
+    }
+
+    fn id(&self, OpId(number, actor): &OpId) -> Option<Id> {
+        Some((*number, *self.actors.get(actor)?))
+    }
+
+    /// Where an operation writes, if its actor is known.
+    fn place(&self, operation: &Op) -> Option<Place> {
+        let map = match &operation.obj {
+            ObjectId::Root => None,
+            ObjectId::Id(id) => Some(self.id(id)?),
         };
-        let values = match self.at {
-            Some(deps) => self.document.get_all_at(&object, name.as_str(), deps),
-            None => self.document.get_all(&object, name.as_str()),
-        };
-        let values = values.map_err(|_| ELSEWHERE)?.into_iter();
-        let standing = |(value, id): (Value<'_>, ObjId)| match id {
-            ObjId::Id(number, actor, _) => Some(Standing {
-                id: OpId(number, actor),
-                is_record: value.is_object(),
-            }),
-            ObjId::Root => None,
-        };
-        Ok(values.filter_map(standing).collect())
+        let field = operation.key.clone();
+        Some(Place { map, field })
+    }
+}
+
+/// Whether an operation makes a record; none for one that makes no value.
+fn is_record(operation: &Op) -> Option<bool> {
+    match operation.action {
+        OpType::Make(ObjType::Map) => Some(true),
+        OpType::Make(_) | OpType::Put(_) => Some(false),
+        _ => None,
+    }
+}
+
+/// A change that is being looked at.
+struct Looking<'p> {
+    of: &'p mut Pointing,
+    /// What its writer had seen, and what it writes itself.
+    clock: &'p Clock,
+    own: HashMap<Id, (Place, bool)>,
+    replaced: HashSet<Id>,
+}
+
+impl Looking<'_> {
+    /// Takes the change's operation `id`.
+    fn take(&mut self, operation: &Op, id: Id) -> Result<(), &'static str> {
+        // Documents are maps and single values; lists and texts have no place in them.
+        if operation.insert || !matches!(operation.key, Key::Map(_)) {
+            return Err(ELSEWHERE);
+        }
+        let place = self.of.place(operation).ok_or(ELSEWHERE)?;
+        if let Some(map) = place.map {
+            let (_, is_record) = self.seen(map).ok_or(ELSEWHERE)?;
+            if !is_record {
+                return Err(ELSEWHERE);
+            }
+        }
+        for replaces in operation.pred.iter() {
+            let replaces = self.of.id(replaces).ok_or(ELSEWHERE)?;
+            let (stands, is_record) = self.seen(replaces).ok_or(ELSEWHERE)?;
+            if *stands != place || self.replaced.contains(&replaces) {
+                return Err(ELSEWHERE);
+            }
+            if self.of.keeps_records && *is_record {
+                return Err(TAKES_AWAY);
+            }
+            self.replaced.insert(replaces);
+        }
+        match (is_record(operation), &operation.action) {
+            (Some(_), OpType::Make(of)) if *of != ObjType::Map => return Err(ELSEWHERE),
+            (Some(is_record), _) => {
+                self.own.insert(id, (place, is_record));
+            }
+            (None, OpType::Delete) if !operation.pred.is_empty() => {}
+            (None, _) => return Err(ELSEWHERE),
+        }
+        Ok(())
+    }
+
+    /// A value that the change's writer had seen, or wrote before in this change.
+    fn seen(&self, id: Id) -> Option<&(Place, bool)> {
+        if let Some(own) = self.own.get(&id) {
+            return Some(own);
+        }
+        let (number, actor) = id;
+        let had_seen = self.clock.get(&actor).is_some_and(|last| number <= *last);
+        self.of.values.get(&id).filter(|_| had_seen)
     }
 }
 

@@ -5,9 +5,9 @@
 //! are not asked (see `EvidenceFile::check`): what is refused here is refused for good.
 
 use crate::projection::ReadDocument;
-use automerge::{Automerge, ObjId, ROOT, ReadDoc as _, Value, ValueRef};
+use automerge::{ObjId, ROOT, Value, ValueRef};
 use kieumau_core::{
-    document::{self, Actor, Key, Kind},
+    document::{self, Actor, Key, Kind, Whole},
     id::{PersonId, PhoneId},
     patrol::PatrolLog,
     track,
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 /// Whether the document is still of its kind, in form and in names; then what it holds.
 pub(super) fn makes_sense(
     key: &Key,
-    document: &Automerge,
+    document: &Whole<'_>,
     people: &BTreeMap<PhoneId, PersonId>,
 ) -> Result<ReadDocument, &'static str> {
     let read = ReadDocument::read(key, document).map_err(|_| "not-its-kind")?;
@@ -60,36 +60,36 @@ pub(super) fn makes_sense(
 
 /// Whether each name in these fields is that of the person whose phone wrote it.
 fn names_hold(
-    document: &Automerge,
+    document: &Whole<'_>,
     map: &str,
     fields: &[&str],
     people: &BTreeMap<PhoneId, PersonId>,
 ) -> Result<(), &'static str> {
-    let Ok(Some((Value::Object(_), records))) = document.get(ROOT, map) else {
-        return Err("not-its-kind");
-    };
-    for item in document.map_range(&records, ..) {
-        if !matches!(item.value, ValueRef::Object(_)) {
-            return Err("not-its-kind");
-        }
+    let records = record(document, &ROOT, map).ok_or("not-its-kind")?;
+    for (name, _) in document.fields(records) {
+        let record = record(document, records, name).ok_or("not-its-kind")?;
         for field in fields {
-            name_holds(document, &item.id(), field, people)?;
+            name_holds(document, record, field, people)?;
         }
     }
     Ok(())
 }
 
+/// The map that a field shows.
+fn record<'w>(document: &'w Whole<'_>, map: &ObjId, name: &str) -> Option<&'w ObjId> {
+    let shown = document.shown(map, name)?;
+    matches!(shown.value, ValueRef::Object(_)).then_some(&shown.id)
+}
+
 /// Whether each name at `field` of `record` is that of the person whose phone wrote it.
 fn name_holds(
-    document: &Automerge,
+    document: &Whole<'_>,
     record: &ObjId,
     field: &str,
     people: &BTreeMap<PhoneId, PersonId>,
 ) -> Result<(), &'static str> {
-    for (value, written) in document
-        .get_all(record, field)
-        .map_err(|_| "not-its-kind")?
-    {
+    let values = document.values(record, field);
+    for (value, written) in values.map_err(|_| "not-its-kind")? {
         let Some(name) = value.as_str() else { continue };
         let another = |person: PersonId| person.to_string() != name;
         if !is_birth(&written) && writer(&written, people).is_none_or(another) {
@@ -101,19 +101,15 @@ fn name_holds(
 
 /// Whether each handover was confirmed by the phone of who takes over.
 fn confirmed_by_takers(
-    document: &Automerge,
+    document: &Whole<'_>,
     log: &PatrolLog,
     people: &BTreeMap<PhoneId, PersonId>,
 ) -> Result<(), &'static str> {
-    let Ok(Some((_, handovers))) = document.get(ROOT, "handovers") else {
-        return Err("not-its-kind");
-    };
+    let handovers = record(document, &ROOT, "handovers").ok_or("not-its-kind")?;
     for (id, handover) in &log.handovers {
-        let Ok(Some((_, record))) = document.get(&handovers, id.to_string()) else {
-            return Err("not-its-kind");
-        };
+        let record = record(document, handovers, &id.to_string()).ok_or("not-its-kind")?;
         let confirmations = document
-            .get_all(&record, "confirmed_at_ms")
+            .values(record, "confirmed_at_ms")
             .map_err(|_| "not-its-kind")?;
         let another = |(value, written): &(Value<'_>, ObjId)| {
             !value.is_null() && writer(written, people) != Some(handover.to)
@@ -142,6 +138,7 @@ fn is_birth(written: &ObjId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use automerge::Automerge;
     use kieumau_core::{id::UnitId, patrol::NewPatrol, stamp::Stamp};
 
     const AN: u8 = 1;
@@ -190,7 +187,7 @@ mod tests {
         let people = [AN, HA, BINH]
             .map(|number| (PhoneId::from_bytes([number; 16]), person(number)))
             .into();
-        makes_sense(&key(), document, &people).map(|_| ())
+        makes_sense(&key(), &Whole::of(document), &people).map(|_| ())
     }
 
     #[test]

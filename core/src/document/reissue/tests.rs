@@ -401,7 +401,11 @@ fn a_clash_with_the_original_is_a_clash_with_what_says_it_anew() {
     let (_, change) = document::edit(&mut theirs, other, 0, title("Hà")).expect("edits");
     an.hear(&[change.expect("written")]);
     ha.merge(&mut an.document.clone()).expect("merges");
-    assert_eq!(document::clashes(&ha).len(), 1, "there is one to keep");
+    assert_eq!(
+        document::clashes(&document::Whole::of(&ha)).len(),
+        1,
+        "there is one to keep"
+    );
     let fate = |place| {
         if place == 1 {
             Fate::LeftOut
@@ -418,7 +422,7 @@ fn a_clash_with_the_original_is_a_clash_with_what_says_it_anew() {
         ..actor
     };
     let reissued = reissue(&key(), &pile.collect::<Vec<_>>(), fresh).expect("reissues");
-    let clashes = document::clashes(&reissued.expect("something").document);
+    let clashes = document::clashes(&document::Whole::of(&reissued.expect("something").document));
     assert_eq!(clashes.len(), 1);
     assert_eq!(clashes[0].path, ["title"]);
 }

@@ -149,7 +149,7 @@ fn what_points_at_what_comes_later_is_not_let_through_although_it_would_apply_to
     assert_eq!(honest, [None, None, None], "the twin");
     let bent = verdicts([&started.bytes, &ahead, &handed.bytes]);
     assert_eq!(bent, [None, Some("points-elsewhere".to_owned()), None]);
-    // And why they are not applied together.
+    // And what applying them together would do.
     let all = [&started.bytes, &ahead, &handed.bytes];
     let all = all.map(|bytes| canonical(bytes).expect("canonical").0);
     let hashes = all.each_ref().map(AutomergeChange::hash);
@@ -202,10 +202,11 @@ fn a_forged_name_is_not_hidden_by_a_change_that_takes_it_away_under_another_key(
     };
     let told = check(&job).expect("checked").verdicts;
     assert_eq!(told[0].as_deref(), Some("another-name"));
-    // Why they are not applied together.
+    // What applying them together would do.
     let mut together = document::new(&an.key);
     together
         .apply_changes([forged, takes_away])
         .expect("applies");
+    let together = Whole::of(&together);
     assert!(makes_sense(&an.key, &together, &people.into_iter().collect()).is_ok());
 }
