@@ -110,7 +110,7 @@ impl Account {
         self.spent += bytes.len();
         let before = self.ideal;
         match under {
-            Some(Under::Push(_)) => {
+            Some(Under::Push(..)) => {
                 // One that was cut before the line healed is worth nothing.
                 let pushed = minicbor::decode::<Pushed>(bytes).unwrap_or_default();
                 self.page(reader, pushed.page.as_deref().unwrap_or_default());

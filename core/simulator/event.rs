@@ -181,6 +181,7 @@ impl World {
         handset.waits = false;
         handset.kept.token = None;
         handset.kept.offsets.clear();
+        handset.kept.asked.forget();
         handset.phone.die();
         self.account.died(place);
         let down = if self.healed {

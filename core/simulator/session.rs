@@ -14,7 +14,7 @@ use kieumau_core::{
     id::DocumentId,
     inbox::Page,
     log::compare,
-    outbox::{self, Heard, Load},
+    outbox::{self, Asked, Heard, Load},
     review::heads_text,
     seal::{Seal, Signer},
     wire::{After, Compare, Compared, Fetch, Push, Pushed, ReceiptRequest},
@@ -67,7 +67,8 @@ pub enum Reply {
 #[derive(Clone)]
 pub enum Under {
     SignIn,
-    Push(Vec<Sha256>),
+    /// With the changes that it sends and the receipts that it asks for.
+    Push(Vec<Sha256>, Vec<ReceiptRequest>),
     Pull,
     Compare,
     Fetch(Fetch),
@@ -115,13 +116,14 @@ impl Session {
             compare_due: due,
             wanted: !disk.wanted.is_empty(),
             unsent_files: disk.files.values().any(|file| !file.received),
-            unconfirmed: !unconfirmed(disk, phone.off).is_empty(),
+            unconfirmed: kept.asked.is_due(&unconfirmed(disk, phone.off), now_ms),
         };
         let (under, request) = match self.exchange.step(situation) {
             Step::SignIn => (Under::SignIn, Request::SignIn),
             Step::Push => {
                 let (push, sent) = next_push(phone);
-                (Under::Push(sent), Request::Push(encoded(&push)))
+                let encoded = encoded(&push);
+                (Under::Push(sent, push.receipts), Request::Push(encoded))
             }
             Step::Pull => (Under::Pull, Request::Pull(after(phone))),
             Step::Compare => {
@@ -195,7 +197,7 @@ impl Session {
                 kept.token = Some(until);
                 Ok(Ok((false, Feed::Unread)))
             }
-            (Some(Under::Push(sent)), Reply::Bytes(bytes)) => {
+            (Some(Under::Push(sent, asked)), Reply::Bytes(bytes)) => {
                 let pushed = minicbor::decode::<Pushed>(&bytes).ok();
                 let heard = |pushed: &Pushed| Heard::of(&sent, pushed, kept.receipt_key);
                 let Some((pushed, heard)) =
@@ -203,6 +205,7 @@ impl Session {
                 else {
                     return Ok(Err(Failure::Unreachable));
                 };
+                kept.asked.note(&asked, now_ms);
                 phone.hear(&heard, &pushed.missing_attachments)?;
                 phone.reissue()?;
                 match &pushed.page {
@@ -226,6 +229,7 @@ impl Session {
                 let size = phone.disk.files.get(&sha256).map(|file| file.bytes.len());
                 let whole = size.is_none_or(|size| offset >= size);
                 if whole {
+                    kept.asked.forget();
                     phone.commit(|disk| {
                         if let Some(file) = disk.files.get_mut(&sha256) {
                             file.received = true;
@@ -306,6 +310,7 @@ pub type Offsets = BTreeMap<Sha256, usize>;
 pub struct Kept {
     pub token: Option<u64>,
     pub offsets: Offsets,
+    pub asked: Asked,
     pub receipt_key: VerifyingKey,
 }
 

@@ -17,6 +17,7 @@ use crate::{
 use kieumau_core::{
     exchange::Failure,
     log::paging::Limits,
+    outbox::Asked,
     wire::{After, Push},
 };
 use std::collections::BTreeMap;
@@ -155,6 +156,7 @@ impl World {
             kept: Kept {
                 token: None,
                 offsets: BTreeMap::new(),
+                asked: Asked::default(),
                 receipt_key,
             },
             session: None,

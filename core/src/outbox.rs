@@ -4,6 +4,10 @@
 //! Nothing is marked as sent by having been sent: only the server's answer marks it, and only a receipt whose signature holds
 //! lets an item be shown as *Đã gửi*.
 
+mod asked;
+
+pub use asked::Asked;
+
 use crate::{
     document::{Change, Fate, Key},
     hash::Sha256,

@@ -29,7 +29,10 @@ impl Session<'_> {
             return Ok((false, false));
         };
         match self.send_file(&file).await {
-            Ok(()) => Ok((true, false)),
+            Ok(()) => {
+                self.asked.forget();
+                Ok((true, false))
+            }
             Err(error @ PhoneError::Offline { .. }) => Err(error),
             // It is the phone that is not let in, whatever file it brings.
             Err(error @ PhoneError::SignedOut { .. }) => Err(error),

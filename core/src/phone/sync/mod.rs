@@ -19,6 +19,7 @@ use crate::{
     exchange::{self, Answer, Exchange, Failure, Feed, Situation, Step},
     hash::Sha256,
     id::DocumentId,
+    outbox::Asked,
     token::AccessToken,
 };
 use ed25519_dalek::SigningKey;
@@ -116,6 +117,7 @@ struct Kept {
     token: Option<SignedIn>,
     pace: Pace,
     client: Option<Client>,
+    asked: Asked,
 }
 
 /// What lives between syncs.
@@ -200,6 +202,7 @@ struct Session<'a> {
     key: SigningKey,
     token: &'a mut Option<SignedIn>,
     pace: &'a mut Pace,
+    asked: &'a mut Asked,
     options: SyncOptions,
     report: &'a mut SyncReport,
     last_error: Option<PhoneError>,
@@ -286,6 +289,7 @@ impl Phone {
             key,
             token: &mut kept.token,
             pace: &mut kept.pace,
+            asked: &mut kept.asked,
             options,
             report,
             last_error: None,
@@ -334,7 +338,7 @@ impl Session<'_> {
         )
         .fetch_one(&mut store.connection)
         .await?;
-        let unconfirmed = !push::unconfirmed(&mut store.connection).await?.is_empty();
+        let lacking = push::unconfirmed(&mut store.connection).await?;
         let unsent_files = unsent_files > self.failed_files.len() as i64
             && self.options.attachments
             && !self.options.files_wait_for_wifi();
@@ -347,7 +351,7 @@ impl Session<'_> {
             compare_due: exchange::compare_due(place.compared_at_ms, self.phone.now_ms()),
             wanted,
             unsent_files,
-            unconfirmed,
+            unconfirmed: self.asked.is_due(&lacking, self.phone.now_ms()),
         })
     }
 
