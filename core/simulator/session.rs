@@ -205,8 +205,8 @@ impl Session {
                 else {
                     return Ok(Err(Failure::Unreachable));
                 };
-                kept.asked.note(&asked, now_ms);
                 phone.hear(&heard, &pushed.missing_attachments)?;
+                kept.asked.note(&asked, now_ms);
                 phone.reissue()?;
                 match &pushed.page {
                     None => Ok(Ok((false, Feed::Unread))),
@@ -219,6 +219,9 @@ impl Session {
                     return Ok(Err(Failure::Unreachable));
                 };
                 let news = heal(phone, &compared, now_ms)?;
+                if news {
+                    kept.asked.forget();
+                }
                 Ok(Ok((news, Feed::Unread)))
             }
             (Some(Under::Fetch(fetch)), Reply::Bytes(page)) => {

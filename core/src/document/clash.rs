@@ -86,7 +86,17 @@ const fn is_object(shown: &Shown<'_>) -> bool {
 
 /// Who did a thing is no matter of meaning, and nobody may choose another's name or confirm for them: a server withholds that,
 /// and with it all that is written upon it. So these are never offered for a choice.
-const ATTRIBUTIONS: [&str; 4] = ["edited_by", "started_by", "ended_by", "confirmed_at_ms"];
+const ATTRIBUTIONS: [&str; 9] = [
+    "attached_by",
+    "by",
+    "confirmed_at_ms",
+    "edited_by",
+    "ended_by",
+    "from",
+    "recorded_by",
+    "started_by",
+    "to",
+];
 
 /// Every field in a clash, in the order of the document's keys; attributions are none.
 #[must_use]

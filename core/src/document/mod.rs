@@ -13,7 +13,7 @@ mod snapshot;
 mod whole;
 mod writer;
 
-pub use clash::{Clash, ClashValue, check, choose, clashes, path_of};
+pub use clash::{Clash, ClashValue, DEPTH_LIMIT, check, choose, clashes, path_of};
 pub use genesis::birth;
 pub use joins::join_heads;
 pub use key::{Key, Kind};

@@ -39,19 +39,21 @@ impl Asked {
     pub fn note(&mut self, asked: &[ReceiptRequest], now_ms: i64) {
         for asked in asked {
             let before = self.0.get(&asked.document);
-            let times = before
-                .filter(|before| before.asked == *asked)
-                .map_or(0, |before| before.times);
+            let before = before.filter(|before| before.asked == *asked);
+            // Asked along with something else while it rests, it rests no longer for that.
+            if before.is_some_and(|before| !before.rested(now_ms)) {
+                continue;
+            }
             let question = Question {
                 asked: asked.clone(),
-                times: times + 1,
+                times: before.map_or(0, |before| before.times) + 1,
                 at_ms: now_ms,
             };
             self.0.insert(asked.document, question);
         }
     }
 
-    /// A file of this phone's own went through: any answer may be another now.
+    /// A file of this phone's own went through, or the log has begun anew: any answer may be another now.
     pub fn forget(&mut self) {
         self.0.clear();
     }
@@ -98,6 +100,16 @@ mod tests {
             asked.note(&lacking, now_ms);
         }
         assert_eq!(rests, [0, 0, 60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
+    }
+
+    #[test]
+    fn asked_along_with_something_else_it_rests_no_longer() {
+        let mut asked = Asked::default();
+        for at_ms in [0, 0, 10, 20, 30] {
+            asked.note(&[question(1)], at_ms);
+        }
+        assert!(!asked.is_due(&[question(1)], FIRST_REST_MS - 1));
+        assert!(asked.is_due(&[question(1)], FIRST_REST_MS));
     }
 
     #[test]

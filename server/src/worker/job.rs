@@ -30,6 +30,8 @@ use std::{
     io::{self, Read, Write},
 };
 
+/// Operations in one change. A file of 100,000 fixes, taken in at once, makes some 7,000.
+const OPERATIONS_LIMIT: usize = 50_000;
 /// The largest job or answer, bytes.
 const MESSAGE_LIMIT: u32 = 96 << 20;
 
@@ -256,13 +258,13 @@ fn check(job: &CheckJob) -> Result<Checked, String> {
     let people: BTreeMap<PhoneId, PersonId> = job.people.iter().copied().collect();
     let held = load(&key, &job.held)?;
     let mut verdicts = vec![None; job.fresh.len()];
-    if let Ok(with) = taken_together(&key, &held, job) {
+    if let Ok(with) = taken_together(&key, &held, &people, job) {
         let whole = Whole::of(&with);
         if let Ok(read) = makes_sense(&key, &whole, &people) {
             return checked(verdicts, &whole, read);
         }
     }
-    let (mut document, mut pointing) = (held, pointing(&key, &job.held)?);
+    let (mut document, mut pointing) = (held, pointing(&key, &people, &job.held)?);
     for (bytes, verdict) in job.fresh.iter().zip(&mut verdicts) {
         let mut with = document.clone();
         match takes(&mut pointing, &mut with, bytes)
@@ -294,8 +296,12 @@ fn checked(
 }
 
 /// What the changes point at that passed before, births included.
-fn pointing(key: &Key, held: &[Bytes]) -> Result<Pointing, String> {
-    let mut pointing = Pointing::of(key.kind);
+fn pointing<'j>(
+    key: &Key,
+    people: &'j BTreeMap<PhoneId, PersonId>,
+    held: &[Bytes],
+) -> Result<Pointing<'j>, String> {
+    let mut pointing = Pointing::of(key.kind, people);
     let births = document::birth(key);
     let births = births.iter().map(|birth| birth.bytes.as_slice());
     for bytes in births.chain(held.iter().map(|bytes| bytes.0.as_slice())) {
@@ -308,8 +314,13 @@ fn pointing(key: &Key, held: &[Bytes]) -> Result<Pointing, String> {
 }
 
 /// The document with all that is new, if each of it may be in it.
-fn taken_together(key: &Key, held: &Automerge, job: &CheckJob) -> Result<Automerge, String> {
-    let mut pointing = pointing(key, &job.held)?;
+fn taken_together(
+    key: &Key,
+    held: &Automerge,
+    people: &BTreeMap<PhoneId, PersonId>,
+    job: &CheckJob,
+) -> Result<Automerge, String> {
+    let mut pointing = pointing(key, people, &job.held)?;
     let mut changes = Vec::with_capacity(job.fresh.len());
     for bytes in &job.fresh {
         let (change, says) = canonical(&bytes.0)?;
@@ -341,7 +352,7 @@ fn save(job: &SnapshotJob) -> Result<Saved, String> {
 
 /// Applies one change, if its bytes are the canonical form of what they say and it points well.
 fn takes(
-    pointing: &mut Pointing,
+    pointing: &mut Pointing<'_>,
     document: &mut Automerge,
     bytes: &Bytes,
 ) -> Result<Pointed, &'static str> {
@@ -369,6 +380,9 @@ fn read_change(bytes: &[u8]) -> Result<AutomergeChange, &'static str> {
 /// The change in these bytes and what it says, if they are the canonical form of that.
 fn canonical(bytes: &[u8]) -> Result<(AutomergeChange, ExpandedChange), &'static str> {
     let change = read_change(bytes)?;
+    if change.len() > OPERATIONS_LIMIT {
+        return Err("breaks-a-rule");
+    }
     let says = change.decode();
     // Bytes behind the last column survive re-encoding, and nobody would ever see what they say.
     if !change.extra_bytes().is_empty() || AutomergeChange::from(says.clone()).raw_bytes() != bytes

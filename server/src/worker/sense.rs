@@ -5,7 +5,7 @@
 //! are not asked (see `EvidenceFile::check`): what is refused here is refused for good.
 
 use crate::projection::ReadDocument;
-use automerge::{ObjId, ROOT, Value, ValueRef};
+use automerge::{ObjId, ObjType, ROOT, Value, ValueRef};
 use kieumau_core::{
     document::{self, Actor, Key, Kind, Whole},
     id::{PersonId, PhoneId},
@@ -78,7 +78,7 @@ fn names_hold(
 /// The map that a field shows.
 fn record<'w>(document: &'w Whole<'_>, map: &ObjId, name: &str) -> Option<&'w ObjId> {
     let shown = document.shown(map, name)?;
-    matches!(shown.value, ValueRef::Object(_)).then_some(&shown.id)
+    matches!(shown.value, ValueRef::Object(ObjType::Map)).then_some(&shown.id)
 }
 
 /// Whether each name at `field` of `record` is that of the person whose phone wrote it.

@@ -59,6 +59,9 @@ impl Session<'_> {
             .await?;
         tx.commit().await?;
         // In another epoch every receipt is asked for anew.
+        if anew || wanted {
+            self.asked.forget();
+        }
         Ok((anew || wanted, false))
     }
 }

@@ -42,8 +42,8 @@ impl Session<'_> {
         self.pace.went(size, begun.elapsed());
         outbox::under_their_names(&push, &mut pushed);
         self.phone.hear_time(pushed.server_time_ms);
-        self.asked.note(&push.receipts, self.phone.now_ms());
         self.hear(&sent, &pushed).await?;
+        self.asked.note(&push.receipts, self.phone.now_ms());
         match &pushed.page {
             None => Ok((false, Feed::Unread)),
             Some(page) => {

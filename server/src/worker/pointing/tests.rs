@@ -17,6 +17,7 @@ use kieumau_core::{
     stamp::Stamp,
 };
 use proptest::prelude::*;
+use std::sync::LazyLock;
 
 fn patrol() -> DocumentKey {
     DocumentKey::patrol(UnitId::from_bytes([1; 16]), uuid::Uuid::from_u128(7))
@@ -38,6 +39,20 @@ fn actor(phone: u8) -> Actor {
         phone: PhoneId::from_bytes([phone; 16]),
         opening: [phone; 8],
     }
+}
+
+/// Whose phones they are: each number's.
+fn people() -> &'static BTreeMap<PhoneId, PersonId> {
+    static PEOPLE: LazyLock<BTreeMap<PhoneId, PersonId>> = LazyLock::new(|| {
+        let person = |number| {
+            (
+                PhoneId::from_bytes([number; 16]),
+                PersonId::from_bytes([number; 16]),
+            )
+        };
+        (1..=4).map(person).collect()
+    });
+    &PEOPLE
 }
 
 fn stamp(phone: u8, step: usize) -> Stamp {
@@ -207,8 +222,8 @@ fn decoded(bytes: &[u8]) -> automerge::Change {
 }
 
 /// What points where in a document's birth and these changes.
-fn held(key: &DocumentKey, changes: &[&Change]) -> Pointing {
-    let mut pointing = Pointing::of(key.kind);
+fn held(key: &DocumentKey, changes: &[&Change]) -> Pointing<'static> {
+    let mut pointing = Pointing::of(key.kind, people());
     let births = document::birth(key);
     for change in births.iter().chain(changes.iter().copied()) {
         let change = decoded(&change.bytes);
@@ -284,21 +299,18 @@ proptest! {
 /// A patrol that An started and in which Hà observed something, as it is on both phones; and each change.
 fn shared() -> (Automerge, Vec<Change>) {
     let mut document = document::new(&patrol());
-    let mut by = |phone: u8, action: u8| {
-        let stamp = stamp(phone, usize::from(phone));
-        let edited = document::edit(&mut document, actor(phone), stamp.at_ms, |log| {
+    let changes = [(1, 5), (2, 13)].map(|(phone, action)| {
+        by(&mut document, phone, |log, stamp| {
             on_patrol(log, stamp, action)
-        });
-        edited.expect("edited").1.expect("a change")
-    };
-    let changes = vec![by(1, 5), by(2, 13)];
-    (document, changes)
+        })
+    });
+    (document, changes.into())
 }
 
 /// What is told of a change upon these.
 fn told(kind: Kind, changes: &[&Change], change: &ExpandedChange) -> Result<(), &'static str> {
     let mut pointing = held(&patrol(), changes);
-    pointing.keeps_records = Pointing::of(kind).keeps_records;
+    pointing.kind = kind;
     let hash = automerge::Change::from(change.clone()).hash();
     pointing.look(hash, change).map(|_| ())
 }
@@ -424,31 +436,36 @@ fn numbers_go_on_from_what_was_seen() {
     assert_eq!(told(&lacking), Err(LACKS));
 }
 
+/// The map that the root shows at `name`, and its first record by its key.
+fn record(document: &Automerge, name: &str) -> (OpId, String, OpId) {
+    let (_, map) = document
+        .get(ObjId::Root, name)
+        .expect("a map")
+        .expect("a map");
+    let item = document.map_range(&map, ..).next().expect("one");
+    let (ObjId::Id(map, by_birth, _), ObjId::Id(record, writer, _)) = (&map, item.id()) else {
+        panic!("the root is no record")
+    };
+    let map = OpId(*map, by_birth.clone());
+    (map, item.key.to_string(), OpId(record, writer))
+}
+
 #[test]
 fn nobody_takes_a_record_away() {
     let (document, changes) = shared();
     let all = [&changes[0], &changes[1]];
-    let (_, observations) = document
-        .get(ObjId::Root, "observations")
-        .expect("a map")
-        .expect("a map");
-    let item = document.map_range(&observations, ..).next().expect("one");
-    let (ObjId::Id(map, by_birth, _), ObjId::Id(record, of_ha, _)) = (&observations, item.id())
-    else {
-        panic!("the root is no record")
-    };
-    let (map, record) = (OpId(*map, by_birth.clone()), OpId(record, of_ha));
+    let (map, key, id) = record(&document, "observations");
     let whole_map = at_root(&document, "observations");
     for (name, obj, field, pred) in [
-        ("all", ObjectId::Root, "observations".to_owned(), whole_map),
-        ("one", ObjectId::Id(map), item.key.to_string(), vec![record]),
+        ("all", ObjectId::Root, "observations", whole_map),
+        ("one", ObjectId::Id(map), key.as_str(), vec![id]),
     ] {
         for action in [
             OpType::Delete,
             OpType::Put(7.into()),
             OpType::Make(ObjType::Map),
         ] {
-            let change = operation(action, obj.clone(), &field, pred.clone());
+            let change = operation(action.clone(), obj.clone(), field, pred.clone());
             let change = forged(&document, vec![change]);
             assert_eq!(
                 told(Kind::PatrolLog, &all, &change),
@@ -457,8 +474,203 @@ fn nobody_takes_a_record_away() {
             );
             // The server's own kinds are published anew.
             assert_eq!(told(Kind::Reference, &all, &change), Ok(()));
+            // Beside it, as if nothing stood there.
+            let beside = operation(action, obj.clone(), field, Vec::new());
+            let change = forged(&document, vec![beside]);
+            let told = told(Kind::PatrolLog, &all, &change);
+            assert_eq!(told, Err(ELSEWHERE), "{name}");
         }
     }
+}
+
+/// Who had not seen a record cannot say that it replaces it; it is not hidden even so.
+#[test]
+fn a_record_is_not_hidden_by_who_had_not_seen_it() {
+    let (document, changes) = shared();
+    let all = [&changes[0], &changes[1]];
+    let (map, key, _) = record(&document, "observations");
+    let before = document::load(&patrol(), [changes[0].bytes.as_slice()]).expect("loads");
+    for action in [OpType::Put(7.into()), OpType::Make(ObjType::Map)] {
+        let change = operation(action, ObjectId::Id(map.clone()), &key, Vec::new());
+        let change = forged(&before, vec![change]);
+        let told = told(Kind::PatrolLog, &all, &change);
+        assert_eq!(told, Err(TAKES_AWAY));
+    }
+    // Nor by a change that says it had seen nothing at all, the document's birth neither.
+    let filler = |name: &str| operation(OpType::Put(1.into()), ObjectId::Root, name, Vec::new());
+    let mut operations: Vec<Op> = ('a'..'p').map(|name| filler(&name.to_string())).collect();
+    let make = OpType::Make(ObjType::Map);
+    operations.push(operation(make, ObjectId::Root, "observations", Vec::new()));
+    let unborn = ExpandedChange {
+        deps: Vec::new(),
+        start_op: 1.try_into().expect("not 0"),
+        ..forged(&before, operations)
+    };
+    assert_eq!(told(Kind::PatrolLog, &all, &unborn), Err(ELSEWHERE));
+}
+
+/// A map that loses against the value beside it is shown to nobody, and the next honest change would have to say that it goes.
+#[test]
+fn no_map_is_hidden_beneath_a_value() {
+    let (document, changes) = shared();
+    let all = [&changes[0], &changes[1]];
+    let null = OpType::Put(ScalarValue::Null);
+    for field in ["ended_at_ms", "title", "comment"] {
+        let pred = at_root(&document, field);
+        let make = operation(
+            OpType::Make(ObjType::Map),
+            ObjectId::Root,
+            field,
+            pred.clone(),
+        );
+        let over = operation(null.clone(), ObjectId::Root, field, Vec::new());
+        let change = forged(&document, vec![make, over]);
+        let told = told(Kind::PatrolLog, &all, &change);
+        assert_eq!(told, Err(ELSEWHERE), "{field}");
+    }
+}
+
+#[test]
+fn a_value_stands_alone_or_its_writer_says_beside_what() {
+    let (document, changes) = shared();
+    let all = [&changes[0], &changes[1]];
+    let told = |change: &ExpandedChange| told(Kind::PatrolLog, &all, change);
+    let put = |pred| operation(OpType::Put("khác".into()), ObjectId::Root, "title", pred);
+    let alone = forged(&document, vec![put(at_root(&document, "title"))]);
+    assert_eq!(told(&alone), Ok(()));
+    let beside = forged(&document, vec![put(Vec::new())]);
+    assert_eq!(told(&beside), Err(ELSEWHERE));
+}
+
+/// Automerge ends a clash whose winner is chosen by saying that the others go.
+#[test]
+fn a_clash_ends_with_its_winner_or_with_a_new_value() {
+    let key = patrol();
+    let (document, changes) = shared();
+    let titled = |phone: u8, title: &str| {
+        by(&mut document.clone(), phone, |log, _| {
+            log.title = Some(title.to_owned());
+            Ok(())
+        })
+    };
+    let both = [titled(1, "Ca một"), titled(2, "Ca hai")];
+    let all: Vec<&Change> = changes.iter().chain(&both).collect();
+    let bytes = all.iter().map(|change| change.bytes.as_slice());
+    let clashing = document::load(&key, bytes).expect("loads");
+    let clash = clashes(&Whole::of(&clashing)).pop().expect("a clash");
+    let winner = clash.values.len() - 1;
+    let stamp = stamp(1, 10);
+    let chosen = document::choose(
+        &mut clashing.clone(),
+        actor(1),
+        stamp.at_ms,
+        &clash.path,
+        winner,
+    );
+    let chosen = decoded(&chosen.expect("chosen").expect("a change").bytes).decode();
+    assert!(matches!(chosen.operations[0].action, OpType::Delete));
+    assert_eq!(told(Kind::PatrolLog, &all, &chosen), Ok(()));
+    let values = at_root(&clashing, "title");
+    let takes = |gone: &OpId| {
+        let takes = operation(OpType::Delete, ObjectId::Root, "title", vec![gone.clone()]);
+        forged(&clashing, vec![takes])
+    };
+    let said = |gone: &OpId| told(Kind::PatrolLog, &all, &takes(gone));
+    assert_eq!(said(&values[0]), Ok(()));
+    // The winner alone: the twin.
+    assert_eq!(said(&values[1]), Err(ELSEWHERE));
+}
+
+/// An edit on the phone of this number.
+fn by(
+    document: &mut Automerge,
+    phone: u8,
+    edit: impl FnOnce(&mut PatrolLog, Stamp) -> Result<(), Invalid>,
+) -> Change {
+    let stamp = stamp(phone, usize::from(phone));
+    let edited = document::edit(document, actor(phone), stamp.at_ms, |log| edit(log, stamp));
+    edited.expect("edited").1.expect("a change")
+}
+
+/// Each change by itself: what is forged is not hidden by what comes after it.
+#[test]
+fn a_name_is_its_writers_and_stays_with_its_record() {
+    let mut document = document::new(&patrol());
+    let person = |number: u8| PersonId::from_bytes([number; 16]);
+    let started = by(&mut document, 1, |log, stamp| on_patrol(log, stamp, 5));
+    let observed = by(&mut document, 2, |log, stamp| on_patrol(log, stamp, 13));
+    let handed = by(&mut document, 2, |log, stamp| {
+        log.hand_over(stamp, person(3), "").map(|_| ())
+    });
+    let all = [&started, &observed, &handed];
+    let says = |name: u8| OpType::Put(person(name).to_string().as_str().into());
+    let (_, _, observation) = record(&document, "observations");
+    let (_, _, handover) = record(&document, "handovers");
+    let value = |record: &OpId, field: &str| {
+        let record = ObjId::Id(record.0, record.1.clone(), 0);
+        let values = document.get_all(&record, field).expect("a field");
+        let ids = values.into_iter().filter_map(|(_, id)| match id {
+            ObjId::Id(number, actor, _) => Some(OpId(number, actor)),
+            ObjId::Root => None,
+        });
+        ids.collect::<Vec<_>>()
+    };
+    let put = |record: &OpId, field: &str, action: OpType| {
+        let pred = value(record, field);
+        let put = operation(action, ObjectId::Id(record.clone()), field, pred);
+        told(Kind::PatrolLog, &all, &forged(&document, vec![put]))
+    };
+    let at_root = |field: &str, name: u8| {
+        let put = operation(says(name), ObjectId::Root, field, at_root(&document, field));
+        told(Kind::PatrolLog, &all, &forged(&document, vec![put]))
+    };
+    // An writes.
+    assert_eq!(at_root("ended_by", 1), Ok(()));
+    assert_eq!(at_root("ended_by", 2), Err(ANOTHER));
+    assert_eq!(at_root("started_by", 9), Err(ANOTHER));
+    assert_eq!(put(&observation, "edited_by", says(1)), Ok(()));
+    assert_eq!(put(&observation, "edited_by", says(2)), Err(ANOTHER));
+    for name in [1, 2] {
+        let told = put(&observation, "recorded_by", says(name));
+        assert_eq!(told, Err(ANOTHER), "whose it is stays");
+    }
+    assert_eq!(put(&handover, "to", says(1)), Err(ANOTHER));
+    let now = || OpType::Put(1_795_000_000_000_i64.into());
+    assert_eq!(put(&handover, "confirmed_at_ms", now()), Err(ANOTHER));
+    let confirmed = by(&mut document.clone(), 3, |log, stamp| {
+        let id = *log.handovers.keys().next().expect("one");
+        log.confirm_handover(stamp, id)
+    });
+    let confirmed = decoded(&confirmed.bytes).decode();
+    assert_eq!(told(Kind::PatrolLog, &all, &confirmed), Ok(()), "the taker");
+}
+
+#[test]
+fn maps_in_maps_have_an_end() {
+    let (document, changes) = shared();
+    let all = [&changes[0], &changes[1]];
+    let (map, _, _) = record(&document, "observations");
+    let nested = |depth: u64| {
+        let first = forged(&document, Vec::new());
+        let start = first.start_op.get();
+        let make = |at: u64| {
+            let (obj, name) = match at.checked_sub(1) {
+                None => (map.clone(), "new"),
+                Some(above) => (OpId(start + above, first.actor_id.clone()), "x"),
+            };
+            let make = OpType::Make(ObjType::Map);
+            operation(make, ObjectId::Id(obj), name, Vec::new())
+        };
+        let operations = (0..depth).map(make).collect();
+        let nested = ExpandedChange {
+            operations,
+            ..first.clone()
+        };
+        told(Kind::PatrolLog, &all, &nested)
+    };
+    let deepest = u64::try_from(DEPTH_LIMIT).expect("it fits") - 1;
+    assert_eq!(nested(deepest), Ok(()));
+    assert_eq!(nested(deepest + 1), Err(BREAKS));
 }
 
 #[test]
