@@ -202,17 +202,25 @@ pub(super) fn keep_broken_log(folder: &Path) -> io::Result<()> {
     if disk::is_there(&found)? || !disk::is_there(&log)? {
         return Ok(());
     }
-    let read = || File::open(&log).map(BufReader::new);
-    let mut from = match read() {
-        // A phone that was closed just now took it away.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        read => read?,
+    // A phone that was closed just now takes it away, at any moment of this.
+    let (Some(mut from), Some(again)) = (if_there(&log)?, if_there(&log)?) else {
+        return Ok(());
     };
-    if !chain::holds(&mut from, read()?)? {
-        disk::copy_whole(&log, &found)?;
-        disk::sync_folder(folder)?;
+    if chain::holds(&mut from, again)? {
+        return Ok(());
     }
-    Ok(())
+    match disk::copy_whole(&log, &found) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        copied => copied.and_then(|()| disk::sync_folder(folder)),
+    }
+}
+
+fn if_there(file: &Path) -> io::Result<Option<BufReader<File>>> {
+    match File::open(file) {
+        Ok(file) => Ok(Some(BufReader::new(file))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes up what was broken off: a salvage that was whole is put in its place; of a mending the short database is taken back, to begin
