@@ -30,6 +30,10 @@ const ANOTHER: &str = "another-name";
 /// Maps in maps without an end.
 const BREAKS: &str = "breaks-a-rule";
 
+/// Values in one document, those included that were replaced: a few bytes may say hundreds of thousands, and who reads the document next
+/// must not die of them. A year's evidence or a patrol of 100,000 fixes has less than a tenth.
+const VALUES_LIMIT: usize = 250_000;
+
 /// Names that a record has from who made it, by the root map that it stands in; they are written with it and stay.
 const fn attributions(kind: Kind) -> &'static [(&'static str, &'static str)] {
     match kind {
@@ -168,6 +172,9 @@ impl<'j> Pointing<'j> {
         let (last, clock) = self.saw(change)?;
         if last.checked_add(1) != Some(change.start_op.get()) {
             return Err(ELSEWHERE);
+        }
+        if self.values.len() + change.operations.len() > VALUES_LIMIT {
+            return Err(BREAKS);
         }
         let genesis = self.genesis.ok_or(LACKS)?;
         if !has_seen(&clock, genesis) {

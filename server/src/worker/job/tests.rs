@@ -210,3 +210,29 @@ fn a_forged_name_is_not_hidden_by_a_change_that_takes_it_away_under_another_key(
     let together = Whole::of(&together);
     assert!(makes_sense(&an.key, &together, &people.into_iter().collect()).is_ok());
 }
+
+#[test]
+fn a_change_of_too_many_operations_is_not_looked_into() {
+    let an = Writer::new(Key::patrol(
+        UnitId::from_bytes([1; 16]),
+        uuid::Uuid::from_u128(9),
+    ));
+    let (_, honest) = an.write(|log: &mut PatrolLog| {
+        let new = NewPatrol {
+            title: "Ca tối".to_owned(),
+            ..NewPatrol::default()
+        };
+        log.start(an.stamp(), new).expect("starts");
+    });
+    let (_, says) = canonical(&honest.0).expect("canonical");
+    for (count, verdict) in [
+        (OPERATIONS_LIMIT + 1, Err("breaks-a-rule")),
+        (OPERATIONS_LIMIT, Ok(())),
+    ] {
+        let mut many = says.clone();
+        let last = many.operations.pop().expect("some");
+        many.operations.resize(count, last);
+        let many = AutomergeChange::from(many);
+        assert_eq!(canonical(many.raw_bytes()).map(|_| ()), verdict, "{count}");
+    }
+}

@@ -646,6 +646,27 @@ fn a_name_is_its_writers_and_stays_with_its_record() {
 }
 
 #[test]
+fn values_have_an_end() {
+    let (document, changes) = shared();
+    let pointing = held(&patrol(), &[&changes[0], &changes[1]]);
+    let room = VALUES_LIMIT - pointing.values.len();
+    let many = |count: usize| {
+        let fields = (0..count).map(|number| format!("x{number}"));
+        let put = OpType::Put(1.into());
+        let operations =
+            fields.map(|name| operation(put.clone(), ObjectId::Root, &name, Vec::new()));
+        let change = ExpandedChange {
+            operations: operations.collect(),
+            ..forged(&document, Vec::new())
+        };
+        let mut pointing = held(&patrol(), &[&changes[0], &changes[1]]);
+        pointing.look(ChangeHash([0; 32]), &change).map(|_| ())
+    };
+    assert_eq!(many(room), Ok(()));
+    assert_eq!(many(room + 1), Err(BREAKS));
+}
+
+#[test]
 fn maps_in_maps_have_an_end() {
     let (document, changes) = shared();
     let all = [&changes[0], &changes[1]];
