@@ -260,7 +260,7 @@ fn check(job: &CheckJob) -> Result<Checked, String> {
     let mut verdicts = vec![None; job.fresh.len()];
     if let Ok(with) = taken_together(&key, &held, &people, job) {
         let whole = Whole::of(&with);
-        if let Ok(read) = makes_sense(&key, &whole, &people) {
+        if let Ok(read) = makes_sense(&key, &whole) {
             return checked(verdicts, &whole, read);
         }
     }
@@ -268,7 +268,7 @@ fn check(job: &CheckJob) -> Result<Checked, String> {
     for (bytes, verdict) in job.fresh.iter().zip(&mut verdicts) {
         let mut with = document.clone();
         match takes(&mut pointing, &mut with, bytes)
-            .and_then(|pointed| makes_sense(&key, &Whole::of(&with), &people).map(|_| pointed))
+            .and_then(|pointed| makes_sense(&key, &Whole::of(&with)).map(|_| pointed))
         {
             Ok(pointed) => {
                 pointing.keep(pointed);
