@@ -363,3 +363,47 @@ async fn no_receipt_is_given_for_what_is_not_here() {
         assert_eq!(pushed.receipts.len(), receipts);
     }
 }
+
+/// Each time that a phone is opened it is another writer, and a document is written for a year. A worker that kept for each change what
+/// its writer had seen of every other one had no room for this, and withheld what was honest.
+#[tokio::test]
+async fn a_document_that_phones_were_opened_for_thousands_of_times_is_still_looked_into() {
+    const OPENINGS: u32 = 5_000;
+    let world = World::new().await;
+    let an = Driver::enrol(&world.server, "an").await;
+    let (key, started) = an.patrol(0);
+    let seals = vec![an.seal(&key, started[0].hash)];
+    an.push_changes(&key, &started, seals).await;
+    let bytes = started[0].bytes.as_slice();
+    let mut patrol = document::load(&key, [bytes]).expect("it is honest");
+    let titled = |patrol: &mut automerge::Automerge, number: u32| {
+        let mut opening = [0; 8];
+        opening[..4].copy_from_slice(&number.to_be_bytes());
+        let actor = Actor {
+            phone: an.enrolled.phone,
+            opening,
+        };
+        let title = |log: &mut PatrolLog| {
+            log.title = Some(format!("Ca {number}"));
+            Ok(())
+        };
+        let edited = document::edit(patrol, actor, 1_795_000_000_000, title);
+        edited.expect("edits").1.expect("a change")
+    };
+    let changes: Vec<Change> = (0..OPENINGS)
+        .map(|number| titled(&mut patrol, number))
+        .collect();
+    let seals = changes.iter().map(|change| an.seal(&key, change.hash));
+    let refused = an.push_changes(&key, &changes, seals.collect()).await;
+    assert_eq!(words(&refused), [""; 0]);
+    // What comes then is looked into upon all of these.
+    let last = titled(&mut patrol, OPENINGS);
+    let seals = vec![an.seal(&key, last.hash)];
+    assert_eq!(words(&an.push_changes(&key, &[last], seals).await), [""; 0]);
+    let chi = world.desk("chi").await;
+    let page = format!("/patrols/{}", key.document());
+    eventually("the last title stands on the page", async || {
+        chi.read(&page).await.1.contains(&format!("Ca {OPENINGS}"))
+    })
+    .await;
+}

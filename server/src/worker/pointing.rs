@@ -64,6 +64,15 @@ struct Record {
     of_birth: bool,
 }
 
+/// What stands at a place. A title that was written a thousand times has one value, and who saw all need not look at the others.
+#[derive(Default)]
+struct Standing {
+    /// What nothing has replaced.
+    open: Vec<Id>,
+    replaced: Vec<Id>,
+    has_record: bool,
+}
+
 /// A change in the document, as far as others stand upon it.
 struct Node {
     deps: Vec<usize>,
@@ -88,7 +97,7 @@ pub(super) struct Pointing<'j> {
     numbers: HashMap<ChangeHash, usize>,
     heads: BTreeSet<usize>,
     values: HashMap<Id, Value>,
-    standing: HashMap<Place, Vec<Id>>,
+    standing: HashMap<Place, Standing>,
     /// How many values each phone wrote.
     wrote: HashMap<PhoneId, usize>,
     /// To whom each handover goes, by its record.
@@ -210,7 +219,8 @@ impl<'j> Pointing<'j> {
 
     fn put(&mut self, id: Id, value: Value, writer: Option<PhoneId>) {
         let standing = self.standing.entry(value.place.clone()).or_default();
-        standing.push(id);
+        standing.open.push(id);
+        standing.has_record |= value.record.is_some();
         self.values.insert(id, value);
         if let Some(writer) = writer {
             *self.wrote.entry(writer).or_default() += 1;
@@ -219,8 +229,14 @@ impl<'j> Pointing<'j> {
 
     fn replace(&mut self, replaced: &[Id], by: usize) {
         for replaced in replaced {
-            if let Some(value) = self.values.get_mut(replaced) {
-                value.replaced_by.push(by);
+            let Some(value) = self.values.get_mut(replaced) else {
+                continue;
+            };
+            value.replaced_by.push(by);
+            if let Some(standing) = self.standing.get_mut(&value.place)
+                && let Some(at) = standing.open.iter().position(|open| open == replaced)
+            {
+                standing.replaced.push(standing.open.swap_remove(at));
             }
         }
     }

@@ -143,8 +143,11 @@ impl<'p, 'j> Looking<'p, 'j> {
             let value = &self.of.values[id];
             self.seen.has(value.made_by) && !value.replaced_by.iter().any(|by| self.seen.has(*by))
         };
-        let before = self.of.standing.get(place).into_iter().flatten();
-        let before = before.copied().filter(seen);
+        let before = self.of.standing.get(place);
+        let open = before.into_iter().flat_map(|before| &before.open);
+        let replaced = before.filter(|_| !matches!(self.seen, Seen::All));
+        let replaced = replaced.into_iter().flat_map(|before| &before.replaced);
+        let before = open.chain(replaced).copied().filter(seen);
         let own = self.standing.get(place).into_iter().flatten().copied();
         let all = before.chain(own);
         all.filter(|id| !self.replaced.contains(id))
@@ -158,11 +161,10 @@ impl<'p, 'j> Looking<'p, 'j> {
         place: &Place,
         map: Option<Record>,
     ) -> Result<(), &'static str> {
-        let known = |id: &Id| self.of.values[id].record.is_some();
-        let before = self.of.standing.get(place).into_iter().flatten();
-        let own = self.standing.get(place).into_iter().flatten();
-        if before.copied().any(|id| known(&id))
-            || own.copied().any(|id| self.own[&id].record.is_some())
+        let before = self.of.standing.get(place);
+        let mut own = self.standing.get(place).into_iter().flatten();
+        if before.is_some_and(|before| before.has_record)
+            || own.any(|id| self.own[id].record.is_some())
         {
             return Err(TAKES_AWAY);
         }
