@@ -9,7 +9,7 @@ use kieumau_core::{
     header,
     id::{DocumentId, PersonId},
     inbox::{Incoming, NotOurs, Place},
-    outbox::{HELD, Signed, Standing},
+    outbox::{self, HELD, Signed, Standing},
     patrol::PatrolLog,
     review::heads_text,
     seal::{self, Seal},
@@ -139,7 +139,7 @@ impl Disk {
 
     /// What this phone knows of where it is.
     pub fn whereabouts(&self) -> Place {
-        let sent = |row: &Row| row.own && row.word.is_some();
+        let sent = |row: &Row| row.own && row.word.as_deref().is_some_and(outbox::is_kept);
         Place {
             sent: self.place.cursor.is_empty() && self.rows.iter().any(sent),
             ..self.place.clone()

@@ -13,6 +13,7 @@ use crate::{
     document::{self, Change, Key},
     id::DocumentId,
     inbox::{Arrived, Incoming, Moved, NotOurs, Place},
+    outbox::{HELD, WAITING},
     seal::Seal,
 };
 use automerge::Automerge;
@@ -243,8 +244,10 @@ pub(super) async fn want(
 pub(super) async fn place(connection: &mut SqliteConnection) -> Result<Place, PhoneError> {
     let row = sqlx::query(
         "select cursor, epoch, compared_at_ms, \
-         case when cursor = '' then exists (select 1 from change where own and server is not null) else 0 end from sync",
+         case when cursor = '' then exists (select 1 from change where own and server in ($1, $2)) else 0 end from sync",
     )
+    .bind(HELD)
+    .bind(WAITING)
     .fetch_one(connection)
     .await?;
     Ok(Place {
