@@ -139,7 +139,7 @@ impl Disk {
 
     /// What this phone knows of where it is.
     pub fn whereabouts(&self) -> Place {
-        let sent = |row: &Row| row.own && row.word.as_deref().is_some_and(outbox::is_kept);
+        let sent = |row: &Row| row.own && row.word.as_deref().is_some_and(outbox::is_settled);
         Place {
             sent: self.place.cursor.is_empty() && self.rows.iter().any(sent),
             ..self.place.clone()

@@ -112,7 +112,7 @@ fn twins(base: u64) -> (usize, String) {
 /// Worlds that broke once, each one of some ten thousand: a phone that died over its last page before the line healed; a first page
 /// without its cursor, and then a backup put back; receipts told again in the answer to each push of a phone that had read nothing
 /// yet, and asked for in each sync where a colleague's file never comes; a first page read while a refused change waited, then a backup put
-/// back; and of backups put back before the seal came that covers what a colleague had read, what builds on it, and a spoilt snapshot's name.
+/// back; one put back that had lost a revoked phone's first changes with what was said of them; and of backups put back before the seal came that covers what a colleague had read, what builds on it, and a spoilt snapshot's name.
 #[test]
 fn worlds_that_broke_once_break_no_more() {
     for seed in [
@@ -125,6 +125,7 @@ fn worlds_that_broke_once_break_no_more() {
         2_000_071_319,
         2_000_094_051,
         796_324_693,
+        1_461_430_470,
     ] {
         let end = trial::tried(&Script::of(seed), None);
         assert_eq!(end.violation, None, "seed {seed}");

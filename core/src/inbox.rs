@@ -257,8 +257,8 @@ pub struct Place {
     pub epoch: Option<Epoch>,
     /// When all documents were last compared with the server's; none: not in this epoch.
     pub compared_at_ms: Option<i64>,
-    /// Before the first cursor: the server said of something that was written here that it has it. What it had no room for it has not, and it is
-    /// sent again: were it counted, its epoch would be unknown for as long as that takes and no longer.
+    /// Before the first cursor: the server said something of what was written here, held or refused, for which this phone does not send it
+    /// again. What it had no room for comes by itself, and counted here it would hide an epoch only for as long as that takes.
     pub sent: bool,
 }
 

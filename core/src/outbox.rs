@@ -314,6 +314,13 @@ pub fn is_sent_again(word: &str, own: bool) -> bool {
     own && word == WAITING || Remedy::of_word(word) == Some(Remedy::SendAgain)
 }
 
+/// Whether a change of this phone's own, of which the server said `word`, is not sent again by itself: a server that lost it and the word, as
+/// one does that was put back from a backup, has it again only by comparing.
+#[must_use]
+pub fn is_settled(word: &str) -> bool {
+    !is_sent_again(word, true)
+}
+
 /// Whether what is refused so leaves its document.
 #[must_use]
 pub fn is_taken_out(word: &str) -> bool {

@@ -13,7 +13,7 @@ use crate::{
     document::{self, Change, Key},
     id::DocumentId,
     inbox::{Arrived, Incoming, Moved, NotOurs, Place},
-    outbox::{HELD, WAITING},
+    outbox,
     seal::Seal,
 };
 use automerge::Automerge;
@@ -242,19 +242,23 @@ pub(super) async fn want(
 
 /// Where this phone is in its feeds.
 pub(super) async fn place(connection: &mut SqliteConnection) -> Result<Place, PhoneError> {
-    let row = sqlx::query(
-        "select cursor, epoch, compared_at_ms, \
-         case when cursor = '' then exists (select 1 from change where own and server in ($1, $2)) else 0 end from sync",
-    )
-    .bind(HELD)
-    .bind(WAITING)
-    .fetch_one(connection)
-    .await?;
+    let row = sqlx::query("select cursor, epoch, compared_at_ms from sync")
+        .fetch_one(&mut *connection)
+        .await?;
+    let cursor: String = row.get(0);
+    let mut sent = false;
+    if cursor.is_empty() {
+        let words =
+            sqlx::query("select distinct server from change where own and server is not null")
+                .fetch_all(connection)
+                .await?;
+        sent = words.iter().any(|row| outbox::is_settled(row.get(0)));
+    }
     Ok(Place {
-        cursor: row.get(0),
+        cursor,
         epoch: row.get::<&str, _>(1).parse().ok(),
         compared_at_ms: row.get(2),
-        sent: row.get(3),
+        sent,
     })
 }
 
