@@ -7,6 +7,8 @@ use crate::{
     insert::{Insert, Value},
     round::Round,
     row::parsed,
+    run,
+    vault::Vault,
 };
 pub use kieumau_core::log::numbering::Entry;
 use kieumau_core::{
@@ -159,6 +161,7 @@ pub const UNABLE: &str = "document-unable";
 /// What the database says.
 pub async fn unable(
     tx: &mut Tx,
+    vault: &Vault,
     unit: UnitId,
     document: DocumentId,
     now_ms: i64,
@@ -175,6 +178,7 @@ pub async fn unable(
     if !numbering::is_passed_over(row.get(0), row.get(1), now_ms) {
         return Ok(false);
     }
+    run::single_out(tx, vault, document, None).await?;
     sqlx::query("update change set state = 'withheld', withheld_for = $1 where document_id = $2 and state = 'accepted'")
         .bind(UNABLE)
         .bind(document.to_string())
@@ -205,10 +209,14 @@ pub struct PassedOver {
 ///
 /// # Errors
 /// What the database says.
-pub async fn pass_over(tx: &mut Tx, writer: PhoneId) -> Result<PassedOver, sqlx::Error> {
+pub async fn pass_over(
+    tx: &mut Tx,
+    vault: &Vault,
+    writer: PhoneId,
+) -> Result<PassedOver, sqlx::Error> {
     let actor = hex::encode(writer.as_bytes());
     let rows = sqlx::query(
-        "select distinct d.unit_id from document d join change c on c.document_id = d.document_id \
+        "select distinct d.unit_id, d.document_id from document d join change c on c.document_id = d.document_id \
          where d.unchecked_from is not null and c.state = 'accepted' and substr(c.actor, 1, 32) = $1",
     )
     .bind(&actor)
@@ -217,9 +225,12 @@ pub async fn pass_over(tx: &mut Tx, writer: PhoneId) -> Result<PassedOver, sqlx:
     let units = rows.iter().map(|row| parsed(row, "unit_id"));
     let units: BTreeSet<UnitId> = units.collect::<Result<_, _>>()?;
     hold(tx, &units).await?;
+    for row in &rows {
+        run::single_out(tx, vault, parsed(row, "document_id")?, Some(writer)).await?;
+    }
     let rows = sqlx::query(
         "update change set state = 'withheld', withheld_for = $1 where state = 'accepted' and substr(actor, 1, 32) = $2 \
-         and document_id in (select document_id from document where unchecked_from is not null) returning document_id",
+         and document_id in (select document_id from document where unchecked_from is not null) returning document_id, change_count",
     )
     .bind(KILLER)
     .bind(&actor)
@@ -232,8 +243,12 @@ pub async fn pass_over(tx: &mut Tx, writer: PhoneId) -> Result<PassedOver, sqlx:
     for unit in &units {
         advance(tx, *unit).await?;
     }
+    let changes: i64 = rows
+        .iter()
+        .map(|row| row.get::<i64, _>("change_count"))
+        .sum();
     Ok(PassedOver {
-        changes: rows.len(),
+        changes: usize::try_from(changes).unwrap_or(usize::MAX),
         units,
     })
 }
@@ -241,7 +256,7 @@ pub async fn pass_over(tx: &mut Tx, writer: PhoneId) -> Result<PassedOver, sqlx:
 /// Writes down from where a document is unchecked.
 async fn look_from(tx: &mut Tx, document: DocumentId) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "update document set unchecked_from = (select min(coalesce(entered, number)) from change \
+        "update document set unchecked_from = (select min(coalesce(entered, number) - change_count + 1) from change \
          where document_id = $1 and state = 'accepted') where document_id = $1",
     )
     .bind(document.to_string())
@@ -267,18 +282,22 @@ pub async fn release(tx: &mut Tx, reason: Option<&str>) -> Result<u64, sqlx::Err
         if !units.contains(&unit) {
             continue;
         }
-        let hash = parsed(row, "hash")?;
-        let number = feeds.append(unit, Entry::Change(document, hash))?;
-        released += sqlx::query(
+        let hashes = run::hashes(row)?;
+        let mut number = 0;
+        for hash in &hashes {
+            number = feeds.append(unit, Entry::Change(document, *hash))?;
+        }
+        let named = hashes.last().ok_or(sqlx::Error::RowNotFound)?;
+        let entered = sqlx::query(
             "update change set state = 'accepted', withheld_for = null, entered = $1 \
              where document_id = $2 and hash = $3 and state = 'withheld'",
         )
         .bind(number)
         .bind(document.to_string())
-        .bind(hash.to_string())
+        .bind(named.to_string())
         .execute(&mut **tx)
-        .await?
-        .rows_affected();
+        .await?;
+        released += entered.rows_affected() * hashes.len() as u64;
         documents.insert(document);
     }
     for document in documents {
@@ -291,7 +310,7 @@ pub async fn release(tx: &mut Tx, reason: Option<&str>) -> Result<u64, sqlx::Err
 /// Changes withheld for `reason`, or all that are, in the order of their numbers.
 async fn withheld(tx: &mut Tx, reason: Option<&str>) -> Result<Vec<AnyRow>, sqlx::Error> {
     sqlx::query(
-        "select c.unit_id, c.document_id, c.hash from change c where c.state = 'withheld' \
+        "select c.unit_id, c.document_id, c.hash, c.earlier from change c where c.state = 'withheld' \
          and coalesce($1, c.withheld_for) = c.withheld_for order by c.document_id, c.number",
     )
     .bind(reason.map(str::to_owned))

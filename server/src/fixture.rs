@@ -351,6 +351,18 @@ pub async fn send(app: &App, router: Router<App>, request: Request<Body>) -> Rep
     }
 }
 
+/// How many changes there are in the rows of which `condition` holds.
+pub async fn changes(app: &App, condition: &str) -> i64 {
+    let sql = format!(
+        "select cast(coalesce(sum(change_count), 0) as text) as changes from change where {condition}"
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .fetch_one(&app.database.read)
+        .await
+        .expect("a sum");
+    parsed(&row, "changes").expect("a number")
+}
+
 /// How many rows `table` has.
 pub async fn rows(app: &App, table: &str) -> i64 {
     let sql = format!("select cast(count(*) as text) as rows from {table}");

@@ -47,6 +47,7 @@ mod rescue;
 mod review;
 mod round;
 mod row;
+mod run;
 mod sample;
 mod scope;
 mod serve;

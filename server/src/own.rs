@@ -10,7 +10,8 @@ use crate::{
     ledger::Ledger,
     problem::{Answer, Problem},
     projection::Rows,
-    stored::{self, StoredDocument, parse_hashes},
+    run::{self, Run},
+    stored::{self, StoredDocument},
     worker::{self, Bytes, Edit, EditJob, Edited, Job},
 };
 use kieumau_core::{
@@ -134,19 +135,15 @@ pub async fn held(app: &App, key: &Key) -> Result<(String, Vec<Bytes>), sqlx::Er
         .key(&id, &row.get::<Vec<u8>, _>(1))
         .map_err(|_| stored::damaged("a document's key"))?;
     let rows =
-        sqlx::query("select hash, bytes from change where document_id = $1 and state = 'checked' order by number")
+        sqlx::query("select hash, earlier, number, bytes from change where document_id = $1 and state = 'checked' order by number")
             .bind(&id)
             .fetch_all(&app.database.read)
             .await?;
-    let changes = rows
-        .iter()
-        .map(|row| {
-            let hash = parse_hashes(&row.get::<String, _>(0))
-                .pop()
-                .ok_or(sqlx::Error::RowNotFound)?;
-            stored::open(&vault_key, hash, &row.get::<Vec<u8>, _>(1)).map(Bytes)
-        })
-        .collect::<Result<_, _>>()?;
+    let mut changes = Vec::with_capacity(rows.len());
+    for run in &rows {
+        let opened = Run::of(run)?.open(&vault_key)?;
+        changes.extend(opened.into_iter().map(|change| Bytes(change.bytes)));
+    }
     Ok((row.get(0), changes))
 }
 
@@ -176,7 +173,7 @@ async fn put(
     .bind(header.time_s)
     .bind(now_ms)
     .bind(number)
-    .bind(stored.close(header.hash, bytes))
+    .bind(run::close(&stored.vault_key, &[(header.hash, bytes)]))
     .execute(&mut **tx)
     .await?;
     Ok((header.hash, number))

@@ -9,6 +9,7 @@ use crate::{
     database::Tx,
     insert::{Insert, Value},
     row::parsed,
+    run::Run,
     stored::{self, StoredDocument},
     vault::{self, Key as VaultKey},
     worker::{Answer, Bytes, Job, Patience, Saved, SnapshotJob},
@@ -82,7 +83,7 @@ async fn look(app: &App, ids: &BTreeSet<DocumentId>) -> Result<Vec<Looked>, sqlx
             continue;
         };
         let rows = sqlx::query(
-            "select hash, bytes, coalesce(entered, number) from change \
+            "select hash, earlier, number, bytes, coalesce(entered, number) as entered from change \
              where document_id = $1 and state = 'checked' order by number",
         )
         .bind(id.to_string())
@@ -97,9 +98,14 @@ async fn look(app: &App, ids: &BTreeSet<DocumentId>) -> Result<Vec<Looked>, sqlx
         };
         for row in rows {
             // One that does not open at rest makes a document that the worker cannot save.
-            let bytes = stored.open(parsed(&row, "hash")?, &row.get::<Vec<u8>, _>(1));
-            document.held.push(Bytes(bytes.unwrap_or_default()));
-            document.through = document.through.max(row.get(2));
+            match Run::of(&row)?.open(&stored.vault_key) {
+                Ok(changes) => {
+                    let bytes = changes.into_iter().map(|change| Bytes(change.bytes));
+                    document.held.extend(bytes);
+                }
+                Err(_) => document.held.push(Bytes(Vec::new())),
+            }
+            document.through = document.through.max(row.get("entered"));
         }
         looked.push(document);
     }

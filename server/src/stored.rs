@@ -1,13 +1,11 @@
-//! Documents as they lie in the database: changes under the document's own key, that key under the master key.
-//!
-//! Nothing here understands a change; it opens and closes envelopes.
+//! Documents as they lie in the database: their changes (`run`) under the document's own key, that key under the master key.
 
 use crate::{
     database::{Tx, holding},
     insert::{Insert, Value},
     round::Round,
     row::parsed,
-    vault::{self, Key as VaultKey, Vault},
+    vault::{Key as VaultKey, Vault},
 };
 use kieumau_core::{document::Key, hash::Sha256, id::DocumentId};
 use sqlx::{Row as _, any::AnyRow};
@@ -229,39 +227,6 @@ impl StoredDocument {
         round.write(new);
         round.write(grown);
     }
-
-    /// A change's bytes as they lie at rest.
-    pub fn close(&self, hash: Sha256, bytes: &[u8]) -> Vec<u8> {
-        close(&self.vault_key, hash, bytes)
-    }
-
-    /// What [`StoredDocument::close`] closed.
-    ///
-    /// # Errors
-    /// `Decode` if the bytes were changed.
-    pub fn open(&self, hash: Sha256, closed: &[u8]) -> Result<Vec<u8>, sqlx::Error> {
-        open(&self.vault_key, hash, closed)
-    }
-}
-
-/// `bytes` of the change `hash` under `key`. A change lies once under its document's key, so its hash makes the nonce.
-fn close(key: &VaultKey, hash: Sha256, bytes: &[u8]) -> Vec<u8> {
-    vault::seal(key, &nonce(hash), hash.as_bytes(), bytes)
-}
-
-/// The change `hash` out of what lies at rest.
-///
-/// # Errors
-/// `Decode` if the bytes were changed.
-pub fn open(key: &VaultKey, hash: Sha256, closed: &[u8]) -> Result<Vec<u8>, sqlx::Error> {
-    vault::open(key, &nonce(hash), hash.as_bytes(), closed)
-        .map_err(|_| damaged("a change at rest was changed"))
-}
-
-fn nonce(hash: Sha256) -> [u8; 24] {
-    let mut nonce = [0; 24];
-    nonce.copy_from_slice(&hash.as_bytes()[..24]);
-    nonce
 }
 
 /// Hashes out of a row's text.

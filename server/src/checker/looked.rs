@@ -4,6 +4,7 @@ use crate::{
     app::App,
     database::Tx,
     row::parsed,
+    run::Run,
     stored::{self, StoredDocument},
     worker::{Bytes, CheckJob},
 };
@@ -25,6 +26,8 @@ pub(super) struct Looked {
     held: Vec<Bytes>,
     /// What is to be checked, each after what it depends on.
     pub(super) fresh: Vec<Fresh>,
+    /// How many of them lie in a row, row by row.
+    pub(super) runs: Vec<usize>,
     /// Whose the phones are that wrote in it.
     people: Vec<(PhoneId, PersonId)>,
 }
@@ -50,7 +53,7 @@ impl Looked {
             return Ok(None);
         };
         let rows = sqlx::query(
-            "select hash, state, number, actor, bytes, deps from change \
+            "select hash, earlier, state, number, actor, bytes, deps from change \
              where document_id = $1 and (state = 'checked' or state = 'accepted') order by number",
         )
         .bind(id.to_string())
@@ -62,26 +65,33 @@ impl Looked {
             checked_heads: stored.checked_heads.clone(),
             held: Vec::new(),
             fresh: Vec::new(),
+            runs: Vec::new(),
             people: Vec::new(),
         };
         let mut phones = BTreeSet::new();
         for row in rows {
-            let hash = parsed(&row, "hash")?;
-            let bytes = Bytes(stored.open(hash, &row.get::<Vec<u8>, _>(4))?);
-            let actor = hex::decode(row.get::<String, _>(3)).ok();
+            let actor = hex::decode(row.get::<String, _>("actor")).ok();
             let writer = actor.and_then(|actor| Some(Actor::from_slice(&actor)?.phone));
             phones.extend(writer);
-            if row.get::<String, _>(1) == "accepted" {
-                looked.fresh.push(Fresh {
-                    hash,
-                    deps: stored::parse_hashes(&row.get::<String, _>(5)),
-                    writer,
-                    number: row.get(2),
-                    bytes,
-                });
-            } else {
-                looked.held.push(bytes);
+            let run = Run::of(&row)?;
+            let changes = run.open(&stored.vault_key)?.into_iter();
+            if row.get::<String, _>("state") != "accepted" {
+                looked
+                    .held
+                    .extend(changes.map(|change| Bytes(change.bytes)));
+                continue;
             }
+            let mut deps = stored::parse_hashes(row.get("deps"));
+            for change in changes {
+                looked.fresh.push(Fresh {
+                    hash: change.hash,
+                    deps: std::mem::replace(&mut deps, vec![change.hash]),
+                    writer,
+                    number: change.number,
+                    bytes: Bytes(change.bytes),
+                });
+            }
+            looked.runs.push(run.hashes.len());
         }
         // Whose they are is filled in for all documents at once.
         let nobody = PersonId::from_bytes([0; 16]);
@@ -124,6 +134,7 @@ impl Looked {
             checked_heads: String::new(),
             held: Vec::new(),
             fresh: vec![fresh],
+            runs: vec![1],
             people: Vec::new(),
         }
     }

@@ -21,7 +21,7 @@ pub use reproject::reproject;
 pub use shown::write;
 
 use crate::{
-    app::App, clock, database::Tx, feed, projection::Rows, row::parsed, snapshot,
+    app::App, clock, database::Tx, feed, projection::Rows, row::parsed, run, snapshot,
     stored::StoredDocument, worker::Patience,
 };
 use kieumau_core::id::{DocumentId, UnitId};
@@ -257,7 +257,7 @@ async fn slow_one(app: &App, id: DocumentId) -> usize {
 async fn pass_over_killers(app: &App) -> Result<(), sqlx::Error> {
     for killer in app.checker.slow.killers() {
         let mut tx = app.database.begin().await?;
-        let passed = feed::pass_over(&mut tx, killer).await?;
+        let passed = feed::pass_over(&mut tx, &app.vault, killer).await?;
         tx.commit().await?;
         if passed.changes > 0 {
             tracing::error!(phone.id = %killer, changes = passed.changes, "what a phone wrote killed workers, and the rest of it is withheld unread; `recheck` looks at it");
@@ -291,7 +291,7 @@ async fn count(app: &App, id: DocumentId, error: &sqlx::Error) -> Result<(), sql
         .await?;
     let unit = parsed(&row, "unit_id")?;
     let mut tx = app.database.begin().await?;
-    if feed::unable(&mut tx, unit, id, clock::now_ms()).await? {
+    if feed::unable(&mut tx, &app.vault, unit, id, clock::now_ms()).await? {
         tracing::error!(document.id = %id, "a document that cannot be checked is passed over; `recheck` looks at it again");
     }
     tx.commit().await
@@ -355,10 +355,10 @@ async fn settle(app: &App, settled: Vec<(Looked, Told)>) -> Result<usize, sqlx::
     let mut done = 0;
     let mut shown = Shown::default();
     for (looked, told) in settled {
-        let same = |now: &StoredDocument| now.checked_heads == looked.checked_heads;
+        let same = |now: &&StoredDocument| now.checked_heads == looked.checked_heads;
         // Else another process was faster.
-        if now.get(&looked.id).is_some_and(same) {
-            verdicts(&mut tx, &looked, &told.verdicts).await?;
+        if let Some(stored) = now.get(&looked.id).filter(same) {
+            verdicts(&mut tx, stored, &looked, &told.verdicts).await?;
             done += usize::from(!looked.fresh.is_empty());
             if let Some(checked) = told.checked {
                 let rows: Rows = serde_json::from_str(&checked.rows)
@@ -383,6 +383,7 @@ async fn settle(app: &App, settled: Vec<(Looked, Told)>) -> Result<usize, sqlx::
 /// What the database says; `RowNotFound` if the document has unchecked changes that were not looked at: it is looked at anew.
 async fn verdicts(
     tx: &mut Tx,
+    stored: &StoredDocument,
     looked: &Looked,
     verdicts: &[Option<String>],
 ) -> Result<(), sqlx::Error> {
@@ -390,6 +391,7 @@ async fn verdicts(
         return Ok(());
     };
     let id = looked.id.to_string();
+    cut(tx, stored, looked, verdicts).await?;
     let mut changed = 0;
     for (fresh, verdict) in looked.fresh.iter().zip(verdicts) {
         let Some(word) = verdict else { continue };
@@ -403,26 +405,50 @@ async fn verdicts(
         .bind(fresh.hash.to_string())
         .execute(&mut **tx)
         .await?
-        .rows_affected();
+        .rows_affected()
+        .cast_signed();
     }
-    changed += sqlx::query(
-        "update change set state = 'checked' where document_id = $1 and state = 'accepted' and number <= $2",
+    let passed = sqlx::query(
+        "update change set state = 'checked' where document_id = $1 and state = 'accepted' and number <= $2 returning change_count",
     )
     .bind(&id)
     .bind(last.number)
-    .execute(&mut **tx)
-    .await?
-    .rows_affected();
-    if changed != looked.fresh.len() as u64 {
+    .fetch_all(&mut **tx)
+    .await?;
+    changed += passed.iter().map(|row| row.get::<i64, _>(0)).sum::<i64>();
+    if usize::try_from(changed) != Ok(looked.fresh.len()) {
         return Err(sqlx::Error::RowNotFound);
     }
     sqlx::query(
         "update document set unable_tries = 0, unable_since_ms = null, unchecked_from = \
-         (select min(coalesce(entered, number)) from change where document_id = $1 and state = 'accepted') where document_id = $1",
+         (select min(coalesce(entered, number) - change_count + 1) from change where document_id = $1 and state = 'accepted') where document_id = $1",
     )
     .bind(&id)
     .execute(&mut **tx)
     .await?;
+    Ok(())
+}
+
+/// Cuts the rows that hold what passed beside what did not: a withheld change has a row of its own.
+async fn cut(
+    tx: &mut Tx,
+    stored: &StoredDocument,
+    looked: &Looked,
+    verdicts: &[Option<String>],
+) -> Result<(), sqlx::Error> {
+    let mut left = looked.fresh.iter().zip(verdicts);
+    for count in &looked.runs {
+        let row: Vec<_> = left.by_ref().take(*count).collect();
+        let Some((last, _)) = row.last() else {
+            continue;
+        };
+        if row.len() == 1 || row.iter().all(|(_, verdict)| verdict.is_none()) {
+            continue;
+        }
+        let alike = row.chunk_by(|(_, one), (_, next)| one.is_none() && next.is_none());
+        let parts: Vec<usize> = alike.map(<[_]>::len).collect();
+        run::cut(tx, stored, last.hash, &parts).await?;
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Whose fault it is when a worker fails.
 
 use super::*;
+use crate::run::tests::Scene;
 use crate::{
     fixture::{People, TestApp, apps, enrolled, one_change},
     intake,
@@ -207,7 +208,7 @@ async fn a_document_that_cannot_be_checked_holds_up_its_feed_for_a_while_and_com
         assert!(before < last, "it waits");
         let try_at = async |now_ms| {
             let mut tx = app.database.begin().await.expect("begins");
-            let passed = feed::unable(&mut tx, unit, id, now_ms).await;
+            let passed = feed::unable(&mut tx, &app.vault, unit, id, now_ms).await;
             tx.commit().await.expect("committed");
             passed.expect("written")
         };
@@ -229,5 +230,46 @@ async fn a_document_that_cannot_be_checked_holds_up_its_feed_for_a_while_and_com
         tx.commit().await.expect("committed");
         // Behind every cursor, and held up there again.
         assert_eq!(numbers(&app).await, (last + 1, last, last + 1));
+    }
+}
+
+#[tokio::test]
+async fn what_a_worker_withholds_of_a_row_leaves_it_and_the_rest_is_served() {
+    for scene in Scene::all().await {
+        scene.bring(scene.first(5), &[]).await;
+        let app = &scene.app;
+        let mut tx = app.database.read.begin().await.expect("begins");
+        let looked = Looked::read(app, &mut tx, scene.id()).await.expect("read");
+        tx.rollback().await.expect("ended");
+        let looked = looked.expect("there");
+        assert_eq!(looked.runs, [5]);
+        let verdicts = [None, None, Some("worker-died"), None, None];
+        let told = Told {
+            verdicts: verdicts.map(|word| word.map(str::to_owned)).to_vec(),
+            checked: None,
+            killers: Vec::new(),
+        };
+        assert_eq!(settle(app, vec![(looked, told)]).await.expect("settled"), 1);
+        let said = scene.numbered().await;
+        let expected = ["checked", "checked", "worker-died", "checked", "checked"];
+        for ((place, change), word) in scene.first(5).into_iter().enumerate().zip(expected) {
+            let number = i64::try_from(place).expect("small") + 1;
+            assert_eq!(said[place], (change.bytes, number, word.to_owned()));
+        }
+        assert_eq!(scene.counts().await, (3, 5));
+        // The twin: of a row of which all passes nothing is cut.
+        scene.bring(scene.chain(2, 1..=4, &[]), &[]).await;
+        let mut tx = app.database.read.begin().await.expect("begins");
+        let looked = Looked::read(app, &mut tx, scene.id()).await.expect("read");
+        tx.rollback().await.expect("ended");
+        let told = Told {
+            verdicts: vec![None; 4],
+            checked: None,
+            killers: Vec::new(),
+        };
+        let settled = settle(app, vec![(looked.expect("there"), told)]).await;
+        assert_eq!(settled.expect("settled"), 1);
+        assert_eq!(scene.counts().await, (4, 9));
+        assert_eq!(numbers(app).await, (9, 9, 0));
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     own,
     problem::{Answer, Problem},
     row::parsed,
+    run::{Opened, Run},
     stored,
     sync::delivery::seal_of,
     vault::Key as VaultKey,
@@ -201,8 +202,8 @@ impl Gathered {
     ) -> Answer<BTreeMap<Sha256, PhoneId>> {
         let id = row.key.document();
         let rows = sqlx::query(
-            "select c.hash, c.state, (select l.position from leaf l where l.document_id = c.document_id \
-             and l.through_number >= c.number order by l.through_number limit 1), c.bytes \
+            "select c.hash, c.earlier, c.number, c.state, (select l.position from leaf l where l.document_id = c.document_id \
+             and l.through_number >= c.number order by l.through_number limit 1) as position, c.bytes \
              from change c where c.document_id = $1 and c.number is not null order by c.number",
         )
         .bind(id.to_string())
@@ -211,8 +212,10 @@ impl Gathered {
         let mut writers = BTreeMap::new();
         // Changes of one batch stand in one leaf.
         let mut batch: BTreeSet<Sha256> = BTreeSet::new();
-        for change in rows {
-            let hash: Sha256 = parsed(&change, "hash")?;
+        for found in rows {
+            let run = Run::of(&found)?;
+            // So do those of one row.
+            let hash: Sha256 = parsed(&found, "hash")?;
             if !batch.contains(&hash) {
                 let names = |leaf: &Leaf| {
                     let batch = leaf.batch();
@@ -220,7 +223,8 @@ impl Gathered {
                         document == id && changes.contains(&hash)
                     })
                 };
-                let Some((position, leaf)) = self.leaves.show(app, change.get(2), names).await?
+                let Some((position, leaf)) =
+                    self.leaves.show(app, found.get("position"), names).await?
                 else {
                     continue;
                 };
@@ -229,16 +233,17 @@ impl Gathered {
                     batch = changes.iter().copied().collect();
                 }
             }
-            let bytes = stored::open(&row.vault_key, hash, &change.get::<Vec<u8>, _>(3))?;
-            let actor = header::read(&bytes).map_err(Problem::internal)?.actor;
-            let actor = Actor::from_slice(actor).ok_or(stored::damaged("a change's actor"))?;
-            writers.insert(hash, actor.phone);
-            if change.get::<String, _>(1) == "withheld" {
-                document.withheld.insert(hash);
+            for Opened { hash, bytes, .. } in run.open(&row.vault_key)? {
+                let actor = header::read(&bytes).map_err(Problem::internal)?.actor;
+                let actor = Actor::from_slice(actor).ok_or(stored::damaged("a change's actor"))?;
+                writers.insert(hash, actor.phone);
+                if found.get::<String, _>("state") == "withheld" {
+                    document.withheld.insert(hash);
+                }
+                self.changes_bytes += bytes.len() as u64;
+                within(self.changes_bytes, CHANGES_LIMIT_BYTES)?;
+                document.changes.insert(hash, bytes);
             }
-            self.changes_bytes += bytes.len() as u64;
-            within(self.changes_bytes, CHANGES_LIMIT_BYTES)?;
-            document.changes.insert(hash, bytes);
         }
         Ok(writers)
     }

@@ -13,6 +13,7 @@ use crate::{
     insert::{Insert, Value},
     round::{Answers, Asked, Round},
     row::parsed,
+    run,
     stored::{self, StoredDocument},
 };
 use kieumau_core::{
@@ -88,6 +89,7 @@ pub(super) async fn hold<'a>(
     }
     let mut revoked = phones_of(&answers.take(phones))?;
     revoked.extend(waiting(tx, &mut documents).await?);
+    within_rows(tx, &arrived, &mut documents).await?;
     let feeds = feed::found(tx, &units, &answers.take(feeds)).await?;
     Ok(Held {
         feeds,
@@ -98,6 +100,34 @@ pub(super) async fn hold<'a>(
 
 fn candidates(document: &PreparedDocument) -> impl Iterator<Item = &Candidate> {
     document.changes.iter().map(|change| &change.candidate)
+}
+
+/// Reads which changes lie within rows that are named after others, where one of them may be asked about: a push that came before, or a change
+/// that stands on a state which was nobody's newest.
+async fn within_rows(
+    tx: &mut Tx,
+    arrived: &[&PreparedDocument],
+    documents: &mut BTreeMap<DocumentId, Opened<'_>>,
+) -> Result<(), sqlx::Error> {
+    let mut coming: BTreeMap<DocumentId, Vec<&Candidate>> = BTreeMap::new();
+    for document in arrived {
+        let candidates = coming.entry(document.key.document()).or_default();
+        candidates.extend(self::candidates(document));
+    }
+    let asks = documents.iter().filter(|(id, opened)| {
+        let coming = coming.get(id).into_iter().flatten();
+        opened.asks_within(coming.copied())
+    });
+    let ids: BTreeSet<DocumentId> = asks.map(|(id, _)| *id).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    for (id, within) in run::within(tx, &ids).await? {
+        if let Some(opened) = documents.get_mut(&id) {
+            opened.known.held.extend(within);
+        }
+    }
+    Ok(())
 }
 
 /// Reads what waits in these documents and what that touches; the phones among its writers that are revoked by now.

@@ -144,7 +144,8 @@ async fn put(
     let mut answers = round.run(tx).await?;
     let mut ledger = Ledger::taken(&answers.take(log))?;
     let placed = place(tx, &mut ledger, decided.batches).await?;
-    let standing = receipts.hear(&mut answers, placed)?;
+    let mut standing = receipts.hear(&mut answers, placed)?;
+    standing.look_within(tx, pushes).await?;
     Ok(Put {
         answers: decided.answers,
         ledger,

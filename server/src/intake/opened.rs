@@ -21,6 +21,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+/// Bytes of changes at which a row is long enough: it is read and opened whole.
+const ROW_BYTES: usize = 64 << 10;
+
 /// A document that is held.
 pub(super) struct Opened<'a> {
     pub(super) stored: StoredDocument,
@@ -39,6 +42,8 @@ pub(super) struct Opened<'a> {
     pub(super) seals: Vec<&'a Seal>,
     /// Whether its row is to be written.
     pub(super) grown: bool,
+    /// How often something was taken.
+    taken: usize,
 }
 
 /// A change that gets a row.
@@ -46,6 +51,25 @@ pub(super) struct NewRow<'a> {
     pub(super) change: &'a PreparedChange,
     pub(super) carrier: Option<PhoneId>,
     pub(super) number: Option<i64>,
+    /// Which of the group's pushes it was taken with: each has a leaf of its own.
+    taken: usize,
+}
+
+impl NewRow<'_> {
+    pub(super) const fn hash(&self) -> Sha256 {
+        self.change.candidate.hash
+    }
+
+    /// Whether `next` may lie in one row with it: the next number, of the same actor, in the same leaf, standing on this one alone.
+    fn goes_on(&self, next: &Self) -> bool {
+        let (one, next_one) = (&self.change.candidate, &next.change.candidate);
+        self.number.is_some()
+            && next.number == self.number.map(|number| number + 1)
+            && next.taken == self.taken
+            && next_one.actor == one.actor
+            && next_one.seq == one.seq + 1
+            && next_one.deps == [one.hash]
+    }
 }
 
 impl<'a> Opened<'a> {
@@ -64,7 +88,56 @@ impl<'a> Opened<'a> {
             ended: Vec::new(),
             refused_waited: Vec::new(),
             seals: Vec::new(),
+            taken: 0,
         }
+    }
+
+    /// New changes as they go into rows, in the order of their numbers. A row ends where a seal stands, for a seal names a row; and when it
+    /// is long enough.
+    pub(super) fn runs(&self) -> Vec<Vec<&NewRow<'a>>> {
+        let sealed: BTreeSet<Sha256> = self.seals.iter().map(|seal| seal.change).collect();
+        let mut rows: Vec<&NewRow<'a>> = self.rows.values().collect();
+        rows.sort_unstable_by_key(|row| row.number);
+        let mut runs: Vec<Vec<&NewRow<'a>>> = Vec::new();
+        let mut bytes = 0;
+        for row in rows {
+            bytes += row.change.bytes.len();
+            match runs.last_mut() {
+                Some(run)
+                    if bytes <= ROW_BYTES
+                        && run.last().is_some_and(|last| {
+                            last.goes_on(row) && !sealed.contains(&last.hash())
+                        }) =>
+                {
+                    run.push(row);
+                }
+                _ => {
+                    bytes = row.change.bytes.len();
+                    runs.push(vec![row]);
+                }
+            }
+        }
+        runs
+    }
+
+    /// Whether something that is asked about is neither held, as far as that is known by rows' names, nor comes itself: it may lie within a
+    /// row.
+    pub(super) fn asks_within<'c>(&'c self, arrived: impl Iterator<Item = &'c Candidate>) -> bool {
+        if self.stored.is_new() {
+            return false;
+        }
+        let candidates: Vec<&Candidate> = arrived.chain(self.waited.values()).collect();
+        let coming: BTreeSet<Sha256> = candidates.iter().map(|it| it.hash).collect();
+        let held = |hash: &Sha256| self.known.held.contains(hash);
+        candidates.into_iter().any(|it| {
+            let newest = self.known.newest.get(&it.actor);
+            let old = newest.is_some_and(|(seq, _)| it.seq <= *seq);
+            old && !held(&it.hash)
+                || it
+                    .deps
+                    .iter()
+                    .any(|dep| !held(dep) && !coming.contains(dep))
+        })
     }
 
     /// What waits for an ancestor, with its bytes.
@@ -91,6 +164,7 @@ impl<'a> Opened<'a> {
         admitted_by: Option<PersonId>,
         now_ms: i64,
     ) -> Result<Taken, sqlx::Error> {
+        self.taken += 1;
         let waited: Vec<(Candidate, i64)> = self.waiting().collect();
         let mut revoked = Cow::Borrowed(revoked);
         if admitted_by.is_some() {
@@ -147,12 +221,14 @@ impl<'a> Opened<'a> {
                 self.ended.push((*hash, number));
             } else if let Some(row) = self.rows.get_mut(hash) {
                 row.number = Some(number);
+                row.taken = self.taken;
             } else if let Some(change) = brought.get(hash) {
                 let number = Some(number);
                 let row = NewRow {
                     change,
                     carrier,
                     number,
+                    taken: self.taken,
                 };
                 self.rows.insert(*hash, row);
             }
@@ -195,6 +271,7 @@ impl<'a> Opened<'a> {
                         change,
                         carrier,
                         number,
+                        taken: self.taken,
                     };
                     self.rows.insert(hash, row);
                 }

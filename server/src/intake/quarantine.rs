@@ -6,6 +6,7 @@ use crate::{
     database::Tx,
     insert::{Insert, Value},
     round::Round,
+    run::Run,
 };
 use kieumau_core::{
     hash::Sha256,
@@ -162,7 +163,7 @@ impl<'a> Quarantine<'a> {
         refusal: Refusal,
     ) -> Result<(), sqlx::Error> {
         let row = sqlx::query(
-            "delete from change where document_id = $1 and hash = $2 and state = 'waiting' returning bytes",
+            "delete from change where document_id = $1 and hash = $2 and state = 'waiting' returning hash, earlier, number, bytes",
         )
         .bind(opened.stored.key.document().to_string())
         .bind(hash.to_string())
@@ -172,7 +173,7 @@ impl<'a> Quarantine<'a> {
             document: Some(opened.stored.key.clone()),
             hash,
             refusal,
-            bytes: opened.stored.open(hash, &row.get::<Vec<u8>, _>(0))?,
+            bytes: Run::of(&row)?.open_last(&opened.stored.vault_key)?,
             // Its seals stay where they are, beside its document.
             seals: Vec::new(),
         };

@@ -4,10 +4,12 @@
 
 use super::PreparedPush;
 use crate::{
+    database::Tx,
     insert::{Insert, Value},
     ledger::Ledger,
     round::{Answers, Asked, Round},
     row::parsed,
+    run,
 };
 use kieumau_core::{
     hash::Sha256,
@@ -26,6 +28,14 @@ pub(super) struct ReceiptsAsked {
     leaves: Asked,
     files: Asked,
 }
+
+/// Asks for the leaves of heads that no row is named after: of a document, not of a hash.
+const WITHIN: &str = ") select distinct d.unit_id, c.document_id, c.hash, c.earlier, (select case when l.epoch = \
+     (select substr(s.value, 1, 32) from setting s where s.name = 'log') then l.position else 0 end \
+     from leaf l where l.document_id = c.document_id \
+     and l.through_number >= c.number order by l.through_number limit 1) as position from wanted w \
+     join document d on d.document_id = w.document_id and d.unit_id = w.unit_id \
+     join change c on c.document_id = w.document_id and c.change_count > 1";
 
 /// Where in the log that stands which is asked for in these pushes.
 pub(super) struct Standing {
@@ -118,6 +128,47 @@ impl ReceiptsAsked {
 }
 
 impl Standing {
+    /// Looks for heads that are asked for and that no row is named after among those within rows: a phone may ask about a state that it has
+    /// read in part.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub(super) async fn look_within(
+        &mut self,
+        tx: &mut Tx,
+        pushes: &[&PreparedPush],
+    ) -> Result<(), sqlx::Error> {
+        let of_phones = pushes.iter().filter(|push| push.carrier.is_some());
+        let mut open: BTreeSet<(UnitId, DocumentId)> = BTreeSet::new();
+        for push in of_phones {
+            let unit = push.unit;
+            let placed = |document, hash| self.placed.contains_key(&(unit, document, hash));
+            let asked = push.receipts.iter();
+            let asked = asked.filter(|asked| {
+                let mut heads = asked.heads.iter();
+                heads.any(|hash| !placed(asked.document, *hash))
+            });
+            open.extend(asked.map(|asked| (unit, asked.document)));
+        }
+        if open.is_empty() {
+            return Ok(());
+        }
+        let mut wanted = Insert::new("with wanted (document_id, unit_id) as (values", 2, WITHIN);
+        for (unit, document) in open {
+            wanted.push([Value::text(document), Value::text(unit)]);
+        }
+        for row in wanted.fetch(tx).await? {
+            let (unit, document) = (parsed(&row, "unit_id")?, parsed(&row, "document_id")?);
+            if let Some(position) = row.get::<Option<i64>, _>("position") {
+                let hashes = run::hashes(&row)?.into_iter();
+                let leaf = position.unsigned_abs();
+                self.placed
+                    .extend(hashes.map(|hash| ((unit, document, hash), leaf)));
+            }
+        }
+        Ok(())
+    }
+
     /// A receipt for every document that `push` asks about and that is held whole; and the attachments that are not.
     pub(super) fn receipts(
         &self,

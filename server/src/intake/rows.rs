@@ -4,6 +4,7 @@ use super::opened::{Opened, signer};
 use crate::{
     insert::{Insert, Value},
     round::Round,
+    run,
     stored::StoredDocument,
 };
 use kieumau_core::hash::Sha256;
@@ -16,10 +17,10 @@ pub(super) fn write<'a>(
 ) {
     let grown = documents.clone().filter(|opened| opened.grown);
     StoredDocument::write_all(round, grown.map(|opened| &opened.stored), now_ms);
-    let mut changes = Insert::new(
-        "insert into change (document_id, unit_id, hash, actor, seq, deps, written_at_s, received_at_ms, carrier_phone_id, \
-         state, number, bytes) values",
-        12,
+    let mut rows = Insert::new(
+        "insert into change (document_id, unit_id, hash, actor, seq, deps, written_at_s, written_from_s, received_at_ms, \
+         carrier_phone_id, state, number, change_count, earlier, bytes) values",
+        15,
         "",
     );
     let mut ended = Insert::new(
@@ -38,11 +39,19 @@ pub(super) fn write<'a>(
         for (hash, number) in &opened.ended {
             ended.push([Value::text(id), Value::text(hash), (*number).into()]);
         }
-        for row in opened.rows.values() {
-            let candidate = &row.change.candidate;
-            let deps: Vec<String> = candidate.deps.iter().map(Sha256::to_string).collect();
-            let accepted = row.number.is_some();
-            changes.push([
+        for run in opened.runs() {
+            let (Some(first), Some((last, earlier))) = (run.first(), run.split_last()) else {
+                continue;
+            };
+            let candidate = &last.change.candidate;
+            let earlier: Vec<Sha256> = earlier.iter().map(|row| row.hash()).collect();
+            let times = run.iter().map(|row| row.change.written_at_s);
+            let changes: Vec<(Sha256, &[u8])> = run
+                .iter()
+                .map(|row| (row.hash(), row.change.bytes.as_slice()))
+                .collect();
+            let accepted = last.number.is_some();
+            rows.push([
                 Value::text(id),
                 Value::text(opened.stored.key.unit),
                 Value::text(candidate.hash),
@@ -50,16 +59,16 @@ pub(super) fn write<'a>(
                     .into_owned()
                     .into(),
                 i64::try_from(candidate.seq).unwrap_or(i64::MAX).into(),
-                deps.join(" ").into(),
-                row.change.written_at_s.into(),
+                run::text(&first.change.candidate.deps).into(),
+                times.clone().max().into(),
+                times.min().into(),
                 now_ms.into(),
-                Value::text_or_null(row.carrier),
+                Value::text_or_null(last.carrier),
                 if accepted { "accepted" } else { "waiting" }.into(),
-                row.number.into(),
-                opened
-                    .stored
-                    .close(candidate.hash, &row.change.bytes)
-                    .into(),
+                last.number.into(),
+                i64::try_from(run.len()).unwrap_or(i64::MAX).into(),
+                run::text(&earlier).into(),
+                run::close(&opened.stored.vault_key, &changes).into(),
             ]);
         }
         for seal in &opened.seals {
@@ -72,6 +81,6 @@ pub(super) fn write<'a>(
         }
     }
     round.write(ended);
-    round.write(changes);
+    round.write(rows);
     round.write(seals);
 }

@@ -9,12 +9,18 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A phone's clock that runs further ahead than this is said so.
 const SKEW_MS: i64 = 5 * 60 * 1000;
 
-/// One change, as its row says.
+/// Changes of one writer that came in together, as their row says.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Change {
+    /// The last one's hash.
     hash: String,
+    /// The others', in order.
+    earlier: String,
+    change_count: i64,
     actor: String,
+    /// The first one's.
     deps: String,
+    written_from_s: i64,
     written_at_s: i64,
     received_at_ms: i64,
     state: String,
@@ -68,7 +74,9 @@ pub struct Standing {
 pub async fn read(app: &App, document: DocumentId) -> Answer<Vec<Change>> {
     // The first half of an actor is the phone's id, without its hyphens.
     let changes = sqlx::query_as(
-        "select change.hash, change.actor, change.deps, change.written_at_s, change.received_at_ms, change.state, \
+        "select change.hash, change.earlier, change.change_count, change.actor, change.deps, \
+                coalesce(change.written_from_s, change.written_at_s) as written_from_s, change.written_at_s, \
+                change.received_at_ms, change.state, \
                 (select leaf.position from leaf where leaf.document_id = change.document_id \
                  and leaf.through_number >= change.number order by leaf.through_number limit 1) as leaf, \
                 person.name as person, phone.model as model \
@@ -85,25 +93,34 @@ pub async fn read(app: &App, document: DocumentId) -> Answer<Vec<Change>> {
 }
 
 /// The changes on the page that `seen` heads do not reach: what came in since. What is not checked is on no page yet.
-pub fn since<'a>(changes: &'a [Change], seen: &[Sha256]) -> Vec<&'a Change> {
-    let by_hash: BTreeMap<&str, &Change> = changes
-        .iter()
-        .map(|change| (change.hash.as_str(), change))
-        .collect();
+pub fn since(changes: &[Change], seen: &[Sha256]) -> Vec<Change> {
+    // Each stands on the one before it in its row, the first on what the row says.
+    let mut stands_on: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for change in changes {
+        let mut deps: Vec<&str> = change.deps.split_whitespace().collect();
+        for hash in change.hashes() {
+            stands_on.insert(hash, std::mem::replace(&mut deps, vec![hash]));
+        }
+    }
     let seen: Vec<String> = seen.iter().map(Sha256::to_string).collect();
     let mut open: Vec<&str> = seen.iter().map(String::as_str).collect();
     let mut reached = BTreeSet::new();
     while let Some(hash) = open.pop() {
         if reached.insert(hash)
-            && let Some(change) = by_hash.get(hash)
+            && let Some(deps) = stands_on.get(hash)
         {
-            open.extend(change.deps.split_whitespace());
+            open.extend(deps);
         }
     }
-    let unseen = |change: &&Change| {
-        change.is_written() && change.state == "checked" && !reached.contains(change.hash.as_str())
-    };
-    changes.iter().filter(unseen).collect()
+    let shown = |change: &&Change| change.is_written() && change.state == "checked";
+    let left = changes.iter().filter(shown).map(|change| {
+        let unseen = change.hashes().filter(|hash| !reached.contains(hash));
+        Change {
+            change_count: i64::try_from(unseen.count()).unwrap_or(i64::MAX),
+            ..change.clone()
+        }
+    });
+    left.filter(|change| change.change_count > 0).collect()
 }
 
 impl Change {
@@ -111,6 +128,16 @@ impl Change {
     fn is_written(&self) -> bool {
         self.written_at_s != 0
     }
+
+    /// Their hashes, in order.
+    fn hashes(&self) -> impl Iterator<Item = &str> {
+        self.earlier.split_whitespace().chain([self.hash.as_str()])
+    }
+}
+
+/// How many changes these rows hold.
+fn count<'a>(rows: impl Iterator<Item = &'a Change>) -> i64 {
+    rows.map(|row| row.change_count).sum()
 }
 
 /// What came in together, grouped by writer.
@@ -136,12 +163,10 @@ pub fn batches<'a>(
 fn batch(group: &[&Change], language: Language) -> Batch {
     let w = language.words();
     let first = group[0];
-    let written = || {
-        group
-            .iter()
-            .map(|change| change.written_at_s.saturating_mul(1000))
-    };
-    let (from, until) = (written().min().unwrap_or(0), written().max().unwrap_or(0));
+    let from = group.iter().map(|change| change.written_from_s).min();
+    let until = group.iter().map(|change| change.written_at_s).max();
+    let ms = |at_s: Option<i64>| at_s.unwrap_or(0).saturating_mul(1000);
+    let (from, until) = (ms(from), ms(until));
     let (from_text, until_text) = (clock::vietnamese(from), clock::vietnamese(until));
     let apart = first.received_at_ms.saturating_sub(until);
     Batch {
@@ -150,7 +175,7 @@ fn batch(group: &[&Change], language: Language) -> Batch {
             .clone()
             .unwrap_or_else(|| w.the_server.to_owned()),
         device: first.model.clone().unwrap_or_default(),
-        count: language.integer(i64::try_from(group.len()).unwrap_or(i64::MAX)),
+        count: language.integer(count(group.iter().copied())),
         written: if from_text == until_text {
             from_text
         } else {
@@ -167,11 +192,11 @@ impl Standing {
     /// What the rows of `changes` say.
     pub fn of(changes: &[Change], language: Language) -> Self {
         let count = |state: &[&str]| {
-            let found = changes
-                .iter()
-                .filter(|change| state.contains(&change.state.as_str()))
-                .count();
-            i64::try_from(found).unwrap_or(i64::MAX)
+            count(
+                changes
+                    .iter()
+                    .filter(|change| state.contains(&change.state.as_str())),
+            )
         };
         let some = |number: i64| (number > 0).then(|| language.integer(number));
         let leaves = || changes.iter().filter_map(|change| change.leaf);
@@ -200,12 +225,15 @@ mod tests {
         let hash = |byte: u8| Sha256([byte; 32]).to_string();
         Change {
             hash: hash(byte),
+            earlier: String::new(),
+            change_count: 1,
             actor: "a".to_owned(),
             deps: deps
                 .iter()
                 .map(|byte| hash(*byte))
                 .collect::<Vec<_>>()
                 .join(" "),
+            written_from_s: written_at_s,
             written_at_s,
             received_at_ms,
             state: "checked".to_owned(),
@@ -229,6 +257,26 @@ mod tests {
             [Some(3)]
         );
         assert!(since(&changes, &[Sha256([2; 32]), Sha256([3; 32])]).is_empty());
+    }
+
+    #[test]
+    fn of_a_row_that_was_seen_in_part_the_rest_came_in_since() {
+        let hash = |byte: u8| Sha256([byte; 32]);
+        let row = Change {
+            earlier: crate::run::text(&[hash(1), hash(2)]),
+            change_count: 3,
+            ..change(3, &[9], 1, 9)
+        };
+        let rows = [row, change(9, &[], 1, 9)];
+        let counts = |seen: &[Sha256]| -> Vec<i64> {
+            let since = since(&rows, seen);
+            since.iter().map(|change| change.change_count).collect()
+        };
+        assert_eq!(counts(&[hash(2)]), [1]);
+        assert_eq!(counts(&[hash(1)]), [2]);
+        assert_eq!(counts(&[hash(9)]), [3]);
+        assert_eq!(counts(&[hash(3)]), [0_i64; 0]);
+        assert_eq!(counts(&[]), [3, 1]);
     }
 
     #[test]

@@ -192,7 +192,7 @@ impl ReviewPart {
         });
         if refused.problem.status() == StatusCode::CONFLICT {
             let seen = heads(&refused.form.seen_heads).unwrap_or_default();
-            self.since = change::batches(change::since(changes, &seen), reader.language);
+            self.since = change::batches(&change::since(changes, &seen), reader.language);
             let now = heads(&self.seen_heads).unwrap_or_default();
             self.differences = difference::since(app, reader, self.document, seen, now).await?;
         }

@@ -8,6 +8,7 @@ use crate::{
     clock,
     problem::{Answer, Problem},
     row::parsed,
+    run::Run,
     session::SignedIn,
     stored::{StoredDocument, damaged},
     vault,
@@ -72,13 +73,15 @@ pub(super) async fn bytes(app: &App, item: &Item) -> Result<Vec<u8>, sqlx::Error
         let stored = StoredDocument::read(&mut tx, &app.vault, document)
             .await?
             .ok_or(sqlx::Error::RowNotFound)?;
-        let row = sqlx::query("select bytes from change where document_id = $1 and hash = $2")
-            .bind(document.to_string())
-            .bind(hash.to_string())
-            .fetch_one(&mut *tx)
-            .await?;
+        let row = sqlx::query(
+            "select hash, earlier, number, bytes from change where document_id = $1 and hash = $2",
+        )
+        .bind(document.to_string())
+        .bind(hash.to_string())
+        .fetch_one(&mut *tx)
+        .await?;
         tx.rollback().await?;
-        return stored.open(hash, &row.get::<Vec<u8>, _>(0));
+        return Run::of(&row)?.open_last(&stored.vault_key);
     }
     let row = sqlx::query(
         "select quarantine_id, wrapped_key, bytes from quarantine where quarantine_id = $1",

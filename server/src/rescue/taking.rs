@@ -10,6 +10,7 @@ use crate::{
     committer,
     intake::{PreparedPush, RefusedChange},
     problem::{Answer, Problem},
+    run,
     sync::push,
 };
 use kieumau_core::{
@@ -19,7 +20,6 @@ use kieumau_core::{
     rescue::{Record, Taken},
     wire::{Push, PushedDocument, WireKey},
 };
-use sqlx::Row as _;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A file under way. Whatever ends it early: what was taken is taken, and the next time counts as held.
@@ -156,15 +156,17 @@ impl<'a> Taking<'a> {
 
     /// The changes of a document that are in the log.
     async fn held(&self, document: DocumentId) -> Result<BTreeSet<Sha256>, sqlx::Error> {
-        let rows =
-            sqlx::query("select hash from change where document_id = $1 and state <> 'waiting'")
-                .bind(document.to_string())
-                .fetch_all(&self.app.database.read)
-                .await?;
-        Ok(rows
-            .iter()
-            .filter_map(|row| row.get::<String, _>(0).parse().ok())
-            .collect())
+        let rows = sqlx::query(
+            "select hash, earlier from change where document_id = $1 and state <> 'waiting'",
+        )
+        .bind(document.to_string())
+        .fetch_all(&self.app.database.read)
+        .await?;
+        let mut held = BTreeSet::new();
+        for row in &rows {
+            held.extend(run::hashes(row)?);
+        }
+        Ok(held)
     }
 
     async fn file(&mut self, sha256: Sha256, size_bytes: u64) -> Answer<()> {

@@ -8,6 +8,7 @@ use crate::{
     database::Tx,
     insert::{Insert, Value},
     row::{parsed, parsed_or_null},
+    run::Run,
     snapshot, stored,
     token::EnrolledPhone,
 };
@@ -167,8 +168,10 @@ impl Deliveries {
             if let Some(snapshot) = snapshot {
                 answer.push(&Pulled::Snapshot(snapshot.open(&key, *document)?));
             }
-            for (hash, closed) in changes.into_values() {
-                answer.push(&Pulled::Change(stored::open(&key, hash, &closed)?));
+            for run in changes.into_values() {
+                for change in run.open(&key)? {
+                    answer.push(&Pulled::Change(change.bytes));
+                }
             }
             for seal in seals {
                 answer.push(&Pulled::Seal(seal));
@@ -177,27 +180,26 @@ impl Deliveries {
         Ok(())
     }
 
-    /// Changes as they lie at rest, in the order of their numbers, which is one in which each comes after what it depends on.
+    /// Rows of changes as they lie at rest, in the order of their numbers, which is one in which each comes after what it depends on.
     async fn read_changes(
         &self,
         tx: &mut Tx,
         own: &str,
         beyond: &BTreeMap<DocumentId, i64>,
-    ) -> Result<BTreeMap<DocumentId, BTreeMap<i64, (Sha256, Vec<u8>)>>, sqlx::Error> {
-        let whole = ") select c.document_id, c.hash, c.number, c.bytes \
+    ) -> Result<BTreeMap<DocumentId, BTreeMap<i64, Run>>, sqlx::Error> {
+        let whole = ") select c.document_id, c.hash, c.earlier, c.number, c.bytes \
              from (select distinct document_id, beyond, own from wanted) w join change c on c.document_id = w.document_id \
              where c.state = 'checked' and c.actor <> w.own and coalesce(c.entered, c.number) > w.beyond";
-        let single = ") select c.document_id, c.hash, c.number, c.bytes \
+        let single = ") select c.document_id, c.hash, c.earlier, c.number, c.bytes \
              from (select distinct document_id, hash, own from wanted) w \
              join change c on c.document_id = w.document_id and c.hash = w.hash \
              where c.state = 'checked' and c.actor <> w.own";
         let mut changes = BTreeMap::<_, BTreeMap<_, _>>::new();
         for row in self.fetch(tx, own, whole, single, beyond).await? {
-            let change = (parsed(&row, "hash")?, row.get(3));
             changes
                 .entry(parsed(&row, "document_id")?)
                 .or_default()
-                .insert(row.get(2), change);
+                .insert(row.get("number"), Run::of(&row)?);
         }
         Ok(changes)
     }
@@ -209,11 +211,11 @@ impl Deliveries {
         tx: &mut Tx,
         own: &str,
     ) -> Result<BTreeMap<DocumentId, Vec<Seal>>, sqlx::Error> {
-        let whole = ") select s.change_hash, s.signer, s.signature, s.document_id \
+        let whole = ") select s.change_hash, s.signer, s.signature, s.document_id, c.hash \
              from (select distinct document_id, beyond, own from wanted) w join seal s on s.document_id = w.document_id \
-             join change c on c.document_id = s.document_id and c.hash = s.change_hash and c.state = 'checked' \
-             where c.actor <> w.own";
-        let single = ") select s.change_hash, s.signer, s.signature, s.document_id \
+             left join change c on c.document_id = s.document_id and c.hash = s.change_hash \
+             where c.hash is null or (c.state = 'checked' and c.actor <> w.own)";
+        let single = ") select s.change_hash, s.signer, s.signature, s.document_id, c.hash \
              from (select distinct document_id, hash, own from wanted) w \
              join seal s on s.document_id = w.document_id and s.change_hash = w.hash \
              join change c on c.document_id = s.document_id and c.hash = s.change_hash and c.state = 'checked' \
@@ -221,12 +223,23 @@ impl Deliveries {
         let mut seals = BTreeMap::<_, Vec<_>>::new();
         // Of a snapshot too: its changes are sealed like others.
         let all = self.whole.iter().map(|id| (*id, 0)).collect();
+        let mut unnamed = Vec::new();
         for row in self.fetch(tx, own, whole, single, &all).await? {
             let document = parsed(&row, "document_id")?;
-            seals
-                .entry(document)
-                .or_default()
-                .push(seal_of(document, &row)?);
+            let seal = seal_of(document, &row)?;
+            if row.get::<Option<String>, _>("hash").is_some() {
+                seals.entry(document).or_default().push(seal);
+            } else {
+                unnamed.push(seal);
+            }
+        }
+        if !unnamed.is_empty() {
+            let within = within_served(tx, own, &unnamed).await?;
+            for seal in unnamed {
+                if within.contains(&(seal.document, seal.change)) {
+                    seals.entry(seal.document).or_default().push(seal);
+                }
+            }
         }
         Ok(seals)
     }
@@ -256,6 +269,32 @@ impl Deliveries {
         rows.extend(wanted.fetch(tx).await?);
         Ok(rows)
     }
+}
+
+/// The changes of these seals' documents that are served and lie within rows: of one within a row a seal came later than the row.
+async fn within_served(
+    tx: &mut Tx,
+    own: &str,
+    seals: &[Seal],
+) -> Result<BTreeSet<(DocumentId, Sha256)>, sqlx::Error> {
+    let mut asked = Insert::new(
+        "with wanted (document_id, own) as (values",
+        2,
+        ") select c.document_id, c.earlier from (select distinct document_id, own from wanted) w \
+         join change c on c.document_id = w.document_id \
+         where c.change_count > 1 and c.state = 'checked' and c.actor <> w.own",
+    );
+    let ids: BTreeSet<DocumentId> = seals.iter().map(|seal| seal.document).collect();
+    for id in ids {
+        asked.push([Value::text(id), own.into()]);
+    }
+    let mut within = BTreeSet::new();
+    for row in asked.fetch(tx).await? {
+        let document = parsed(&row, "document_id")?;
+        let earlier = stored::parse_hashes(row.get(1)).into_iter();
+        within.extend(earlier.map(|hash| (document, hash)));
+    }
+    Ok(within)
 }
 
 /// The seal in a row of (change_hash, signer, signature).

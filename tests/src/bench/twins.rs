@@ -199,7 +199,8 @@ async fn enlist(server: &Server, number: usize, sign_in: &str) {
 async fn holes(database: &str) -> f64 {
     let query = "select coalesce(sum(abs(last - many)), 0) from \
                  (select max(number) as last, count(distinct number) as many from \
-                 (select unit_id, number from entry union all select unit_id, coalesce(entered, number) from change where number is not null) \
+                 (select unit_id, number from entry union all select unit_id, \
+                 generate_series(coalesce(entered, number) - change_count + 1, coalesce(entered, number)) from change where number is not null) \
                  as entered group by unit_id) as feed";
     psql(database, query)
         .await

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    fixture::{self, People, TestApp, apps, audited, cookie, enrolled, rows},
+    fixture::{self, People, TestApp, apps, audited, changes, cookie, enrolled, rows},
     pages, phone,
 };
 use axum::{
@@ -178,8 +178,8 @@ async fn the_units_chief_lets_in_what_a_revoked_phone_wrote_and_nobody_else_does
 
         let chief = by(Some(cookie(app, &people.chi).await)).await;
         assert_eq!(chief.status, StatusCode::SEE_OTHER);
-        assert_eq!(rows(app, "change").await, 2, "both, under one seal");
-        assert_eq!(rows(app, "change where number is not null").await, 2);
+        assert_eq!(changes(app, "true").await, 2, "both, under one seal");
+        assert_eq!(changes(app, "number is not null").await, 2);
         assert_eq!(late.admitted_by().await, [(people.chi.person, 2)]);
         let audit = audited(app, "quarantine-admitted").await;
         assert_eq!(audit.len(), 1);
