@@ -234,12 +234,15 @@ impl Command {
             What::Worker => Ok(()),
             What::Serve(listen) => {
                 let (app, bound) = listen.open().await?;
+                serve::announce(&app).await?;
                 say(&format!("Kiểu Mẫu: {}", bound.url))?;
                 Ok(serve::serve(app, bound).await?)
             }
             What::Demo(demo) => {
                 let (app, bound) = demo.listen.open().await?;
                 let ward = demo::set_up(&app, demo.nights).await?;
+                // Whoever reads the line may ask for a phone's code.
+                serve::announce(&app).await?;
                 say(&if demo.json {
                     ward.to_json().map_err(io::Error::from)?
                 } else {

@@ -90,7 +90,7 @@ impl Committer {
                 continue;
             }
             answer(&app, group).await;
-            app.checker.wake();
+            app.checker.stored();
         }
     }
 }

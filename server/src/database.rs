@@ -120,8 +120,9 @@ impl Database {
                             "pragma synchronous = full",
                             "pragma foreign_keys = on",
                             "pragma busy_timeout = 10000",
-                            // Pages, not bytes: a checkpoint waits for the disk once more, so it comes seldom.
-                            "pragma wal_autocheckpoint = 4000",
+                            // Pages, not bytes. A checkpoint writes all of them once more and waits for the disk, and who commits waits for
+                            // it: `tidy` makes one when nobody does, and this is what a storm of pushes may leave to it.
+                            "pragma wal_autocheckpoint = 16000",
                             cache,
                         ] {
                             sqlx::query(pragma).execute(&mut *connection).await?;
@@ -156,6 +157,20 @@ impl Database {
         match self.backend {
             Backend::Sqlite => self.write.begin_with("begin immediate").await,
             Backend::Postgres => self.write.begin().await,
+        }
+    }
+
+    /// Moves what was committed out of SQLite's log, while nothing else is to be done; on PostgreSQL nothing. What it does not get done waits
+    /// for the next time: nothing depends on it.
+    pub async fn tidy(&self) {
+        if self.backend == Backend::Sqlite {
+            // It holds up neither readers nor the writer.
+            let tidied = sqlx::query("pragma wal_checkpoint(passive)")
+                .fetch_all(&self.read)
+                .await;
+            if let Err(error) = tidied {
+                tracing::warn!(cause = %error, "SQLite's log could not be tidied; it is tried again");
+            }
         }
     }
 
@@ -197,6 +212,29 @@ impl Database {
 mod tests {
     use super::*;
     use crate::{fixture, problem::Problem};
+
+    #[tokio::test]
+    async fn what_was_committed_leaves_the_log_while_nobody_waits_and_not_with_a_push() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = Database::open(None, folder.path()).await.expect("opens");
+        let size = |name: &str| {
+            let file = folder.path().join(name).metadata();
+            file.expect("a file").len()
+        };
+        let mut tx = database.begin().await.expect("begins");
+        let (log, before) = ("kieumau.db-wal", size("kieumau.db"));
+        // More than would have been moved on the spot before.
+        sqlx::query("insert into setting (name, value) values ('large', $1)")
+            .bind("x".repeat(20 << 20))
+            .execute(&mut *tx)
+            .await
+            .expect("written");
+        tx.commit().await.expect("committed");
+        assert!(size(log) > 20 << 20);
+        assert_eq!(size("kieumau.db"), before);
+        database.tidy().await;
+        assert!(size("kieumau.db") > 20 << 20);
+    }
 
     #[tokio::test]
     async fn a_full_disk_is_said_and_does_not_take_the_writer_away() {

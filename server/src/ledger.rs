@@ -207,11 +207,18 @@ async fn open(
 pub async fn size(
     database: impl Executor<'_, Database = Any>,
 ) -> Result<(Epoch, u64), sqlx::Error> {
-    let value: String = sqlx::query("select value from setting where name = 'log'")
+    let row = sqlx::query("select value from setting where name = 'log'")
         .fetch_one(database)
-        .await?
-        .get(0);
-    let (epoch, size, _) = parse(&value)?;
+        .await?;
+    said(row.get(0))
+}
+
+/// The epoch and size in the setting `log`.
+///
+/// # Errors
+/// `Decode` for a damaged one.
+pub fn said(setting: &str) -> Result<(Epoch, u64), sqlx::Error> {
+    let (epoch, size, _) = parse(setting)?;
     Ok((epoch, size))
 }
 

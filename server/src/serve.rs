@@ -241,12 +241,11 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Serves until Ctrl-C or SIGTERM; what is under way is finished.
+/// Serves until Ctrl-C or SIGTERM; what is under way is finished. Whoever starts it [announces](announce) first where it is.
 ///
 /// # Errors
 /// What the system or the database says.
 pub async fn serve(app: App, bound: Bound) -> Result<(), OpenError> {
-    announce(&app).await?;
     app.start();
     let live = app.live.clone();
     let router = router(app);

@@ -84,7 +84,7 @@ test("what came in since the page was opened is shown, nothing is decided, and w
     await page.goto(path);
     // As if the page had been opened before the last change came in: its form carries the heads of then.
     const id = path.split("/").pop();
-    const [[older]] = server.sql(`select change.deps from change join document on document.document_id = change.document_id
+    const [[older]] = server.sql(`select coalesce(nullif(substr(change.earlier, -64), ''), change.deps) from change join document on document.document_id = change.document_id
       where change.document_id = '${id}' and document.checked_heads like '%' || change.hash || '%' and change.deps <> ''`);
     await page.locator("[name=seen_heads]").evaluate((input, heads) => { input.value = heads; }, older);
     await page.fill("[name=remark]", "Ghi rõ giờ bàn giao.");

@@ -222,16 +222,16 @@ pub struct Admitted {
 #[must_use]
 pub fn decide(known: &Known, arrival: &Arrival<'_>) -> (Admitted, i64) {
     let of_revoked = |candidate: &Candidate| {
-        let writer = candidate.writer();
-        writer.is_some_and(|phone| arrival.revoked.contains(&phone))
+        let of = |phone| arrival.revoked.contains(&phone);
+        !arrival.revoked.is_empty() && candidate.writer().is_some_and(of)
     };
     let all = arrival.waited.iter().chain(&arrival.arrived);
-    let (silenced, candidates): (Vec<Candidate>, Vec<Candidate>) = all
-        .map(|(candidate, _)| (*candidate).clone())
-        .partition(|candidate| of_revoked(candidate) && !known.held.contains(&candidate.hash));
+    let (silenced, candidates): (Vec<&Candidate>, Vec<&Candidate>) = all
+        .map(|(candidate, _)| *candidate)
+        .partition(|candidate| !known.held.contains(&candidate.hash) && of_revoked(candidate));
     let waited = arrival.waited.iter().map(|(candidate, _)| candidate.hash);
     let sealed = arrival.sealed.iter().copied().chain(waited).collect();
-    let mut admitted = admit(known, &candidates, &sealed);
+    let mut admitted = admit(known, candidates, &sealed);
     let grows = take_what_fits(known, arrival, &mut admitted);
     let silenced = silenced.iter().map(|candidate| candidate.hash);
     admitted
@@ -297,14 +297,22 @@ fn refuse_to_wait(arrival: &Arrival<'_>, admitted: &mut Admitted) {
 /// Decides about `candidates` (those that waited, then new ones), of which `sealed` are covered by verified seals. Room to wait goes
 /// in the order given: whoever brings more cannot push out what waits already.
 #[must_use]
-pub fn admit(known: &Known, candidates: &[Candidate], sealed: &BTreeSet<Sha256>) -> Admitted {
+pub fn admit<'c>(
+    known: &Known,
+    candidates: impl IntoIterator<Item = &'c Candidate>,
+    sealed: &BTreeSet<Sha256>,
+) -> Admitted {
+    let candidates: Vec<&Candidate> = candidates.into_iter().collect();
     let mut admitted = Admitted {
         heads: known.heads.clone(),
         ..Admitted::default()
     };
-    let mut newest = known.newest.clone();
+    let newest = known.newest.iter();
+    let mut newest: BTreeMap<&[u8], (u64, Sha256)> = newest
+        .map(|(actor, newest)| (actor.as_slice(), *newest))
+        .collect();
     let mut open: BTreeMap<Sha256, &Candidate> = BTreeMap::new();
-    for candidate in candidates {
+    for candidate in &candidates {
         if known.held.contains(&candidate.hash) {
             admitted.outcomes.insert(candidate.hash, Outcome::Held);
         } else if sealed.contains(&candidate.hash) {
@@ -318,8 +326,8 @@ pub fn admit(known: &Known, candidates: &[Candidate], sealed: &BTreeSet<Sha256>)
     let mut order = Ready::new(known, &open);
     while let Some(hash) = order.next() {
         let candidate = open[&hash];
-        if follows(candidate, newest.get(&candidate.actor)) {
-            newest.insert(candidate.actor.clone(), (candidate.seq, hash));
+        if follows(candidate, newest.get(candidate.actor.as_slice())) {
+            newest.insert(&candidate.actor, (candidate.seq, hash));
             for dep in &candidate.deps {
                 admitted.heads.remove(dep);
             }

@@ -192,7 +192,12 @@ fn document_of(
     for bytes in document.changes {
         match read(&births, &bytes) {
             Ok(None) => {}
-            Ok(Some(change)) => {
+            Ok(Some((candidate, written_at_s))) => {
+                let change = PreparedChange {
+                    candidate,
+                    written_at_s,
+                    bytes,
+                };
                 changes.insert(change.candidate.hash, change);
             }
             Err(refusal) => unread.push((named(&bytes), refusal, bytes)),
@@ -252,8 +257,8 @@ fn keep_sealed(document: &mut PreparedDocument, refused: &mut Vec<RefusedChange>
     }));
 }
 
-/// The change in `bytes`; none for a birth, which needs no keeping.
-fn read(births: &BTreeSet<Sha256>, bytes: &[u8]) -> Result<Option<PreparedChange>, Refusal> {
+/// The change in `bytes`, and when it was written; none for a birth, which needs no keeping.
+fn read(births: &BTreeSet<Sha256>, bytes: &[u8]) -> Result<Option<(Candidate, i64)>, Refusal> {
     let header = header::read(bytes).map_err(|_| Refusal::Malformed)?;
     if births.contains(&header.hash) {
         return Ok(None);
@@ -267,11 +272,7 @@ fn read(births: &BTreeSet<Sha256>, bytes: &[u8]) -> Result<Option<PreparedChange
         seq: header.seq,
         deps: header.deps,
     };
-    Ok(Some(PreparedChange {
-        candidate,
-        written_at_s: header.time_s,
-        bytes: bytes.to_vec(),
-    }))
+    Ok(Some((candidate, header.time_s)))
 }
 
 /// What these seals cover: the change of each and what that one's actor wrote before it, as far as the signer is that actor. Each change

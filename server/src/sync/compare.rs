@@ -2,7 +2,6 @@
 
 use crate::{
     app::App,
-    ledger,
     problem::{Answer, Problem},
     row::parsed,
     sync::{delivery, pull},
@@ -40,8 +39,7 @@ pub async fn compare(
     let named = compare::unpack(&compare.documents).ok_or_else(unreadable)?;
     let _place = app.room.enter().await?;
     // The cursor first: what comes into the feed meanwhile lies behind it and is pulled.
-    let (epoch, _) = ledger::size(&app.database.read).await?;
-    let end = pull::checked_through(&app, phone.unit).await?;
+    let (epoch, end) = pull::end(&app, phone.unit).await?;
     let feeds = vec![pull::position(phone.unit, end, None)];
     let compared = Compared {
         differing: differing(&app, &phone, &named).await?.into_iter().collect(),

@@ -21,6 +21,7 @@ use kieumau_core::{
     document::{Actor, Key},
     id::{DocumentId, PhoneId, UnitId},
     log::{
+        head::Epoch,
         numbering::Entry,
         paging::{self, Cursor, Delivery, Limits, Position, Scanned, Start},
     },
@@ -29,10 +30,11 @@ use kieumau_core::{
 use sqlx::{Row as _, any::AnyRow};
 use std::collections::BTreeSet;
 
-/// What one answer holds; its first thing goes whatever its size.
+/// What one answer holds; its first thing goes whatever its size. While a phone writes one page down, the next is made and travels: of eight
+/// mebibytes a thousand patrols were two, and one waited for the other.
 const LIMITS: Limits = Limits {
     entries: 2_000,
-    bytes: 8 << 20,
+    bytes: 2 << 20,
 };
 
 /// Bytes from which an answer is compressed: below, its frame costs what it saves.
@@ -80,8 +82,7 @@ pub async fn answer(headers: &HeaderMap, page: Vec<u8>) -> Answer<Response> {
 /// # Errors
 /// `internal` when the database fails; `busy` when too many such answers are being built.
 pub async fn page(app: &App, phone: &EnrolledPhone, after: &After) -> Answer<Vec<u8>> {
-    let (epoch, _) = ledger::size(&app.database.read).await?;
-    let end = checked_through(app, phone.unit).await?;
+    let (epoch, end) = end(app, phone.unit).await?;
     let mut answer = Sequence::default();
     let cursor = Cursor::parse(&after.cursor);
     let asked = Asked {
@@ -129,16 +130,21 @@ fn own_actor(phone: PhoneId, after: &After) -> String {
     )
 }
 
-/// Up to where a unit's feed may be served; nothing for a unit without a feed.
+/// The log's epoch, and up to where a unit's feed may be served: nothing of a unit without a feed.
 ///
 /// # Errors
 /// What the database says.
-pub async fn checked_through(app: &App, unit: UnitId) -> Result<i64, sqlx::Error> {
-    let row = sqlx::query("select checked_through from feed where unit_id = $1")
-        .bind(unit.to_string())
-        .fetch_optional(&app.database.read)
-        .await?;
-    Ok(row.map_or(0, |row| row.get(0)))
+pub async fn end(app: &App, unit: UnitId) -> Result<(Epoch, i64), sqlx::Error> {
+    // One question: each costs a hop to SQLite's thread, and whoever has nothing to read asks nothing else.
+    let row = sqlx::query(
+        "select s.value, coalesce((select f.checked_through from feed f where f.unit_id = $1), 0) \
+         from setting s where s.name = 'log'",
+    )
+    .bind(unit.to_string())
+    .fetch_one(&app.database.read)
+    .await?;
+    let (epoch, _) = ledger::said(row.get(0))?;
+    Ok((epoch, row.get(1)))
 }
 
 /// Who asks.

@@ -31,6 +31,8 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 /// `POST /v1/sync/push`.
 pub async fn push(State(app): State<App>, phone: SealingPhone, body: Bytes) -> Answer<Response> {
     let push: Push = super::body::read(&body, "push")?;
+    // Read, it is there twice.
+    drop(body);
     if !keeps_limits(&push) {
         return Err(Problem::invalid(Invalid::new("push", Rule::TooLarge)));
     }
