@@ -133,7 +133,7 @@ impl Database {
         };
         // Kibibytes: what a first upload touches of the indexes stays in memory. Readers have the system's cache beneath theirs; one
         // that a load happened to use first took as much again.
-        let (of_writer, of_reader) = ("pragma cache_size = -8000", "pragma cache_size = -2000");
+        let (of_writer, of_reader) = ("pragma cache_size = -4000", "pragma cache_size = -2000");
         let write = pool(1, of_writer).before_acquire(|connection, _| {
             // When the disk is full SQLite ends the transaction by itself; the driver still counts it, and would never begin another.
             let at_rest = !connection.is_in_transaction();

@@ -30,11 +30,11 @@ use kieumau_core::{
 use sqlx::{Row as _, any::AnyRow};
 use std::collections::BTreeSet;
 
-/// What one answer holds; its first thing goes whatever its size. While a phone writes one page down, the next is made and travels: of eight
-/// mebibytes a thousand patrols were two, and one waited for the other.
+/// What one answer holds; its first thing goes whatever its size. Pages of two mebibytes, of which a phone writes one down while the next
+/// travels, were no faster than these.
 const LIMITS: Limits = Limits {
     entries: 2_000,
-    bytes: 2 << 20,
+    bytes: 8 << 20,
 };
 
 /// Bytes from which an answer is compressed: below, its frame costs what it saves.
