@@ -89,8 +89,12 @@ impl Committer {
                 self.arrived.notified().await;
                 continue;
             }
+            // What brings nothing keeps nobody from checking.
+            let brings = group.iter().any(|waiting| waiting.push.brings());
             answer(&app, group).await;
-            app.checker.stored();
+            if brings {
+                app.checker.stored();
+            }
         }
     }
 }

@@ -163,14 +163,22 @@ impl Database {
     /// Moves what was committed out of SQLite's log, while nothing else is to be done; on PostgreSQL nothing. What it does not get done waits
     /// for the next time: nothing depends on it.
     pub async fn tidy(&self) {
-        if self.backend == Backend::Sqlite {
-            // It holds up neither readers nor the writer.
-            let tidied = sqlx::query("pragma wal_checkpoint(passive)")
-                .fetch_all(&self.read)
-                .await;
-            if let Err(error) = tidied {
-                tracing::warn!(cause = %error, "SQLite's log could not be tidied; it is tried again");
-            }
+        // It holds up neither readers nor the writer.
+        self.checkpoint("pragma wal_checkpoint(passive)", &self.read)
+            .await;
+    }
+
+    /// Moves all that was committed out of SQLite's log and empties it, when the server ends: who copies the file then has it whole.
+    pub async fn settle(&self) {
+        self.checkpoint("pragma wal_checkpoint(truncate)", &self.write)
+            .await;
+    }
+
+    async fn checkpoint(&self, pragma: &'static str, pool: &AnyPool) {
+        if self.backend == Backend::Sqlite
+            && let Err(error) = sqlx::query(pragma).fetch_all(pool).await
+        {
+            tracing::warn!(cause = %error, "SQLite's log stays as it is; nothing depends on that");
         }
     }
 
@@ -234,6 +242,12 @@ mod tests {
         assert_eq!(size("kieumau.db"), before);
         database.tidy().await;
         assert!(size("kieumau.db") > 20 << 20);
+        assert!(
+            size(log) > 20 << 20,
+            "it is written over from its beginning"
+        );
+        database.settle().await;
+        assert_eq!(size(log), 0);
     }
 
     #[tokio::test]

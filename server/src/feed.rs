@@ -215,42 +215,50 @@ pub async fn pass_over(
     writer: PhoneId,
 ) -> Result<PassedOver, sqlx::Error> {
     let actor = hex::encode(writer.as_bytes());
-    let rows = sqlx::query(
-        "select distinct d.unit_id, d.document_id from document d join change c on c.document_id = d.document_id \
-         where d.unchecked_from is not null and c.state = 'accepted' and substr(c.actor, 1, 32) = $1",
-    )
-    .bind(&actor)
-    .fetch_all(&mut **tx)
-    .await?;
-    let units = rows.iter().map(|row| parsed(row, "unit_id"));
-    let units: BTreeSet<UnitId> = units.collect::<Result<_, _>>()?;
+    let found = unread_of(tx, &actor).await?;
+    let units: BTreeSet<UnitId> = found.iter().map(|(unit, _)| *unit).collect();
     hold(tx, &units).await?;
-    for row in &rows {
-        run::single_out(tx, vault, parsed(row, "document_id")?, Some(writer)).await?;
-    }
-    let rows = sqlx::query(
-        "update change set state = 'withheld', withheld_for = $1 where state = 'accepted' and substr(actor, 1, 32) = $2 \
-         and document_id in (select document_id from document where unchecked_from is not null) returning document_id, change_count",
-    )
-    .bind(KILLER)
-    .bind(&actor)
-    .fetch_all(&mut **tx)
-    .await?;
-    let documents = rows.iter().map(|row| parsed(row, "document_id"));
-    for document in documents.collect::<Result<BTreeSet<DocumentId>, _>>()? {
+    let mut changes = 0;
+    // Once more: its phone may have brought more before the feeds were held.
+    for (unit, document) in unread_of(tx, &actor).await? {
+        if !units.contains(&unit) {
+            continue;
+        }
+        run::single_out(tx, vault, document, Some(writer)).await?;
+        let rows = sqlx::query(
+            "update change set state = 'withheld', withheld_for = $1 where state = 'accepted' and substr(actor, 1, 32) = $2 \
+             and document_id = $3 returning change_count",
+        )
+        .bind(KILLER)
+        .bind(&actor)
+        .bind(document.to_string())
+        .fetch_all(&mut **tx)
+        .await?;
+        changes += rows.iter().map(|row| row.get::<i64, _>(0)).sum::<i64>();
         look_from(tx, document).await?;
     }
     for unit in &units {
         advance(tx, *unit).await?;
     }
-    let changes: i64 = rows
-        .iter()
-        .map(|row| row.get::<i64, _>("change_count"))
-        .sum();
     Ok(PassedOver {
         changes: usize::try_from(changes).unwrap_or(usize::MAX),
         units,
     })
+}
+
+/// Documents, with their units, in which something of this phone waits for the worker.
+async fn unread_of(tx: &mut Tx, actor: &str) -> Result<Vec<(UnitId, DocumentId)>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select distinct d.unit_id, d.document_id from document d join change c on c.document_id = d.document_id \
+         where d.unchecked_from is not null and c.state = 'accepted' and substr(c.actor, 1, 32) = $1 order by d.document_id",
+    )
+    .bind(actor)
+    .fetch_all(&mut **tx)
+    .await?;
+    let documents = rows.iter();
+    documents
+        .map(|row| Ok((parsed(row, "unit_id")?, parsed(row, "document_id")?)))
+        .collect()
 }
 
 /// Writes down from where a document is unchecked.

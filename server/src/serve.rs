@@ -247,7 +247,7 @@ pub fn router(app: App) -> Router {
 /// What the system or the database says.
 pub async fn serve(app: App, bound: Bound) -> Result<(), OpenError> {
     app.start();
-    let live = app.live.clone();
+    let (live, database) = (app.live.clone(), app.database.clone());
     let router = router(app);
     let gate = Gate::open(bound.listener)?;
     match bound.tls {
@@ -264,6 +264,7 @@ pub async fn serve(app: App, bound: Bound) -> Result<(), OpenError> {
                 .await?;
         }
     }
+    database.settle().await;
     Ok(())
 }
 

@@ -41,6 +41,13 @@ pub struct PreparedPush {
     pub refused: Vec<RefusedChange>,
 }
 
+impl PreparedPush {
+    /// Whether there are changes in it.
+    pub fn brings(&self) -> bool {
+        self.documents.iter().any(|of| !of.changes.is_empty())
+    }
+}
+
 /// What was written of one push, and what is to be signed under it.
 #[derive(Debug)]
 pub struct Written {

@@ -66,6 +66,7 @@ impl NewRow<'_> {
         self.number.is_some()
             && next.number == self.number.map(|number| number + 1)
             && next.taken == self.taken
+            && next.carrier == self.carrier
             && next_one.actor == one.actor
             && next_one.seq == one.seq + 1
             && next_one.deps == [one.hash]
@@ -126,10 +127,12 @@ impl<'a> Opened<'a> {
         if self.stored.is_new() {
             return false;
         }
-        let candidates: Vec<&Candidate> = arrived.chain(self.waited.values()).collect();
-        let coming: BTreeSet<Sha256> = candidates.iter().map(|it| it.hash).collect();
+        let arrived: Vec<&Candidate> = arrived.collect();
+        // What waited before waits for nothing that is here: it was decided about with everything that came.
+        let coming = arrived.iter().map(|it| it.hash);
+        let coming: BTreeSet<Sha256> = coming.chain(self.waited.keys().copied()).collect();
         let held = |hash: &Sha256| self.known.held.contains(hash);
-        candidates.into_iter().any(|it| {
+        arrived.into_iter().any(|it| {
             let newest = self.known.newest.get(&it.actor);
             let old = newest.is_some_and(|(seq, _)| it.seq <= *seq);
             old && !held(&it.hash)
@@ -317,12 +320,13 @@ impl<'a> Opened<'a> {
         refused
     }
 
-    /// Keeps the seals whose change is here.
+    /// Keeps the seals whose change came too. What a seal names that nobody brought it covers nothing of, and of such seals there is no end.
     fn keep_seals(&mut self, arrived: &'a PreparedDocument, admitted: &Admitted) {
-        let lands = |seal: &&Seal| {
-            let outcome = admitted.outcomes.get(&seal.change);
+        let lands = |seal: &&Seal| match admitted.outcomes.get(&seal.change) {
+            None => false,
             // A seal whose own change did not land may still be what covers an earlier one that did.
-            !matches!(outcome, None | Some(Outcome::Refused(_))) || !admitted.accepted.is_empty()
+            Some(Outcome::Refused(_)) => !admitted.accepted.is_empty(),
+            Some(_) => true,
         };
         self.seals.extend(arrived.seals.iter().filter(lands));
     }

@@ -30,12 +30,14 @@ pub(super) struct ReceiptsAsked {
 }
 
 /// Asks for the leaves of heads that no row is named after: of a document, not of a hash.
-const WITHIN: &str = ") select distinct d.unit_id, c.document_id, c.hash, c.earlier, (select case when l.epoch = \
+const WITHIN: &str = ") select d.unit_id, c.document_id, c.hash, c.earlier, (select case when l.epoch = \
      (select substr(s.value, 1, 32) from setting s where s.name = 'log') then l.position else 0 end \
      from leaf l where l.document_id = c.document_id \
-     and l.through_number >= c.number order by l.through_number limit 1) as position from wanted w \
+     and l.through_number >= c.number order by l.through_number limit 1) as position from (select distinct document_id, unit_id from wanted) w \
      join document d on d.document_id = w.document_id and d.unit_id = w.unit_id \
      join change c on c.document_id = w.document_id and c.change_count > 1";
+/// Documents whose rows are looked through at once: of each there may be megabytes.
+const TOGETHER: usize = 16;
 
 /// Where in the log that stands which is asked for in these pushes.
 pub(super) struct Standing {
@@ -138,32 +140,39 @@ impl Standing {
         tx: &mut Tx,
         pushes: &[&PreparedPush],
     ) -> Result<(), sqlx::Error> {
-        let of_phones = pushes.iter().filter(|push| push.carrier.is_some());
-        let mut open: BTreeSet<(UnitId, DocumentId)> = BTreeSet::new();
-        for push in of_phones {
-            let unit = push.unit;
-            let placed = |document, hash| self.placed.contains_key(&(unit, document, hash));
-            let asked = push.receipts.iter();
-            let asked = asked.filter(|asked| {
-                let mut heads = asked.heads.iter();
-                heads.any(|hash| !placed(asked.document, *hash))
-            });
-            open.extend(asked.map(|asked| (unit, asked.document)));
+        let mut open: BTreeMap<(UnitId, DocumentId), BTreeSet<Sha256>> = BTreeMap::new();
+        for push in pushes.iter().filter(|push| push.carrier.is_some()) {
+            for asked in &push.receipts {
+                for hash in &asked.heads {
+                    if !self
+                        .placed
+                        .contains_key(&(push.unit, asked.document, *hash))
+                    {
+                        let of_document = open.entry((push.unit, asked.document));
+                        of_document.or_default().insert(*hash);
+                    }
+                }
+            }
         }
-        if open.is_empty() {
-            return Ok(());
-        }
-        let mut wanted = Insert::new("with wanted (document_id, unit_id) as (values", 2, WITHIN);
-        for (unit, document) in open {
-            wanted.push([Value::text(document), Value::text(unit)]);
-        }
-        for row in wanted.fetch(tx).await? {
-            let (unit, document) = (parsed(&row, "unit_id")?, parsed(&row, "document_id")?);
-            if let Some(position) = row.get::<Option<i64>, _>("position") {
-                let hashes = run::hashes(&row)?.into_iter();
-                let leaf = position.unsigned_abs();
-                self.placed
-                    .extend(hashes.map(|hash| ((unit, document, hash), leaf)));
+        let documents: Vec<(UnitId, DocumentId)> = open.keys().copied().collect();
+        for some in documents.chunks(TOGETHER) {
+            let mut wanted =
+                Insert::new("with wanted (document_id, unit_id) as (values", 2, WITHIN);
+            for (unit, document) in some {
+                wanted.push([Value::text(document), Value::text(unit)]);
+            }
+            for row in wanted.fetch(tx).await? {
+                let (unit, document) = (parsed(&row, "unit_id")?, parsed(&row, "document_id")?);
+                let asked = open.get(&(unit, document));
+                if let (Some(asked), Some(position)) =
+                    (asked, row.get::<Option<i64>, _>("position"))
+                {
+                    let hashes = run::hashes(&row)?.into_iter();
+                    let found = hashes.filter(|hash| asked.contains(hash));
+                    let leaf = position.unsigned_abs();
+                    self.placed
+                        .extend(found.map(|hash| ((unit, document, hash), leaf)));
+                }
             }
         }
         Ok(())

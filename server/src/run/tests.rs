@@ -276,6 +276,18 @@ async fn a_row_ends_where_a_seal_stands_where_another_comes_between_and_with_its
                 .all(|it| it.changes.is_empty())
         );
         assert_eq!(scene.counts().await, (rows_after + 2, 16));
+        // What another phone brought lies apart: a row names one carrier.
+        let after = hash(&scene.chain(2, 8..=8, &[on])[0]);
+        let mut theirs = scene.chain(2, 9..=10, &[after]);
+        let relayed = PreparedPush {
+            carrier: Some(scene.reader.phone),
+            ..scene.push(vec![theirs.remove(1)], &[])
+        };
+        let own = scene.push(theirs, &[]);
+        let written = intake::write(&scene.app, &[&relayed, &own]).await;
+        let words = written.expect("written").remove(0).changes;
+        assert_eq!(words[0].word, "waiting");
+        assert_eq!(scene.counts().await, (rows_after + 4, 18));
         // Long changes: a row is read whole.
         let long = |seq| {
             let mut one = scene.chain(4, seq..=seq, &[]).remove(0);
@@ -289,7 +301,7 @@ async fn a_row_ends_where_a_seal_stands_where_another_comes_between_and_with_its
             on = change.candidate.hash;
         }
         scene.bring(long, &[]).await;
-        assert_eq!(scene.counts().await, (rows_after + 5, 19));
+        assert_eq!(scene.counts().await, (rows_after + 7, 21));
     }
 }
 
@@ -304,6 +316,11 @@ async fn all_of_a_row_is_served_in_order_with_seals_that_came_later() {
         scene.bring(part, &[inner]).await;
         let (_, seals) = scene.served().await;
         assert_eq!(BTreeSet::from_iter(seals), BTreeSet::from([inner, last]));
+        // A seal of what nobody brought is not kept: of those there is no end.
+        let stray = Sha256::of(b"nobody brought it");
+        scene.bring(scene.chain(2, 1..=1, &[inner]), &[stray]).await;
+        let kept = format!("seal where change_hash = '{stray}'");
+        assert_eq!(rows(&scene.app, &kept).await, 0);
         // The twin: of what no row holds a seal is not served.
         scene
             .run("update seal set change_hash = 'f' || substr(change_hash, 2)")
