@@ -33,7 +33,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -68,6 +68,17 @@ pub struct Checker {
     slow: Arc<Slow>,
     /// Whether the quick task has something to check.
     checking: Arc<AtomicBool>,
+    /// Pushes that were read and are not answered.
+    under_way: Arc<AtomicUsize>,
+}
+
+/// A push that is under way, until it is dropped.
+pub struct UnderWay(Arc<AtomicUsize>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Checker {
@@ -80,6 +91,12 @@ impl Checker {
     /// Something was stored. What is slow, pictures and whole documents wait for a moment without pushes all the same.
     pub fn stored(&self) {
         self.quick.notify_one();
+    }
+
+    /// A push begins: nothing is checked before it is answered, within [`PATIENCE`].
+    pub fn push_begins(&self) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(&self.under_way))
     }
 
     /// Checks until the server ends.
@@ -152,12 +169,14 @@ impl Checker {
         snapshot::round(app).await
     }
 
-    /// Waits until no push has come for [`QUIET`], at most for [`PATIENCE`].
+    /// Waits until no push has come for [`QUIET`] and none is under way, at most for [`PATIENCE`]. A push that a worker slowed down looked like
+    /// a pause, and so the worker went on: a first upload took two or three times as long as another, as it happened.
     async fn quiet(&self) {
         let pushes = async {
             while tokio::time::timeout(QUIET, self.quick.notified())
                 .await
                 .is_ok()
+                || self.under_way.load(Ordering::Relaxed) > 0
             {}
         };
         let _ = tokio::time::timeout(PATIENCE, pushes).await;

@@ -273,3 +273,19 @@ async fn what_a_worker_withholds_of_a_row_leaves_it_and_the_rest_is_served() {
         assert_eq!(numbers(app).await, (9, 9, 0));
     }
 }
+
+#[tokio::test]
+async fn nothing_is_checked_while_a_push_is_under_way_nor_for_ever_not() {
+    let checker = Checker::default();
+    let waited = async || {
+        let begun = Instant::now();
+        checker.quiet().await;
+        begun.elapsed()
+    };
+    let push = checker.push_begins();
+    // One that takes long is waited for, and not without an end.
+    assert!(waited().await >= PATIENCE);
+    drop(push);
+    // The twin: with none under way a pause is a pause.
+    assert!(waited().await < PATIENCE / 2);
+}

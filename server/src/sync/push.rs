@@ -30,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 /// `POST /v1/sync/push`.
 pub async fn push(State(app): State<App>, phone: SealingPhone, body: Bytes) -> Answer<Response> {
+    let _under_way = app.checker.push_begins();
     let push: Push = super::body::read(&body, "push")?;
     // Read, it is there twice.
     drop(body);
