@@ -1,5 +1,6 @@
 //! Feeds: a unit's ordered list of entries. An entry gets its number in the transaction that stores it, under the feed's row
-//! lock, so numbers appear in the order of commits and a reader can never skip one. A change's row is its entry; `entry` holds the others. Which number is `core::log::numbering`, a pure
+//! lock, so numbers appear in the order of commits and a reader can never skip one. A row of `change` holds the
+//! entries of its changes; `entry` holds the others. Which number is `core::log::numbering`, a pure
 //! function; here is the IO at both its ends.
 
 use crate::{

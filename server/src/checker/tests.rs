@@ -289,3 +289,27 @@ async fn nothing_is_checked_while_a_push_is_under_way_nor_for_ever_not() {
     // The twin: with none under way a pause is a pause.
     assert!(waited().await < PATIENCE / 2);
 }
+
+#[tokio::test]
+async fn a_push_that_brings_nothing_keeps_nobody_from_checking() {
+    for app in apps().await {
+        let people = People::new(&app).await;
+        let (phone, _) = enrolled(&app, &people.an).await;
+        let committer = tokio::spawn(app.committer.clone().run((*app).clone()));
+        let told = async |push| {
+            let answer = app.committer.commit(push).await;
+            answer.expect("answered");
+            let told = tokio::time::timeout(QUIET, app.checker.quick.notified());
+            told.await.is_ok()
+        };
+        let key = || Key::patrol(people.truong_vinh, uuid::Uuid::now_v7());
+        let empty = intake::PreparedPush {
+            documents: Vec::new(),
+            ..one_change(phone, key(), vec![7; 10])
+        };
+        assert!(!told(empty).await);
+        // The twin: one that brings a change is waited for.
+        assert!(told(one_change(phone, key(), vec![8; 10])).await);
+        committer.abort();
+    }
+}

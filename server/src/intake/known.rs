@@ -2,7 +2,8 @@
 //! changes touch.
 //!
 //! Read are the arrived changes themselves, what they depend on, the newest change of each of their actors, and what waits.
-//! Never the whole history: a document of 10,000 changes takes one more as fast as a new one. What one change needs to know is
+//! Never the whole history: a document of 10,000 changes takes one more as fast as a new one. Only where something is asked about that no row
+//! is named after, the hashes within its document's rows are read too. What one change needs to know is
 //! asked in one round, with the documents; a first upload first asks which documents there are, for of a new one nothing is known.
 
 use super::{PreparedDocument, PreparedPush, opened::Opened};
